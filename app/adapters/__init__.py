@@ -1,0 +1,1 @@
+"""Vendors behind ports: Redis, Postgres, Celery, disk."""

@@ -1,0 +1,127 @@
+"""Tool calls, decisions and the records of them."""
+
+import enum
+from typing import Any, Final
+
+import msgspec
+
+RECORD_FORMAT: Final = 1
+
+
+class Verdict(enum.StrEnum):
+    """The three answers; precedence is block > escalate > approve."""
+
+    APPROVE = "approve"
+    BLOCK = "block"
+    ESCALATE = "escalate"
+
+
+class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an agent is about to do: the body of POST /v1/validate."""
+
+    tool: str
+    input: dict[str, Any]
+    agent: str
+    session: str = ""
+    cwd: str = ""
+    tool_call: str = ""
+    wait_ms: int = 0
+    dry_run: bool = False
+    context: dict[str, Any] = {}
+
+
+class RuleRef(msgspec.Struct, frozen=True):
+    """Where a rule that matched stands."""
+
+    id: str
+    file: str
+    line: int
+
+
+class InnerCommand(msgspec.Struct, frozen=True):
+    """One simple command that the policy saw: resolved words, wrapper chain, byte span of the source."""
+
+    words: tuple[str, ...]
+    wrappers: tuple[str, ...] = ()
+    span: tuple[int, int] = (0, 0)
+    verdict: str = ""
+    rule: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The answer; `duration_us` is measured, `layer` is local-cache | shared-cache | policy | degraded | border."""
+
+    id: str
+    verdict: Verdict
+    rules: tuple[RuleRef, ...]
+    reason: str
+    remedy: str
+    layer: str
+    cached: bool
+    degraded: bool
+    policy_version: str
+    duration_us: int
+    commands: tuple[InnerCommand, ...] = ()
+
+
+class Judgement(msgspec.Struct, frozen=True, array_like=True):
+    """What policy alone says of one call, before ids and timing: what workers return and caches hold.
+
+    `reads` names everything outside the call that it depended on; a judgement with reads is not cached.
+    """
+
+    verdict: Verdict
+    rules: tuple[RuleRef, ...]
+    reason: str
+    remedy: str
+    policy_version: str
+    commands: tuple[InnerCommand, ...] = ()
+    reads: tuple[str, ...] = ()
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One answered call as the spool and the event store keep it; `input` is the call's JSON."""
+
+    format: int
+    sequence: int
+    at_ns: int
+    id: str
+    agent: str
+    session: str
+    tool_call: str
+    tool: str
+    cwd: str
+    input: bytes
+    verdict: str
+    rules: tuple[str, ...]
+    reason: str
+    layer: str
+    cached: bool
+    degraded: bool
+    policy_version: str
+    duration_us: int
+    task_id: str = ""
+
+
+class ValidateBatch(msgspec.Struct, frozen=True, array_like=True):
+    """Argument of weir.validate: calls that wait; `policy_version` is the gateway's."""
+
+    format: int
+    project: str
+    batch_id: str
+    reply_to: str
+    deadline_ms: int
+    calls: tuple[ToolCall, ...]
+    policy_version: str = ""
+
+
+class ValidateReply(msgspec.Struct, frozen=True, array_like=True):
+    """One reply a batch: judgements in the order of the calls, with the layer that gave each."""
+
+    format: int
+    batch_id: str
+    task_id: str
+    worker: str
+    judgements: tuple[Judgement, ...]
+    layers: tuple[str, ...]
+    worker_us: int

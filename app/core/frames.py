@@ -1,0 +1,134 @@
+"""The record frame of journals and spools: 16 bytes of header, then the body.
+
+    u32 body_bytes | u8 format | u8 record type | u16 zero | u64 xxh3_64(body, seed)
+
+The seed is the xxh3_64 of the file's own header body (project, origin, incarnation), so that a record
+copied from another journal, or a stale block of a reused disk area, fails its checksum.
+All integers are little-endian. A file is: one HEADER frame (seed 0), then records to the end; the first
+frame that is short or fails its checksum ends the file (`Tail`): it costs what follows and nothing before.
+"""
+
+import enum
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+import xxhash
+
+from app.core.errors import JournalCorrupt, JournalForeign
+
+FRAME_FORMAT: Final = 1
+FRAME_BYTES: Final = 16
+BODY_MAX: Final = 16 * 1024 * 1024
+_FRAME: Final = struct.Struct("<IBBHQ")
+_WRITE: Final = struct.Struct("<QQ")
+
+
+class RecordType(enum.IntEnum):
+    """HEADER opens a file; OPERATION and DECISION carry a sequence; WRITE is unsealed content."""
+
+    HEADER = 0
+    OPERATION = 1
+    WRITE = 2
+    DECISION = 3
+    TRUNCATE = 4
+
+
+class JournalHeader(msgspec.Struct, frozen=True, array_like=True):
+    """First record of every segment. `recovers`: earlier incarnations whose unsealed content was
+    sealed again in this one; `first_sequence`: of the first numbered record in this segment.
+    """
+
+    format: int
+    log: str
+    project: str
+    origin: str
+    origin_name: str
+    incarnation: int
+    segment: int
+    first_sequence: int
+    created_ns: int
+    recovers: tuple[int, ...] = ()
+
+
+class Record(NamedTuple):
+    """One record and where it stands: `offset` of its frame, `end` of its body."""
+
+    type: int
+    body: bytes
+    offset: int
+    end: int
+
+
+class Tail(NamedTuple):
+    """Where reading ended: `offset` of the first byte that is not a whole record; `reason` is
+    'end', 'short' or 'checksum'.
+    """
+
+    offset: int
+    reason: str
+
+
+_header_encoder: Final = msgspec.msgpack.Encoder()
+_header_decoder: Final = msgspec.msgpack.Decoder(JournalHeader)
+
+
+def encode_header(header: JournalHeader) -> tuple[bytes, int]:
+    """Return the framed header and the seed of the records that follow it."""
+    body = _header_encoder.encode(header)
+    return frame(RecordType.HEADER, body, 0) + body, xxhash.xxh3_64_intdigest(body)
+
+
+def frame(record_type: int, body: bytes, seed: int) -> bytes:
+    """Return the 16 byte header of one record."""
+    return _FRAME.pack(len(body), FRAME_FORMAT, record_type, 0, xxhash.xxh3_64_intdigest(body, seed))
+
+
+def write_body(inode: int, offset: int, data: bytes) -> bytes:
+    """Return the body of a WRITE record: `data` was written to `inode` at `offset`."""
+    return _WRITE.pack(inode, offset) + data
+
+
+def split_write(body: bytes) -> tuple[int, int, memoryview]:
+    """Return (inode, offset, data) of a WRITE record's body."""
+    inode, offset = _WRITE.unpack_from(body)
+    return inode, offset, memoryview(body)[_WRITE.size :]
+
+
+def read_header(data: bytes | memoryview) -> tuple[JournalHeader, int, int]:
+    """Return (header, seed, end offset); raises JournalCorrupt where the file has no whole header."""
+    record = next(records(data, 0, 0), None)
+    if not isinstance(record, Record) or record.type != RecordType.HEADER:
+        raise JournalCorrupt("the file does not begin with a whole header")
+    try:
+        header = _header_decoder.decode(record.body)
+    except msgspec.DecodeError as error:
+        raise JournalCorrupt(f"header: {error}") from error
+    return header, xxhash.xxh3_64_intdigest(record.body), record.end
+
+
+def check_owner(header: JournalHeader, project: str, origin: str) -> None:
+    """Raise JournalForeign unless the file is of this project and origin."""
+    if (header.project, header.origin) != (project, origin):
+        raise JournalForeign(f"journal of project {header.project} origin {header.origin}, not of {project} {origin}")
+
+
+def records(data: bytes | memoryview, start: int, seed: int) -> Iterator[Record | Tail]:
+    """Yield the whole records from `start`, then one Tail. Never raises on content."""
+    view, offset, end = memoryview(data), start, len(data)
+    while offset + FRAME_BYTES <= end:
+        size, version, kind, zero, checksum = _FRAME.unpack_from(view, offset)
+        stop = offset + FRAME_BYTES + size
+        if version != FRAME_FORMAT or zero or size > BODY_MAX:
+            yield Tail(offset, "checksum")
+            return
+        if stop > end:
+            break
+        body = bytes(view[offset + FRAME_BYTES : stop])
+        if xxhash.xxh3_64_intdigest(body, seed) != checksum:
+            yield Tail(offset, "checksum")
+            return
+        yield Record(kind, body, offset, stop)
+        offset = stop
+    yield Tail(offset, "end" if offset == end else "short")

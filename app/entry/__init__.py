@@ -1,0 +1,1 @@
+"""Entry points: gateway, courier, command line, client, supervisor."""

@@ -1,0 +1,1 @@
+"""Use cases: the order of I/O, written against app.ports."""

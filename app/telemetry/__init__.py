@@ -1,0 +1,1 @@
+"""Timers, histograms and budgets."""

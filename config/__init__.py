@@ -1,0 +1,1 @@
+"""Settings, Celery and Flower configuration, policies, flags and budgets; imports nothing of ours."""

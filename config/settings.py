@@ -1,0 +1,127 @@
+"""Where everything is: environment first, then defaults; imports nothing of ours.
+
+WEIR_HOME (default ./.weir), REDIS_URL, DATABASE_URL, WEIR_WRITER_URL and WEIR_* override; what is not
+given is derived from WEIR_HOME, so that two clones on one machine never meet.
+"""
+
+import hashlib
+import os
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+SOCKET_PATH_MAX: Final = 100
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One project's places. Paths are absolute; URLs are complete; `*_url` of servers that Weir starts
+    point at Unix sockets in `sockets`.
+    """
+
+    home: Path
+    sockets: Path
+    project: str
+    redis_url: str
+    redis_given: bool
+    reader_url: str
+    database_given: bool
+    gateway_socket: Path
+    gateway_port: int
+    flower_port: int
+    policies: Path
+    mount_point: Path
+    validate_workers: int
+    deadline_ms: int
+
+    @property
+    def mounts(self) -> Path:
+        """Folder with one folder a mount: journal, chunk cache, streams."""
+        return self.home / "mounts"
+
+    @property
+    def spool(self) -> Path:
+        """Folder of the gateway's decision spool."""
+        return self.home / "spool"
+
+    @property
+    def run(self) -> Path:
+        """Folder of pid files, ports and supervisor state."""
+        return self.home / "run"
+
+    @property
+    def secrets(self) -> Path:
+        """Folder (0700) of generated passwords."""
+        return self.home / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of process logs."""
+        return self.home / "logs"
+
+    @property
+    def key_prefix(self) -> str:
+        """Prefix of every Redis key and channel of this project."""
+        return f"weir:{self.project}:"
+
+
+def load(environ: dict[str, str] | None = None) -> Settings:
+    """Return the settings of the project in WEIR_HOME; creates its folders and its project id once."""
+    env = dict(os.environ) if environ is None else environ
+    home = Path(env.get("WEIR_HOME") or Path.cwd() / ".weir").resolve()
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sockets = socket_folder(home, env)
+    redis_url = env.get("REDIS_URL", "")
+    database_url = env.get("DATABASE_URL", "")
+    return Settings(
+        home=home,
+        sockets=sockets,
+        project=env.get("WEIR_PROJECT") or _project_id(home),
+        redis_url=redis_url or f"unix://{sockets}/redis.sock",
+        redis_given=bool(redis_url),
+        reader_url=database_url or f"postgresql://weir_reader@/weir?host={sockets}&passfile={home}/secrets/reader.pgpass",
+        database_given=bool(database_url),
+        gateway_socket=(home if len(f"{home}/gateway.sock") <= SOCKET_PATH_MAX else sockets) / "gateway.sock",
+        gateway_port=int(env.get("WEIR_GATEWAY_PORT", "8787")),
+        flower_port=int(env.get("WEIR_FLOWER_PORT", "5555")),
+        policies=Path(env.get("WEIR_POLICIES") or ROOT / "config" / "policies"),
+        mount_point=Path(env.get("WEIR_MOUNT") or Path.cwd() / "mnt").absolute(),
+        validate_workers=int(env.get("WEIR_VALIDATE_WORKERS", "2")),
+        deadline_ms=int(env.get("WEIR_DEADLINE_MS", "45")),
+    )
+
+
+def writer_url(settings: Settings) -> str:
+    """Return the URL of the writing role. Called by worker processes and migrations only."""
+    given = os.environ.get("WEIR_WRITER_URL", "")
+    return given or f"postgresql://weir_writer@/weir?host={settings.sockets}&passfile={settings.secrets}/writer.pgpass"
+
+
+def socket_folder(home: Path, env: dict[str, str]) -> Path:
+    """Return where sockets live: WEIR_HOME/sockets, or a 0700 folder elsewhere if that path is too long."""
+    inside = home / "sockets"
+    if len(str(inside)) + len("/.s.PGSQL.5432") <= SOCKET_PATH_MAX:
+        inside.mkdir(mode=0o700, exist_ok=True)
+        return inside
+    base = Path(env.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    folder = base / f"weir-{os.getuid()}-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        raise PermissionError(f"{folder} is not a private folder of this user; remove it or set XDG_RUNTIME_DIR")
+    return folder
+
+
+def _project_id(home: Path) -> str:
+    path = home / "project"
+    if not path.exists():
+        fresh = path.with_name(f"project.{os.getpid()}")
+        fresh.write_text(uuid.uuid4().hex)
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        fresh.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,1 @@
+"""The llfuse entry point: everything that talks to the kernel."""

@@ -1,0 +1,1 @@
+"""Celery entry point: application, queues and task shells."""
