@@ -1,0 +1,120 @@
+"""The house keeps its shape: sizes, names, wide excepts, and nothing that points outside the repository."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("app", "workers", "fuse_mount", "config")
+WIDE_EXCEPT_ROOMS = {
+    "a request must be answered": {"app/entry/gateway", "app/services/validation.py", "app/services/worker_validation.py"},
+    "a kernel request must be answered": {"fuse_mount"},
+    "the supervisor": {"app/entry", "app/adapters/supervision.py"},
+}
+WIDE_EXCEPTS_AT_MOST = 3
+
+
+def tracked(*suffixes: str) -> list[Path]:
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    return [ROOT / name for name in names if name.endswith(suffixes) and (ROOT / name).is_file()]
+
+
+def sources() -> list[Path]:
+    return [path for path in tracked(".py") if path.relative_to(ROOT).parts[0] in CODE]
+
+
+def test_no_source_file_grows_past_four_hundred_lines() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in sources() if (n := len(p.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [str(p.relative_to(ROOT)) for p in sources() if not (ast.get_docstring(ast.parse(p.read_text())) or "").strip()]
+    assert not silent
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    empty = re.compile(r"(^|_)(managers?|handlers?|utils?|helpers?|common|misc|v2|optimized|secure|new)($|_)")
+    assert not [str(p.relative_to(ROOT)) for p in sources() if empty.search(p.stem)]
+
+
+def test_wide_excepts_stand_in_at_most_three_files() -> None:
+    wide = {
+        str(path.relative_to(ROOT))
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}))
+        and not any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
+    }
+    assert len(wide) <= WIDE_EXCEPTS_AT_MOST, wide
+    rooms = tuple(room for places in WIDE_EXCEPT_ROOMS.values() for room in places)
+    assert all(name.startswith(rooms) for name in wide), wide
+
+
+def test_no_file_names_a_place_outside_the_repository_or_a_registry() -> None:
+    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "deb.debian" + ".org", "registry.npmjs" + ".org"]
+    places = ["/work" + "/", "../" + "shared", "../" + ".library"]
+    bad = re.compile("|".join(re.escape(text) for text in hosts + places))
+    texts = tracked(".py", ".md", ".toml", ".sh", ".yaml", ".yml", ".lock", ".txt", ".json", "Makefile", "Procfile", "run", ".sql")
+    found = [f"{p.relative_to(ROOT)}: {m[0]}" for p in texts if (m := bad.search(p.read_text(errors="replace")))]
+    assert not found
+
+
+def test_every_procfile_line_execs_so_that_signals_reach_the_process() -> None:
+    lines = [line for line in (ROOT / "Procfile").read_text().splitlines() if line.strip() and not line.startswith("#")]
+    assert lines
+    assert not [line for line in lines if not re.match(r"^[a-z]+: exec ", line)]
+
+
+def test_tests_never_patch_our_own_names() -> None:
+    patched = re.compile(r"patch(\.object)?\(\s*[\"']?(app|workers|fuse_mount|config)\b")
+    assert not [str(p) for p in tracked(".py") if p.is_relative_to(ROOT / "tests") and patched.search(p.read_text())]
+
+
+def test_no_test_skips_what_it_cannot_run() -> None:
+    skipped = re.compile(r"pytest\.(skip|importorskip|mark\.skip|mark\.xfail)")
+    found = [str(p) for p in tracked(".py") if p.is_relative_to(ROOT / "tests") and p != Path(__file__) and skipped.search(p.read_text())]
+    assert not found
+
+
+PLANTED = '''"""A planted fault."""
+
+import asyncio
+
+
+async def record() -> None:
+    """Stand for background work."""
+
+
+async def answer() -> None:
+    """Forget it."""
+    {line}
+'''
+
+
+@pytest.mark.parametrize(
+    ("line", "tool"),
+    [
+        ("record()", ["-m", "mypy", "--strict", "--enable-error-code=unused-awaitable"]),
+        ("asyncio.gather(record())", ["-m", "mypy", "--strict", "--enable-error-code=unused-awaitable"]),
+        ("asyncio.create_task(record())", ["-m", "ruff", "check", "--isolated", "--select", "RUF006"]),
+    ],
+)
+def test_dropped_coroutines_and_tasks_are_refused(tmp_path: Path, line: str, tool: list[str]) -> None:
+    import sys
+
+    good, bad = tmp_path / "kept.py", tmp_path / "dropped.py"
+    good.write_text(PLANTED.format(line="await record()"))
+    bad.write_text(PLANTED.format(line=line))
+    verdicts = {
+        path.stem: subprocess.run([sys.executable, *tool, str(path)], cwd=tmp_path, capture_output=True, text=True) for path in (good, bad)
+    }
+    assert verdicts["kept"].returncode == 0, verdicts["kept"].stdout
+    assert verdicts["dropped"].returncode != 0
+    assert "dropped.py:12" in verdicts["dropped"].stdout or "RUF006" in verdicts["dropped"].stdout, verdicts["dropped"].stdout
