@@ -6,7 +6,7 @@ Every method may raise the `Unavailable` of its server; nothing else unless it s
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from app.core.decisions import Judgement
+from app.core.decisions import DecisionRecord, Judgement, ToolCall
 from app.core.messages import ChunkData, FeedEvent, FeedMessage, PersistBatch, PersistReply, RecordBatch, RecordReply
 from app.core.tree import Node
 
@@ -185,3 +185,21 @@ class KernelCache(Protocol):
 
     def forget_everything(self) -> None:
         """Queue invalidation of all that the kernel knows of this mount."""
+
+
+class Policy(Protocol):
+    """A compiled set of rules, or a holder that swaps in the newest one."""
+
+    @property
+    def version(self) -> str:
+        """Return the version of rules and engine that the next judgement will name."""
+
+    def judge(self, call: ToolCall) -> Judgement:
+        """Judge one call: total, in microseconds; doubt is escalate, failure is block."""
+
+
+class DecisionSpool(Protocol):
+    """The gateway's answers on disk, until they are in the decisions log."""
+
+    def append(self, records: Sequence[DecisionRecord]) -> Sequence[int]:
+        """Append with one write and return the sequences given; raises JournalFull or another JournalError."""
