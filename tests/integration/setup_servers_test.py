@@ -1,0 +1,72 @@
+"""The servers of the provider chain: real ones, on sockets only, gone with their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from app.adapters import servers
+from app.core.errors import SetupError
+
+
+def test_a_killed_redis_keeps_what_was_queued(own_redis):
+    client = redis.Redis.from_url(own_redis.url)
+    client.lpush("queue", b"work")
+    time.sleep(1.2)  # appendfsync everysec
+    own_redis.kill()
+    own_redis.start()
+    assert redis.Redis.from_url(own_redis.url).lrange("queue", 0, -1) == [b"work"]
+
+
+def test_servers_listen_on_no_tcp_port(own_redis, own_postgres):
+    assert redis.Redis.from_url(own_redis.url).config_get("port") == {"port": "0"}
+    with psycopg.connect(own_postgres.admin_url) as connection:
+        assert connection.execute("show listen_addresses").fetchone() == ("",)
+
+
+def test_a_wrong_password_is_refused_and_passwords_are_private(own_postgres):
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(f"postgresql://weir_admin:wrong@/weir?host={own_postgres.sockets}")
+    for role in (servers.ADMIN, servers.WRITER, servers.READER):
+        assert servers.passfile(own_postgres.secrets, role).stat().st_mode & 0o777 == 0o600
+
+
+def test_data_of_another_major_version_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "PG_VERSION").write_text("9\n")
+    with pytest.raises(SetupError, match="made by Postgres 9"):
+        servers.find_postgres(tmp_path)
+
+
+def test_postgres_runs_as_root_where_user_namespaces_are_forbidden(short_path, monkeypatch):
+    monkeypatch.setattr(servers, "user_namespaces", lambda: False)
+    process = servers.start_postgres(short_path / "postgres", short_path, short_path / "secrets")
+    try:
+        servers.wait_postgres(servers.postgres_url(short_path, short_path / "secrets", servers.ADMIN, "postgres"), 20)
+    finally:
+        servers.stop(process)
+
+
+def test_a_killed_parent_takes_its_servers_along(short_path):
+    script = (
+        "import sys,time,pathlib; from app.adapters import servers as s; f=pathlib.Path(sys.argv[1]);"
+        "l=open(f/'log','ab');"
+        "r=s.start_redis(f/'redis', f/'r.sock', l); p=s.start_postgres(f/'postgres', f, f/'secrets', l);"
+        "s.wait_redis(f'unix://{f}/r.sock',20,r);"
+        "s.wait_postgres(s.postgres_url(f,f/'secrets',s.ADMIN,'postgres'),20,p);"
+        "print(r.pid,p.pid,flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, str(short_path)], stdout=subprocess.PIPE, text=True)
+    pids = [int(word) for word in parent.stdout.readline().split()]
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    give_up = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < give_up, "a server outlived its parent"
+        time.sleep(0.05)
