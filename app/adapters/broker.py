@@ -1,0 +1,100 @@
+"""The broker as a sender sees it: Celery messages, one long-lived producer, a bound on what waits in a queue.
+
+Fails within a second when Redis is frozen or gone, and again at once for as long as it stays so: nobody may
+hang on the broker, since journal and spool are re-driven anyway. Used by one thread (a lock makes a second
+one wait, not break). Payloads never stand in the `argsrepr` that Flower and logs show.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import kombu
+from celery import Celery
+from kombu.exceptions import KombuError
+from redis import RedisError
+
+from app.core.errors import BrokerUnavailable
+from app.core.messages import FORMAT
+
+DEPTH_AGE_S: Final = 0.1
+
+
+class QueueBound(NamedTuple):
+    """A queue refuses more than `length_max` waiting messages; a message is dropped `expires_s` after it was sent."""
+
+    length_max: int
+    expires_s: float
+
+
+class CeleryTasks:
+    """Sends tasks with one bytes argument. `configuration` is Celery's, with the client's time-outs."""
+
+    def __init__(self, configuration: Mapping[str, Any], bounds: Mapping[str, QueueBound]) -> None:
+        self._app = Celery("weir-sender", set_as_current=False)
+        self._app.conf.update(configuration)
+        self._bounds = bounds
+        self._lock = threading.Lock()
+        self._producer: kombu.Producer | None = None
+        self._depths: dict[str, tuple[float, int]] = {}
+
+    def send(self, name: str, payload: bytes, queue: str) -> str:
+        """See Tasks; raises BrokerUnavailable also while the queue is full."""
+        with self._lock, self._broker_errors():
+            producer = self._producer or self._open()
+            self._refuse_when_full(producer, queue)
+            sent = self._app.send_task(
+                name,
+                args=(payload,),
+                queue=queue,
+                producer=producer,
+                expires=self._bounds[queue].expires_s,
+                ignore_result=True,
+                argsrepr=f"<{len(payload)} bytes>",
+                kwargsrepr="",
+                headers={"format": FORMAT},
+            )
+            return str(sent.id)
+
+    def close(self) -> None:
+        """Close the connection; the next send opens another."""
+        with self._lock:
+            self._drop()
+
+    def _open(self) -> kombu.Producer:
+        connection = self._app.connection_for_write()
+        self._producer = producer = self._app.amqp.Producer(connection, auto_declare=False)
+        return producer
+
+    def _refuse_when_full(self, producer: kombu.Producer, queue: str) -> None:
+        """Look at the queue's length at most every 100 ms: two round trips, 0.1 ms, against 0.5 ms a send."""
+        now = time.monotonic()
+        seen_at, depth = self._depths.get(queue, (-DEPTH_AGE_S, 0))
+        if now - seen_at >= DEPTH_AGE_S:
+            depth = _depth(producer, queue)
+            self._depths[queue] = (now, depth)
+        if depth >= self._bounds[queue].length_max:
+            raise BrokerUnavailable(f"queue {queue} is full: {depth} messages wait")
+
+    @contextmanager
+    def _broker_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (KombuError, RedisError, OSError) as error:
+            self._drop()
+            raise BrokerUnavailable(f"broker: {type(error).__name__}: {error}") from error
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        self._depths.clear()
+        if producer is not None and producer.connection is not None:
+            producer.connection.collect(socket_timeout=0.1)
+
+
+def _depth(producer: kombu.Producer, queue: str) -> int:
+    channel: Any = producer.channel
+    # not passive: kombu's passive form asks EXISTS without the key prefix and finds no queue
+    return int(channel.queue_declare(queue=queue, durable=True, auto_delete=False).message_count)
+
