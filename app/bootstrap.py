@@ -4,15 +4,29 @@ One function a process or service; adapters are imported inside it, so that each
 needs. Nothing is opened at import: pools and clients are opened by the caller's process, after any fork.
 """
 
-from app.ports import ChunkCache, FeedPublisher, FeedSubscriber, Replies, ReplyBox, SharedDecisions, Tasks
+import os
+
+from app.core.errors import RequestInvalid
+from app.ports import ChunkCache, FeedPublisher, FeedSubscriber, Replies, ReplyBox, Server, SharedDecisions, Tasks
 from config.settings import Settings
 
 
-def migrate_database(admin_url: str, *, writer_password: str, reader_password: str) -> None:
-    """Bring the database to the newest schema and its two roles into being; safe when many do it at once."""
-    from app.adapters.postgres.migrate import migrate
+def server(settings: Settings, name: str) -> Server:
+    """The server `redis` or `postgres` as one process runs or watches it."""
+    from app.adapters import servers
 
-    migrate(admin_url, writer_password=writer_password, reader_password=reader_password)
+    match name, settings.redis_given, settings.database_given:
+        case "redis", True, _:
+            return servers.GivenRedis(settings.redis_url)
+        case "redis", False, _:
+            socket = settings.sockets / servers.REDIS_SOCKET
+            return servers.OwnRedis(settings.home / "redis", socket, settings.redis_url)
+        case "postgres", _, True:
+            return servers.GivenPostgres(settings.reader_url, os.environ.get("WEIR_ADMIN_URL", ""))
+        case "postgres", _, False:
+            return servers.OwnPostgres(settings.home / "postgres", settings.sockets, settings.secrets)
+        case _:
+            raise RequestInvalid(f"no server is called {name!r}: redis or postgres")
 
 
 def tasks(settings: Settings) -> Tasks:

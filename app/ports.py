@@ -3,11 +3,13 @@
 Every method may raise the `Unavailable` of its server; nothing else unless it says so.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import Any, NamedTuple, Protocol
 
 from app.core.decisions import DecisionRecord, Judgement, ToolCall
+from app.core.frames import JournalHeader, Record
 from app.core.messages import ChunkData, FeedEvent, FeedMessage, PersistBatch, PersistReply, RecordBatch, RecordReply
+from app.core.operations import FileOperationRequest
 from app.core.tree import Node
 
 
@@ -203,3 +205,195 @@ class DecisionSpool(Protocol):
 
     def append(self, records: Sequence[DecisionRecord]) -> Sequence[int]:
         """Append with one write and return the sequences given; raises JournalFull or another JournalError."""
+
+
+class PlacedRecord(NamedTuple):
+    """A journal record, the segment that it stands in, and its sequence (0 for what is not numbered)."""
+
+    record: Record
+    segment: int
+    sequence: int
+
+
+class TailDamage(NamedTuple):
+    """What follows `offset` of a journal file is no record; `lost_bytes` cannot be read."""
+
+    file: str
+    offset: int
+    reason: str
+    lost_bytes: int
+
+
+class JournalRecords(Protocol):
+    """The journal of one incarnation, read once from its first record on disk, also while it grows."""
+
+    header: JournalHeader | None
+    damage: list[TailDamage]
+
+    def poll(self, bytes_max: int = ...) -> Sequence[PlacedRecord]:
+        """Return the next whole records, [] at the end for now; raises JournalForeign, JournalCorrupt."""
+
+    def finish(self) -> None:
+        """Say that the writer is gone: an unreadable tail is damage from now on."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+class Journals(Protocol):
+    """A mount's (or an import's) folder as its courier sees it."""
+
+    name: str
+    project: str
+    origin: str
+
+    def incarnations(self) -> Sequence[int]:
+        """Return the incarnations on disk, ascending."""
+
+    def records(self, incarnation: int) -> JournalRecords:
+        """Return a reader at the first record of an incarnation."""
+
+    def recovered(self) -> Set[int]:
+        """Return the incarnations whose unsealed content a later journal has sealed again."""
+
+    def is_written(self) -> bool:
+        """Tell whether a process holds the journal."""
+
+    def remove(self, incarnation: int, segments: Sequence[int], *, newest: bool) -> bool:
+        """Remove segments, never under a recovery; False where the journal is in use. `newest`: nothing is above them."""
+
+    def pending_bytes(self, incarnation: int, segment: int, end: int) -> int:
+        """Return the journal bytes behind a place, those of later incarnations included."""
+
+    def spare(self) -> dict[str, Any]:
+        """Return {"request_id", "incarnation"} of the spare; 0: it is being asked for, {}: nobody asked."""
+
+    def keep_spare(self, request_id: str, incarnation: int) -> None:
+        """Write down a question for an incarnation (0) or its answer."""
+
+    def keep_status(self, status: dict[str, Any]) -> None:
+        """Replace what the courier says of itself."""
+
+    def announce_sleep(self) -> None:
+        """From here on an append wakes `sleep`; look for work once more before it."""
+
+    def sleep(self, timeout_s: float) -> None:
+        """Wait for an append, at most `timeout_s`."""
+
+
+class OperationLog(Protocol):
+    """The journal as its writer sees it: **what a returned call appended survives any kill**.
+
+    Every append raises JournalFull or another JournalError and then leaves nothing behind.
+    """
+
+    next_sequence: int
+
+    @property
+    def incarnation(self) -> int:
+        """Return the incarnation whose journal this is."""
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Return what the folder's journals hold on disk."""
+
+    def append_operation(self, request: FileOperationRequest) -> None:
+        """Append a numbered request; its `origin_seq` must be `next_sequence`."""
+
+    def append_write(self, inode: int, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Append unsealed content."""
+
+    def sync(self) -> None:
+        """Return when everything appended before the call is on disk (group commit)."""
+
+    def close(self) -> None:
+        """Flush and release the journal."""
+
+
+class SpoolRecords(Protocol):
+    """One spool, read once from its first record on disk."""
+
+    def poll(self) -> Sequence[tuple[int, bytes]]:
+        """Return the next (sequence, encoded DecisionRecord)s, [] at the end for now."""
+
+    def acknowledge(self, sequence: int) -> None:
+        """Remove the segments that hold nothing above `sequence`; the newest is kept."""
+
+    def finish(self) -> None:
+        """Say that the writer is gone."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+class Spools(Protocol):
+    """All spools of a project as the shipper sees them."""
+
+    def spools(self) -> Sequence[str]:
+        """Return the ids of all spools on disk."""
+
+    def open(self, spool: str) -> SpoolRecords:
+        """Return a reader at the first record on disk."""
+
+    def is_alive(self, spool: str) -> bool:
+        """Tell whether the gateway that writes this spool still runs."""
+
+    def forget(self, spool: str) -> None:
+        """Remove what is left of a drained spool of a dead gateway."""
+
+
+class Server(Protocol):
+    """Redis or Postgres as one process runs it, or watches one that somebody else runs."""
+
+    def start(self) -> str:
+        """Start, wait until it serves (Postgres: the newest schema), and say in one line what serves."""
+
+    def ended(self) -> int | None:
+        """Return its exit code once it has ended; None while it runs, or where it is not ours."""
+
+    def stop(self) -> None:
+        """Stop it in order and wait; nothing where it is not ours."""
+
+
+class Program(NamedTuple):
+    """A line of the Procfile, or a further mount: `command` is for sh; a higher `nice` yields."""
+
+    name: str
+    command: str
+    nice: int = 0
+
+
+class ProgramState(NamedTuple):
+    """A supervised program: `state` is running | starting | backoff | stopping | stopped | exited | fatal."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: int
+    restarts: int
+    log: str
+
+
+class Supervisor(Protocol):
+    """Keeps programs running, restarts with back-off, stops in reverse order of start."""
+
+    def alive(self) -> bool:
+        """Tell whether it runs."""
+
+    def launch(self, programs: Sequence[Program]) -> None:
+        """Start it, detached, with these programs in this order; raises SetupError with its words if it cannot."""
+
+    def states(self) -> Sequence[ProgramState]:
+        """Return all programs in start order; empty while it does not run."""
+
+    def add(self, programs: Sequence[Program]) -> None:
+        """Start further programs, also after its own restart."""
+
+    def stop(self, name: str, timeout_s: float) -> None:
+        """Stop one program and wait."""
+
+    def remove(self, name: str) -> None:
+        """Forget a stopped program that was added."""
+
+    def end(self, timeout_s: float) -> None:
+        """Stop what still runs and end; returns when it is gone."""

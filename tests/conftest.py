@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 import pytest
 
 from app.adapters import servers
+from app.adapters.postgres.migrate import migrate
 from app.core.errors import SetupError
 from config import settings as weir_settings
 
@@ -55,8 +56,11 @@ class PostgresServer:
         self.secrets = folder / "secrets"
         self.log = folder / "postgres.log"
         self.start()
-        servers.create_database(self.sockets, self.secrets)
-        migrate(self.admin_url, self.secrets)
+        migrate(
+            self.admin_url,
+            writer_password=servers.password(self.secrets, servers.WRITER),
+            reader_password=servers.password(self.secrets, servers.READER),
+        )
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -89,19 +93,6 @@ class WeirHome(NamedTuple):
 
     settings: weir_settings.Settings
     environ: dict[str, str]
-
-
-def migrate(admin_url: str, secrets: Path) -> None:
-    """Bring the database to the newest schema."""
-    if not (REPOSITORY / "app/adapters/postgres/migrate.py").exists():
-        return  # the store is being built
-    from app import bootstrap
-
-    bootstrap.migrate_database(
-        admin_url,
-        writer_password=servers.password(secrets, servers.WRITER),
-        reader_password=servers.password(secrets, servers.READER),
-    )
 
 
 def _or_skip(start: Callable[[], T]) -> T:

