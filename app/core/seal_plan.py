@@ -1,0 +1,131 @@
+"""What a journal says: its requests in order, with the writes that each seal covers, and the writes that no seal covers.
+
+Courier (shipping) and mount start (recovery) feed one `SealPlan` the records of one incarnation, segment after segment.
+A seal covers the WRITE records of its inode since the inode's previous seal; a truncating one also sets the length.
+Requests come out 1..N; a hole (a damaged segment before the last) raises JournalCorrupt: nothing behind it may be shipped.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from app.core.chunks import Extent, ResizeTo
+from app.core.errors import JournalCorrupt
+from app.core.frames import Record, RecordType, split_write
+from app.core.ids import VersionId
+from app.core.operations import Content, FileOperationRequest, decode_request, kind_of
+
+Place = tuple[int, int]
+"""(segment, offset of the frame) of a record."""
+
+_NOWHERE: Final[Place] = (0, -1)
+
+
+class PlannedRequest(NamedTuple):
+    """A numbered record: `body` is its verbatim encoding, `changes` what a Content seals, in order (else empty).
+
+    `place` is its own, `from_place` that of the first WRITE it covers (its own where it covers none): segments below
+    `from_place` are not needed to compose it.
+    """
+
+    request: FileOperationRequest
+    body: bytes
+    changes: tuple[Extent | ResizeTo, ...]
+    place: Place
+    from_place: Place
+
+
+class Unsealed(NamedTuple):
+    """Writes of `inode` that no seal covers. `base` and `base_size` are of the inode's last seal in this journal;
+    None and -1 if there is none: then the base is the version that the tree has.
+    """
+
+    inode: int
+    writes: tuple[Extent, ...]
+    base: VersionId | None
+    base_size: int
+    from_place: Place
+
+
+class SealPlan:
+    """Folder of one incarnation's records."""
+
+    def __init__(self, incarnation: int, *, last_sequence: int = 0) -> None:
+        """`last_sequence` is that of the record before the first one fed (header.first_sequence - 1)."""
+        self.incarnation = incarnation
+        self.last_sequence = last_sequence
+        self._writes: dict[int, list[Extent]] = {}
+        self._from: dict[int, Place] = {}
+        self._sealed: dict[int, tuple[VersionId, int]] = {}
+        self._unsealed_bytes = 0
+
+    @property
+    def unsealed_bytes(self) -> int:
+        """How many written bytes are held without a seal."""
+        return self._unsealed_bytes
+
+    def feed(self, record: Record, segment: int = 0) -> PlannedRequest | None:
+        """Fold one record; return the request that it completes. HEADER and unknown types are passed over."""
+        place = (segment, record.offset)
+        if record.type == RecordType.WRITE:
+            self._keep(record, place)
+            return None
+        if record.type != RecordType.OPERATION:
+            return None
+        return self._plan(record, place)
+
+    def oldest_unsealed(self) -> Place | None:
+        """Return where the oldest write without a seal stands; None if all are sealed."""
+        return min(self._from.values(), default=None)
+
+    def remainder(self) -> list[Unsealed]:
+        """Return what recovery seals again, in the order of first writing."""
+        left = [
+            Unsealed(inode, tuple(writes), *self._sealed.get(inode, (None, -1)), self._from[inode])
+            for inode, writes in self._writes.items()
+        ]
+        return sorted(left, key=lambda unsealed: unsealed.from_place)
+
+    def _keep(self, record: Record, place: Place) -> None:
+        inode, offset, data = split_write(record.body)
+        self._writes.setdefault(inode, []).append(Extent(offset, data))
+        self._from.setdefault(inode, place)
+        self._unsealed_bytes += len(data)
+
+    def _plan(self, record: Record, place: Place) -> PlannedRequest:
+        try:
+            request = decode_request(record.body)
+        except msgspec.DecodeError as error:
+            raise JournalCorrupt(f"incarnation {self.incarnation}: record at {place} is no request: {error}") from error
+        if request.origin_seq != self.last_sequence + 1:
+            raise JournalCorrupt(
+                f"incarnation {self.incarnation}: sequence {request.origin_seq} at {place} follows {self.last_sequence}"
+            )
+        self.last_sequence = request.origin_seq
+        changes: tuple[Extent | ResizeTo, ...] = ()
+        from_place = place
+        if isinstance(request.operation, Content):
+            from_place = self._from.get(request.operation.inode, place)
+            changes = self._seal(request.operation)
+        return PlannedRequest(request, record.body, changes, place, from_place)
+
+    def _seal(self, content: Content) -> tuple[Extent | ResizeTo, ...]:
+        writes = self._writes.pop(content.inode, [])
+        self._from.pop(content.inode, None)
+        self._unsealed_bytes -= sum(len(extent.data) for extent in writes)
+        self._sealed[content.inode] = ((self.incarnation, self.last_sequence), content.size)
+        return (*writes, ResizeTo(content.size)) if content.truncated else tuple(writes)
+
+
+def seal_again(
+    unsealed: Unsealed, base: VersionId, base_size: int, sequence: int, at_ns: int, path: bytes = b""
+) -> FileOperationRequest:
+    """Return the seal of recovered writes in a new incarnation; `base` and `base_size` stand in where the journal knew none.
+
+    Recovered bytes are a plain write, also where they were appended: their version is their base and them, whole.
+    """
+    if unsealed.base is not None:
+        base, base_size = unsealed.base, unsealed.base_size
+    size = max([base_size, *(extent.offset + len(extent.data) for extent in unsealed.writes)])
+    content = Content(unsealed.inode, base, size, at_ns)
+    return FileOperationRequest(sequence, at_ns, kind_of(content), path, "", "", "", content, base_version=base)
