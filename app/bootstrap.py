@@ -5,9 +5,11 @@ needs. Nothing is opened at import: pools and clients are opened by the caller's
 """
 
 import os
+from collections.abc import Callable
 
 from app.core.errors import RequestInvalid
 from app.ports import ChunkCache, FeedPublisher, FeedSubscriber, Replies, ReplyBox, Server, SharedDecisions, Tasks
+from app.services.escalation import WaitingRoom
 from config.settings import Settings
 
 
@@ -80,3 +82,26 @@ def shared_decisions(settings: Settings) -> SharedDecisions:
 
     key = secret_bytes(settings.secrets / "cache.key")
     return RedisSharedDecisions(settings.redis_url, settings.key_prefix, settings.project, key)
+
+
+def shared_decisions_if_on(settings: Settings) -> SharedDecisions | None:
+    """The shared decision cache, or None where the flag shared_cache is off (every call goes to the policy)."""
+    from config.flags import load_flags
+
+    return shared_decisions(settings) if load_flags()["shared_cache"] else None
+
+
+def waiting_room(settings: Settings) -> WaitingRoom:
+    """Where open escalations are kept."""
+    from app.adapters.redis.escalations import RedisWaitingRoom
+
+    return RedisWaitingRoom(settings.redis_url, settings.key_prefix)
+
+
+def cache_trims(settings: Settings) -> list[Callable[[int], int]]:
+    """What drops expired entries of each shared cache."""
+    from app.adapters.redis.chunk_cache import RedisChunkCache
+    from app.adapters.redis.shared_decisions import RedisSharedDecisions
+
+    url, prefix, project = settings.redis_url, settings.key_prefix, settings.project
+    return [RedisChunkCache(url, prefix, project).trim, RedisSharedDecisions(url, prefix, project, b"").trim]

@@ -66,6 +66,10 @@ class BoundedCache:
         with redis_errors():
             return int(self._script(keys=self._keys, args=[ttl_s or self.ttl_s, self._budget_bytes, now_ms, *flat]))
 
+    def trim(self, now_ms: int) -> int:
+        """Drop what is over the bounds; return how many were."""
+        return self.put([], now_ms)
+
     def held_bytes(self) -> int:
         """Return the bytes that count against the budget."""
         with redis_errors():

@@ -68,6 +68,10 @@ class RedisSharedDecisions:
         except BrokerUnavailable:
             return
 
+    def trim(self, now_ms: int) -> int:
+        """Drop what is over the bounds; return how many were."""
+        return self._cache.trim(now_ms)
+
     def close(self) -> None:
         """Close the pool."""
         self._cache.close()

@@ -1,0 +1,136 @@
+"""Judges batches of tool calls: shared cache, then policy, one reply a batch.
+
+A call that cannot be judged is blocked, alone: the rest of its batch is answered. A judgement is shared only
+if the call was all that it read, and only under a fingerprint of the whole call.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from app.core.decisions import Judgement, ToolCall, ValidateBatch, ValidateReply, Verdict
+from app.core.errors import BrokerUnavailable, WeirError
+from app.core.messages import FORMAT, encode
+from app.ports import Policy, Replies, SharedDecisions
+from app.services.persist import require_project
+
+SHARED_TTL_S: Final = 300
+FROM_CACHE: Final = "shared-cache"
+FROM_POLICY: Final = "policy"
+# Policy.judge promises to be total; these are what a fault in it would raise. A wide except would also swallow the
+# signals by which Celery ends a task.
+JUDGE_FAULTS: Final = (
+    WeirError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_encoder: Final = msgspec.msgpack.Encoder(order="sorted")
+
+
+class ValidateSummary(NamedTuple):
+    """What one batch came to, in counts."""
+
+    calls: int
+    approved: int
+    blocked: int
+    escalated: int
+    cached: int
+    worker_us: int
+
+
+class WorkerValidator:
+    """Validation as a worker process serves it. `shared` is None where the flag shared_cache is off.
+
+    `faults` counts calls that could not be judged.
+    """
+
+    def __init__(
+        self, project: str, worker: str, policy: Policy, replies: Replies, shared: SharedDecisions | None
+    ) -> None:
+        self.faults = 0
+        self._project = project
+        self._worker = worker
+        self._policy = policy
+        self._replies = replies
+        self._shared = shared
+
+    def answer(self, batch: ValidateBatch, task_id: str) -> ValidateSummary:
+        """Decide, reply, then offer the fresh judgements to the shared cache: nobody waits for that."""
+        require_project(self._project, batch.project)
+        reply, fresh = self._decide(batch, task_id)
+        self._replies.push(batch.reply_to, encode(reply))
+        if self._shared is not None:
+            self._shared.put(fresh, SHARED_TTL_S)
+        return _summary(reply)
+
+    def decide_batch(self, batch: ValidateBatch, task_id: str) -> ValidateReply:
+        """Return the judgements of a batch in the order of its calls."""
+        return self._decide(batch, task_id)[0]
+
+    def _decide(self, batch: ValidateBatch, task_id: str) -> tuple[ValidateReply, list[tuple[bytes, Judgement]]]:
+        start_ns = time.perf_counter_ns()
+        version = self._policy.version
+        names = [fingerprint(self._project, version, call) for call in batch.calls] if self._shared else []
+        known = self._known(names, version)
+        judgements, layers, fresh = [], [], []
+        for index, call in enumerate(batch.calls):
+            cached = known.get(names[index]) if known else None
+            judgement = cached or self._judge(call)
+            judgements.append(judgement)
+            layers.append(FROM_CACHE if cached else FROM_POLICY)
+            if names and not cached and not judgement.reads and judgement.policy_version == version:
+                fresh.append((names[index], judgement))
+        took_us = (time.perf_counter_ns() - start_ns) // 1000
+        reply = ValidateReply(FORMAT, batch.batch_id, task_id, self._worker, tuple(judgements), tuple(layers), took_us)
+        return reply, fresh
+
+    def _known(self, names: Sequence[bytes], version: str) -> dict[bytes, Judgement]:
+        if self._shared is None:
+            return {}
+        try:
+            return self._shared.get(names, version)
+        except BrokerUnavailable:
+            return {}
+
+    def _judge(self, call: ToolCall) -> Judgement:
+        try:
+            return self._policy.judge(call)
+        except JUDGE_FAULTS as fault:
+            self.faults += 1
+            return Judgement(
+                verdict=Verdict.BLOCK,
+                rules=(),
+                reason=f"this call could not be judged ({type(fault).__name__})",
+                remedy="rephrase it, or ask a person; the worker's log has the fault",
+                policy_version=self._policy.version,
+                reads=("fault",),  # never cached
+            )
+
+
+def fingerprint(project: str, policy_version: str, call: ToolCall) -> bytes:
+    """Return the 32 byte name of everything that a judgement may depend on; where and when it is asked, and
+    whether it is a dry run, are left out.
+    """
+    asked = (project, policy_version, call.tool, call.input, call.agent, call.session, call.cwd, call.context)
+    return hashlib.blake2b(_encoder.encode(asked), digest_size=32).digest()
+
+
+def _summary(reply: ValidateReply) -> ValidateSummary:
+    verdicts = [judgement.verdict for judgement in reply.judgements]
+    return ValidateSummary(
+        calls=len(verdicts),
+        approved=verdicts.count(Verdict.APPROVE),
+        blocked=verdicts.count(Verdict.BLOCK),
+        escalated=verdicts.count(Verdict.ESCALATE),
+        cached=reply.layers.count(FROM_CACHE),
+        worker_us=reply.worker_us,
+    )

@@ -1,0 +1,122 @@
+"""What one worker process holds: built when its first task needs it, after fork; closed when the process ends.
+
+A pool inherited through fork shares its sockets with the parent and breaks both, so nothing is built before
+`worker_process_init`, and what an import might have left is forgotten there. The writing role's
+credential is read here (by way of bootstrap) and in migrations, nowhere else.
+"""
+
+from contextlib import ExitStack
+from functools import cached_property
+from typing import Any, TypeVar
+
+from celery import signals
+
+from app import bootstrap
+from app.ports import FileEventWriter, Replies
+from app.services.escalation import Escalations
+from app.services.incarnations import Incarnations
+from app.services.persist import Persister
+from app.services.record import Recorder
+from app.services.upkeep import Upkeep
+from app.services.worker_validation import WorkerValidator
+from config.settings import Settings, load
+
+T = TypeVar("T")
+
+
+class Parts:
+    """The services of this process; each holds its own pools, closed in reverse order."""
+
+    def __init__(self, settings: Settings, worker: str) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._open = ExitStack()
+
+    @cached_property
+    def persister(self) -> Persister:
+        """The files log."""
+        feed = self._kept(bootstrap.feed_publisher(self._settings))
+        cache = self._kept(bootstrap.chunk_cache(self._settings))
+        return Persister(self._settings.project, self._writer, feed, self._replies, cache)
+
+    @cached_property
+    def incarnations(self) -> Incarnations:
+        """The register of incarnations; shares the pool of the files log."""
+        return Incarnations(self._settings.project, self._writer, self._replies)
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """The decisions log."""
+        writer = self._kept(bootstrap.decision_writer(self._settings))
+        return Recorder(self._settings.project, writer, self._replies)
+
+    @cached_property
+    def validator(self) -> WorkerValidator:
+        """Validation."""
+        policy = self._kept(bootstrap.policy(self._settings))
+        shared = self._kept(bootstrap.shared_decisions_if_on(self._settings))
+        return WorkerValidator(self._settings.project, self._worker, policy, self._replies, shared)
+
+    @cached_property
+    def escalations(self) -> Escalations:
+        """Open escalations."""
+        room = self._kept(bootstrap.waiting_room(self._settings))
+        return Escalations(self._settings.project, room, self._replies)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """Maintenance; reads only."""
+        reader = self._kept(bootstrap.file_event_reader(self._settings))
+        feed = self._kept(bootstrap.feed_publisher(self._settings))
+        return Upkeep(self._settings.project, reader, feed, bootstrap.cache_trims(self._settings))
+
+    @cached_property
+    def _writer(self) -> FileEventWriter:
+        return self._kept(bootstrap.file_event_writer(self._settings))
+
+    @cached_property
+    def _replies(self) -> Replies:
+        return self._kept(bootstrap.replies(self._settings))
+
+    def close(self) -> None:
+        """Close every pool and client."""
+        self._open.close()
+
+    def _kept(self, part: T) -> T:
+        close = getattr(part, "close", None)
+        if close is not None:
+            self._open.callback(close)
+        return part
+
+
+_parts: Parts | None = None
+_worker_name = "worker"
+
+
+def parts() -> Parts:
+    """Return the services of this process."""
+    global _parts
+    if _parts is None:
+        _parts = Parts(load(), _worker_name)
+    return _parts
+
+
+@signals.celeryd_init.connect
+def _remember_name(sender: str, **_: Any) -> None:
+    global _worker_name
+    _worker_name = sender
+
+
+@signals.worker_process_init.connect
+def _forget_inherited(**_: Any) -> None:
+    global _parts
+    _parts = None
+
+
+@signals.worker_process_shutdown.connect  # a child of prefork
+@signals.worker_shutdown.connect  # solo and threads, where no process is a child
+def _close(**_: Any) -> None:
+    global _parts
+    if _parts is not None:
+        _parts.close()
+    _parts = None
