@@ -1,8 +1,8 @@
-"""What a journal says: its requests in order, with the writes that each seal covers, and the writes that no seal covers.
+"""What a journal says: its requests in order, the writes that each seal covers, and those that none covers.
 
 Courier (shipping) and mount start (recovery) feed one `SealPlan` the records of one incarnation, segment after segment.
 A seal covers the WRITE records of its inode since the inode's previous seal; a truncating one also sets the length.
-Requests come out 1..N; a hole (a damaged segment before the last) raises JournalCorrupt: nothing behind it may be shipped.
+Requests come out 1..N; a hole (a damaged segment before the last) raises JournalCorrupt: nothing behind it is shipped.
 """
 
 from typing import Final, NamedTuple
@@ -81,8 +81,9 @@ class SealPlan:
     def remainder(self) -> list[Unsealed]:
         """Return what recovery seals again, in the order of first writing."""
         left = [
-            Unsealed(inode, tuple(writes), *self._sealed.get(inode, (None, -1)), self._from[inode])
+            Unsealed(inode, tuple(writes), base, base_size, self._from[inode])
             for inode, writes in self._writes.items()
+            for base, base_size in (self._sealed.get(inode, (None, -1)),)
         ]
         return sorted(left, key=lambda unsealed: unsealed.from_place)
 
@@ -120,8 +121,9 @@ class SealPlan:
 def seal_again(
     unsealed: Unsealed, base: VersionId, base_size: int, sequence: int, at_ns: int, path: bytes = b""
 ) -> FileOperationRequest:
-    """Return the seal of recovered writes in a new incarnation; `base` and `base_size` stand in where the journal knew none.
+    """Return the seal of recovered writes in a new incarnation.
 
+    `base` and `base_size` (of the tree) stand in where the journal knew none.
     Recovered bytes are a plain write, also where they were appended: their version is their base and them, whole.
     """
     if unsealed.base is not None:
