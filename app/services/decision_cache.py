@@ -1,9 +1,8 @@
 """The gateway's own cache of workers' judgements: one dict, no lock, bounded in entries and bytes.
 
-Only the event loop writes. Eviction is CLOCK (a hit sets a bit; the oldest entry without one goes, one with it goes round
-again), so a hit moves nothing. An OrderedDict, because the first key of a plain dict that loses its first keys is found by
-walking over the lost ones. A key is the whole question, or its full digest where that is long:
-never a shortened hash, because two calls under one key would share an approval.
+Only the event loop writes. Eviction is CLOCK (a hit sets a bit; the oldest entry without one goes, one with it goes
+round again), so a hit moves nothing. An OrderedDict, because the first key of a plain dict that loses its first keys
+is found by walking over the lost ones. A key is the whole question, or its full digest where that is long: never a shortened hash, because two calls under one key would share an approval.
 """
 
 from collections import OrderedDict

@@ -49,7 +49,10 @@ class Histogram:
         """Yield (upper bound, values below it) for each power of two up to the largest value."""
         counts = list(self._counts)
         for bits in range(self.maximum.bit_length() + 1):
-            yield 1 << bits, sum(number for index, number in enumerate(counts) if number and lower_edge(index) < 1 << bits)
+            yield (
+                1 << bits,
+                sum(number for index, number in enumerate(counts) if number and lower_edge(index) < 1 << bits),
+            )
 
 
 def lower_edge(index: int) -> int:

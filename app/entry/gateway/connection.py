@@ -1,0 +1,332 @@
+"""One HTTP/1.1 connection: httptools in, answers out in the order of the requests (pipelining), everything bounded.
+
+A whole web framework costs 4-5 times the request; this costs one callback a header. Bounds: 32 KiB of headers, 1 MiB of
+body, 64 unanswered requests (then reading pauses). What does not parse is answered once and the connection closed. A
+refused body is drained for a while, so that the peer reads the answer and not a reset.
+"""
+
+import asyncio
+import http
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+import httptools
+
+from app.entry.gateway.access import Credentials
+from app.entry.gateway.problems import Problem
+
+HEAD_BYTES_MAX: Final = 32 * 1024
+BODY_BYTES_MAX: Final = 1024 * 1024
+PIPELINE_MAX: Final = 64
+DRAIN_BYTES_MAX: Final = 32 * 1024 * 1024
+IDLE_NS_MAX: Final = 75_000_000_000
+ARRIVAL_NS_MAX: Final = 15_000_000_000
+JSON: Final = b"application/json"
+_HEADERS: Final = frozenset({b"host", b"origin", b"authorization", b"content-type", b"expect", b"content-length"})
+_heads: dict[tuple[int, bytes], bytes] = {}
+
+
+class Request:
+    """One request and the place of its answer in the connection's order."""
+
+    __slots__ = ("_connection", "_done", "body", "headers", "keep_alive", "method", "path", "query", "started_ns")
+
+    def __init__(self, connection: "HttpConnection") -> None:
+        self._connection = connection
+        self._done: bytes | None = None
+        self.method = b""
+        self.path = b""
+        self.query = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        self.keep_alive = True
+        self.started_ns = 0
+
+    @property
+    def over_tcp(self) -> bool:
+        """Tell whether it came over TCP, where a token is asked for."""
+        return self._connection.over_tcp
+
+    @property
+    def done(self) -> bytes | None:
+        """Return the bytes of the answer, None while there is none."""
+        return self._done
+
+    def credentials(self) -> Credentials:
+        """Return what it brings besides its body."""
+        get = self.headers.get
+        return Credentials(
+            get(b"host", b""), get(b"origin", b""), get(b"authorization", b""), get(b"content-type", b"")
+        )
+
+    def answer(self, status: int, body: bytes, media_type: bytes = JSON) -> None:
+        """Answer; only the first answer counts, and one whose peer is gone goes nowhere."""
+        if self._done is None:
+            self._done = b"%b%d\r\n%b\r\n%b" % (_head(status, media_type), len(body), self._closing(), body)
+            self._connection.flush()
+
+    def _closing(self) -> bytes:
+        return b"" if self.keep_alive and not self._connection.closing else b"Connection: close\r\n"
+
+
+class Site(Protocol):
+    """What connections serve."""
+
+    def serve(self, request: Request) -> None:
+        """Answer a whole request, now or later."""
+
+    def refuse(self, request: Request, problem: Problem) -> None:
+        """Answer a request that did not arrive whole."""
+
+    def joined(self, connection: "HttpConnection") -> Problem | None:
+        """Take a new connection in; a problem refuses it."""
+
+    def left(self, connection: "HttpConnection") -> None:
+        """Forget a closed connection."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """Parser callbacks and the queue of answers of one connection."""
+
+    def __init__(self, site: Site, *, over_tcp: bool) -> None:
+        self._site = site
+        self.over_tcp = over_tcp
+        self.closing = False
+        self.last_ns = 0
+        self._begun_ns = 0
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._order: deque[Request] = deque()
+        self._current: Request | None = None
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._drained_bytes = -1
+        self._paused = False
+        self._feeding = False
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """Return the transport of an open connection."""
+        assert self._transport is not None
+        return self._transport
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether no request is under way."""
+        return not self._order and self._current is None
+
+    @property
+    def owes(self) -> bool:
+        """Tell whether a whole request waits for its answer."""
+        return bool(self._order)
+
+    def is_stale(self, now_ns: int) -> bool:
+        """Tell whether nothing came for too long between requests, or a request takes too long to arrive."""
+        if self._current is not None:
+            return now_ns - self._begun_ns > ARRIVAL_NS_MAX
+        return not self._order and now_ns - self.last_ns > IDLE_NS_MAX
+
+    # ---- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.last_ns = time.monotonic_ns()
+        problem = self._site.joined(self)
+        if problem is not None:
+            self._refuse_all(problem)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """See asyncio.Protocol."""
+        self._transport = None
+        self._order.clear()
+        self._site.left(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self.last_ns = time.monotonic_ns()
+        if self._drained_bytes >= 0:
+            self._drain(len(data))
+            return
+        self._feeding = True
+        problem = self._feed(data)
+        self._feeding = False
+        if problem is not None:
+            self._refuse_all(problem)
+        elif len(self._order) > PIPELINE_MAX and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        self.flush()
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol: a peer that only stopped writing still gets its answers."""
+        self.closing = True
+        return bool(self._order)
+
+    def _feed(self, data: bytes) -> Problem | None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if isinstance(cause, Problem):
+                return cause
+            # not ours to hide: told on stderr by the loop, and the caller is answered
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a request failed", "exception": cause or error}
+            )
+            return Problem(500, "internal", "the gateway failed on this request", "try again; see the gateway's log")
+        except httptools.HttpParserUpgrade:
+            return Problem(400, "upgrade", "this server speaks HTTP/1.1 only", "send no Upgrade header", "Upgrade")
+        except httptools.HttpParserError as error:
+            return Problem(400, "malformed-http", f"not an HTTP/1.1 request: {error}", "use an HTTP client")
+        if self._current is not None and not self._current.started_ns:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                return _head_too_large()
+        return None
+
+    # ---- httptools
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        self._current = Request(self)
+        self._begun_ns = time.monotonic_ns()
+        self._head_bytes = self._body_bytes = 0
+        self._body = []
+
+    def on_url(self, url: bytes) -> None:
+        """See httptools; a long target comes in pieces."""
+        assert self._current is not None
+        self._current.path += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        """See httptools."""
+        assert self._current is not None
+        value = value or b""
+        self._count_head(len(name) + len(value))
+        name = name.lower()
+        if name in _HEADERS:
+            if name in self._current.headers:
+                raise Problem(400, "repeated-header", "a header stands twice", "send it once", name.decode())
+            self._current.headers[name] = value
+
+    def _count_head(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise _head_too_large()
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        request = self._current
+        assert request is not None
+        request.started_ns = time.monotonic_ns()
+        request.method = self._parser.get_method()
+        request.path, _, request.query = request.path.partition(b"?")
+        request.keep_alive = self._parser.should_keep_alive()
+        headers = request.headers
+        if self._parser.should_upgrade():
+            raise Problem(400, "upgrade", "this server speaks HTTP/1.1 only", "send no Upgrade header", "Upgrade")
+        if int(headers.get(b"content-length", b"0")) > BODY_BYTES_MAX:
+            raise _body_too_large()
+        if headers.get(b"expect", b"").lower() == b"100-continue" and not self._order:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        self._body_bytes += len(body)
+        if self._body_bytes > BODY_BYTES_MAX:
+            raise _body_too_large()
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        request, self._current = self._current, None
+        assert request is not None
+        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._order.append(request)
+        if self.closing:
+            return
+        self.closing = not request.keep_alive
+        self._site.serve(request)
+
+    # ---- answering
+
+    def flush(self) -> None:
+        """Write what is answered at the front of the order; called again when an answer comes."""
+        if self._feeding or self._transport is None:
+            return
+        ready: list[bytes] = []
+        while self._order and (data := self._order[0].done) is not None:
+            self._order.popleft()
+            ready.append(data)
+        if ready:
+            self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+        if self._order:
+            return
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if self.closing and self._drained_bytes < 0:
+            self._transport.close()
+        elif self.closing and ready and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def close_when_answered(self) -> None:
+        """Take no further request."""
+        self.closing = True
+        if self._current is None:
+            self.flush()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: a peer that does not read its answers is not read either."""
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if not self._paused:
+            self.transport.resume_reading()
+
+    def _refuse_all(self, problem: Problem) -> None:
+        request = self._current or Request(self)
+        request.keep_alive = False
+        request.path = request.path.partition(b"?")[0]
+        self._current = None
+        self._order.append(request)
+        self._drained_bytes = 0
+        self.closing = True
+        self._site.refuse(request, problem)
+        asyncio.get_running_loop().call_later(2, self._close)
+
+    def _drain(self, size_bytes: int) -> None:
+        self._drained_bytes += size_bytes
+        if self._drained_bytes > DRAIN_BYTES_MAX:
+            self._close()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+Factory = Callable[[], HttpConnection]
+
+
+def _head_too_large() -> Problem:
+    return Problem(431, "large-headers", f"the headers pass {HEAD_BYTES_MAX} bytes", "send fewer or shorter headers")
+
+
+def _body_too_large() -> Problem:
+    remedy = "send large content as a file, and its path; or split the calls"
+    return Problem(413, "large-body", f"the body passes {BODY_BYTES_MAX} bytes", remedy)
+
+
+def _head(status: int, media_type: bytes) -> bytes:
+    head = _heads.get((status, media_type))
+    if head is None:
+        phrase = http.HTTPStatus(status).phrase.encode()
+        head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: " % (status, phrase, media_type)
+        _heads[status, media_type] = head
+    return head

@@ -1,0 +1,212 @@
+"""The gateway's life: lock, listen, serve, drain.
+
+Start: one gateway a WEIR_HOME (flock). Stop, on SIGTERM: no new connections, callers under way are answered, then the
+spool is shipped within a bound; what is not shipped stays on disk for the next start. A background thread that dies
+ends the process: the supervisor starts it again, healthy.
+"""
+
+import asyncio
+import errno
+import fcntl
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+from config.flags import load_flags
+
+from app import bootstrap
+from app.entry.gateway import access, openapi
+from app.entry.gateway.connection import HttpConnection
+from app.entry.gateway.heartbeat import Heartbeat
+from app.entry.gateway.site import CONNECTIONS_MAX, GatewaySite
+from app.services.task_line import TaskLine
+from app.services.validation import Validation
+from app.telemetry.metrics import Metrics
+from config.secret_files import secret_text
+from config.settings import Settings
+
+BACKLOG: Final = 2048
+PORTS_TRIED: Final = 64
+ANSWER_S: Final = 3.0
+SHIP_S: Final = 10.0
+_SWEEP_S: Final = 1.0
+
+
+class Where(msgspec.Struct, frozen=True):
+    """What run/gateway.json says."""
+
+    pid: int
+    socket: str
+    host: str
+    port: int
+    url: str
+
+
+def run(settings: Settings) -> int:
+    """Run until a signal; returns the exit code."""
+    settings.run.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(settings.run / "gateway.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"a gateway of {settings.home} runs already; `weir down` stops it", file=sys.stderr)
+        return 1
+    _raise_file_limit()
+    # a thread that wakes with a reply waits this long at most for the loop to let go of the interpreter (default 5 ms)
+    sys.setswitchinterval(0.0005)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Gateway(settings).serve())
+    finally:
+        os.close(lock)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + 256
+    if soft < wanted and hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+class Gateway:
+    """The parts of one gateway process, and their order of start and stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self._code = 0
+        self._metrics = Metrics()
+        self._policy = bootstrap.policy(settings)
+        self._spool = bootstrap.decision_spool(settings)
+        self._shipper = bootstrap.spool_shipper(settings, self._spool)
+        token = secret_text(settings.secrets / "gateway.token")
+        self._gate = access.Gate({token: access.ALL_SCOPES})
+
+    async def serve(self) -> int:
+        """Serve until a signal or the death of a thread, then drain."""
+        loop = asyncio.get_running_loop()
+        line = TaskLine(
+            bootstrap.tasks(self._settings),
+            bootstrap.reply_box(self._settings),
+            loop.call_soon_threadsafe,
+            lambda name: loop.call_soon_threadsafe(self._died, name),
+        )
+        validation = self._validation(line)
+        site = GatewaySite(validation, self._metrics, self._gate, openapi.encode())
+        heartbeat = Heartbeat(
+            self._settings.project,
+            bootstrap.reader(self._settings),
+            bootstrap.feed_publisher(self._settings),
+            lambda name: loop.call_soon_threadsafe(self._died, name),
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        line.start(validation.on_reply, validation.on_failure)
+        validation.sweep()
+        self._shipper.start()
+        heartbeat.start()
+        servers = await self._listen(site)
+        sweep = loop.create_task(_close_stale(site))
+        gc.collect()
+        gc.freeze()
+        print(f"gateway listens on {self._settings.gateway_socket} and 127.0.0.1:{self._gate.port}", flush=True)
+        await self._stopping.wait()
+        sweep.cancel()
+        await self._drain(servers, site, validation)
+        heartbeat.stop(1)
+        line.stop(2)
+        self._shipper.stop(drain_s=SHIP_S)
+        self._spool.close()
+        return self._code
+
+    def _validation(self, line: TaskLine) -> Validation:
+        return Validation(
+            self._settings.project,
+            self._policy,
+            self._spool,
+            line,
+            self._metrics,
+            workers=self._settings.validate_workers,
+            deadline_ms=self._settings.deadline_ms,
+            flags=load_flags(),
+        )
+
+    def _died(self, name: str) -> None:
+        print(f"the thread {name!r} ended; the gateway stops to be started again", file=sys.stderr, flush=True)
+        self._code = 1
+        self._stopping.set()
+
+    async def _listen(self, site: GatewaySite) -> list[asyncio.AbstractServer]:
+        loop = asyncio.get_running_loop()
+        path = self._settings.gateway_socket
+        path.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            unix = await loop.create_unix_server(
+                lambda: HttpConnection(site, over_tcp=False), str(path), backlog=BACKLOG
+            )
+        finally:
+            os.umask(mask)
+        listener = free_port(self._settings.gateway_port)
+        tcp = await loop.create_server(lambda: HttpConnection(site, over_tcp=True), sock=listener, backlog=BACKLOG)
+        self._gate.port = listener.getsockname()[1]
+        where = Where(os.getpid(), str(path), "127.0.0.1", self._gate.port, f"http://127.0.0.1:{self._gate.port}")
+        write_whole(self._settings.run / "gateway.json", msgspec.json.encode(where))
+        return [unix, tcp]
+
+    async def _drain(self, servers: list[asyncio.AbstractServer], site: GatewaySite, validation: Validation) -> None:
+        site.draining = True
+        for server in servers:
+            server.close()
+        self._settings.gateway_socket.unlink(missing_ok=True)
+        (self._settings.run / "gateway.json").unlink(missing_ok=True)
+        for connection in list(site.connections):
+            connection.close_when_answered()
+        until = time.monotonic() + ANSWER_S
+        while (validation.busy or any(c.owes for c in site.connections)) and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        for connection in list(site.connections):
+            connection.transport.close()
+
+
+async def _close_stale(site: GatewaySite) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        now = time.monotonic_ns()
+        for connection in list(site.connections):
+            if connection.is_stale(now):
+                connection.transport.close()
+
+
+def free_port(first: int) -> socket.socket:
+    """Return a bound socket on 127.0.0.1 at `first` or the next free port."""
+    for port in [*range(first, min(first + PORTS_TRIED, 65536)), 0]:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # without it a port in TIME_WAIT counts as taken, and every restart would move on by one
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise
+        else:
+            return listener
+    raise OSError(errno.EADDRINUSE, "no free port on 127.0.0.1")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file so that a reader sees the old or the new one."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(data)
+    fresh.replace(path)

@@ -1,0 +1,255 @@
+"""What the gateway serves: routes, and answers for everything that goes wrong on the way.
+
+On /v1/hooks/* every error is a deny with status 200 in the agent's own contract, because agents let a call pass when
+their hook fails.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import parse_qs
+
+import msgspec
+
+from app.core.decisions import Decision, ToolCall
+from app.core.errors import RequestInvalid
+from app.entry.gateway import access, bodies, hooks
+from app.entry.gateway.connection import JSON, HttpConnection, Request
+from app.entry.gateway.problems import Problem, document
+from app.services.answering import Answer
+from app.telemetry.metrics import Counter, Metrics
+
+CONNECTIONS_MAX: Final = 4096
+PROBLEM: Final = b"application/problem+json"
+HOOKS: Final = b"/v1/hooks/"
+DECISIONS: Final = b"/v1/decisions/"
+_json: Final = msgspec.json.Encoder()
+
+
+class Decisions(Protocol):
+    """The validation service as the site uses it."""
+
+    def decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
+        """Answer a call once, in a later tick. Raises RequestInvalid."""
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """Return a recent decision."""
+
+    @property
+    def policy_version(self) -> str:
+        """Return the version of the gateway's policy."""
+
+    @property
+    def workers_answer(self) -> bool:
+        """Tell whether workers answer."""
+
+    @property
+    def recording(self) -> bool:
+        """Tell whether answers can be recorded."""
+
+
+class DecisionsBody(msgspec.Struct, frozen=True):
+    """The answer to many calls, in their order."""
+
+    decisions: list[Decision]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process runs."""
+
+    ok: bool
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether calls are decided and recorded; `workers_answer` is false while answers are degraded."""
+
+    ready: bool
+    recording: bool
+    workers_answer: bool
+    policy_version: str
+
+
+class Route(NamedTuple):
+    """`scope` is what a TCP caller's token must have ('' = none needed); `name` is its label in the figures."""
+
+    name: str
+    scope: str
+    serve: Callable[[Request], None]
+
+
+class GatewaySite:
+    """See connection.Site."""
+
+    def __init__(self, decisions: Decisions, metrics: Metrics, gate: access.Gate, openapi: bytes) -> None:
+        self._decisions = decisions
+        self._metrics = metrics
+        self._gate = gate
+        self._openapi = openapi
+        self.connections: set[HttpConnection] = set()
+        self.draining = False
+        self._requests: dict[tuple[str, int], Counter] = {}
+        self._unknown_keys = metrics.counter(
+            "weir_hook_unknown_keys_total", "Keys in hook bodies that are not known here."
+        )
+        metrics.gauge("weir_connections", "Open connections.", lambda: len(self.connections))
+        self._routes: dict[tuple[bytes, bytes], Route] = {
+            (b"POST", b"/v1/validate"): Route("validate", access.VALIDATE, self._validate),
+            (b"GET", b"/healthz"): Route("healthz", "", self._healthz),
+            (b"GET", b"/readyz"): Route("readyz", access.READ, self._readyz),
+            (b"GET", b"/metrics"): Route("metrics", access.READ, self._show_metrics),
+            (b"GET", b"/openapi.json"): Route("openapi", access.READ, self._show_openapi),
+        }
+        self._hook = Route("hooks", access.VALIDATE, self._serve_hook)
+        self._show = Route("decisions", access.READ, self._show_decision)
+
+    # ---- connections
+
+    def joined(self, connection: HttpConnection) -> Problem | None:
+        """See connection.Site."""
+        self.connections.add(connection)
+        if self.draining or len(self.connections) > CONNECTIONS_MAX:
+            remedy = "try again in a second; keep fewer connections open"
+            return Problem(503, "busy", f"the gateway stops, or has {CONNECTIONS_MAX} connections", remedy)
+        if connection.over_tcp:
+            return None
+        uid = access.peer_uid(connection.transport.get_extra_info("socket"))
+        if access.trusts_uid(uid):
+            return None
+        return Problem(403, "foreign-user", f"the peer is user {uid}", "call as the user who runs Weir, or as root")
+
+    def left(self, connection: HttpConnection) -> None:
+        """See connection.Site."""
+        self.connections.discard(connection)
+
+    # ---- requests
+
+    def serve(self, request: Request) -> None:
+        """See connection.Site."""
+        try:
+            route = self._route(request)
+            if request.over_tcp:
+                self._gate.check(request.credentials(), request.method, route.scope)
+            route.serve(request)
+        except Problem as problem:
+            self.refuse(request, problem)
+
+    def refuse(self, request: Request, problem: Problem) -> None:
+        """See connection.Site."""
+        if request.path.startswith(HOOKS):
+            contract = hooks.CONTRACTS.get(request.path[len(HOOKS) :].decode("latin-1"), hooks.CLAUDE_CODE)
+            self._reply(request, "hooks-refused", 200, contract.deny(problem))
+        else:
+            self._reply(request, "problem", problem.status, document(problem), PROBLEM)
+
+    def _route(self, request: Request) -> Route:
+        route = self._routes.get((request.method, request.path))
+        if route is not None:
+            return route
+        if request.path.startswith(HOOKS) and request.method == b"POST":
+            return self._hook
+        if request.path.startswith(DECISIONS) and request.method == b"GET":
+            return self._show
+        methods = [method.decode() for method, path in self._routes if path == request.path]
+        if methods or request.path.startswith((HOOKS, DECISIONS)):
+            allowed = ", ".join(methods) or ("POST" if request.path.startswith(HOOKS) else "GET")
+            raise Problem(
+                405, "method", f"this path does not take {request.method.decode('latin-1')}", f"use {allowed}"
+            )
+        raise Problem(404, "no-such-path", "there is nothing at this path", "see /openapi.json for the paths")
+
+    def _reply(self, request: Request, name: str, status: int, body: bytes, media_type: bytes = JSON) -> None:
+        counter = self._requests.get((name, status))
+        if counter is None:
+            meaning = "Answered requests by route and status."
+            counter = self._metrics.counter("weir_http_requests_total", meaning, route=name, status=str(status))
+            self._requests[name, status] = counter
+        counter.add()
+        request.answer(status, body, media_type)
+
+    def _decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
+        try:
+            self._decisions.decide(call, started_ns, answer)
+        except RequestInvalid as error:
+            field, _, detail = str(error).partition(": ")
+            raise Problem(
+                400, "invalid-field", detail, "see /openapi.json for the fields and their types", field
+            ) from error
+
+    # ---- routes
+
+    def _validate(self, request: Request) -> None:
+        if bodies.is_many(request.body):
+            self._validate_many(request)
+            return
+        call = bodies.decode_one(request.body)
+        self._decide(
+            call,
+            request.started_ns,
+            lambda decision: self._reply(request, "validate", 200, _json.encode(decision)),
+        )
+
+    def _validate_many(self, request: Request) -> None:
+        calls = bodies.decode_many(request.body)
+        found: dict[int, Decision] = {}
+
+        def collect(index: int, decision: Decision) -> None:
+            found[index] = decision
+            if len(found) == len(calls):
+                body = _json.encode(DecisionsBody([found[i] for i in range(len(calls))]))
+                self._reply(request, "validate-many", 200, body)
+
+        for index, call in enumerate(calls):
+            self._decide(call, request.started_ns, partial(collect, index))
+
+    def _serve_hook(self, request: Request) -> None:
+        name = request.path[len(HOOKS) :].decode("latin-1")
+        contract = hooks.CONTRACTS.get(name)
+        if contract is None:
+            known = ", ".join(hooks.CONTRACTS)
+            raise Problem(404, "no-such-hook", f"there is no hook {name!r}", f"set the hook's URL to one of: {known}")
+        try:
+            hook = contract.decode(request.body, _agent(request.query) or name)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise bodies.malformed(error) from error
+        self._unknown_keys.add(hook.unknown_keys)
+        if hook.call is None:
+            self._reply(request, "hooks", 200, b"{}")
+            return
+        bodies.check_call(hook.call, request.body)
+        self._decide(
+            hook.call,
+            request.started_ns,
+            lambda decision: self._reply(request, "hooks", 200, contract.answer(decision)),
+        )
+
+    def _show_decision(self, request: Request) -> None:
+        decision_id = request.path[len(DECISIONS) :].decode("latin-1")
+        decision = self._decisions.decision(decision_id)
+        if decision is None:
+            remedy = "older ones are in the decisions log: `weir log --decisions`"
+            raise Problem(404, "no-such-decision", "this gateway has no recent decision of that id", remedy, "id")
+        self._reply(request, "decisions", 200, _json.encode(decision))
+
+    def _healthz(self, request: Request) -> None:
+        self._reply(request, "healthz", 200, _json.encode(Health(ok=True)))
+
+    def _readyz(self, request: Request) -> None:
+        source = self._decisions
+        ready = source.recording and not self.draining
+        body = Readiness(ready, source.recording, source.workers_answer, source.policy_version)
+        self._reply(request, "readyz", 200 if ready else 503, _json.encode(body))
+
+    def _show_metrics(self, request: Request) -> None:
+        self._reply(request, "metrics", 200, self._metrics.text().encode(), b"text/plain; version=0.0.4; charset=utf-8")
+
+    def _show_openapi(self, request: Request) -> None:
+        self._reply(request, "openapi", 200, self._openapi)
+
+
+def _agent(query: bytes) -> str:
+    if not query:
+        return ""
+    try:
+        return parse_qs(query.decode("ascii"), max_num_fields=16).get("agent", [""])[0]
+    except (UnicodeDecodeError, ValueError) as error:
+        raise Problem(400, "malformed-query", "the query does not parse", "send ?agent=NAME", "agent") from error

@@ -1,0 +1,160 @@
+"""Adaptive micro-batches, as a state machine without clock, thread or I/O.
+
+There is no timer: at most `out_max` batches are out; what comes meanwhile makes the next one, up to `size_max`
+questions. With 4 out and 128 a batch, 1000 in flight were answered with a p99 of 30 ms; a timer helped at one rate and
+hurt at others. What is out for longer than `lost_after_ns` frees its place (its task, reply or worker is gone).
+"""
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from app.core.decisions import ToolCall, Verdict
+from app.services.answering import Waiter
+from app.services.decision_cache import CacheKey
+
+_SPLIT_MIN: Final = 32
+"""Below this a batch is not split over idle workers: sending a task costs about as much as deciding 16 to 32 calls."""
+
+
+class Question:
+    """One distinct question on its way to a worker, and the callers that wait for its answer.
+
+    `given` is set once the gateway has answered by itself: the worker's verdict is then only compared.
+    """
+
+    __slots__ = ("call", "deadline_ns", "given", "key", "settled", "tries", "waiters", "wire")
+
+    def __init__(self, call: ToolCall, wire: bytes, key: CacheKey, deadline_ns: int, waiter: Waiter) -> None:
+        self.call = call
+        self.wire = wire
+        self.key = key
+        self.deadline_ns = deadline_ns
+        self.waiters = [waiter]
+        self.given: Verdict | None = None
+        self.settled = False
+        self.tries = 0
+
+
+class Batch(NamedTuple):
+    """Questions that went out together."""
+
+    id: int
+    questions: tuple[Question, ...]
+    sent_ns: int
+
+
+class Batcher:
+    """What waits and what is out."""
+
+    def __init__(
+        self, out_max: int, size_max: int = 128, waiting_max: int = 8192, lost_after_ns: int = 1_000_000_000
+    ) -> None:
+        self._out_max = out_max
+        self._size_max = size_max
+        self._waiting_max = waiting_max
+        self._lost_after_ns = lost_after_ns
+        self._waiting: deque[Question] = deque()
+        self._out: dict[int, Batch] = {}
+        self._last_id = 0
+
+    @property
+    def waiting(self) -> int:
+        """Return how many questions wait for a place."""
+        return len(self._waiting)
+
+    @property
+    def out(self) -> int:
+        """Return how many batches are out."""
+        return len(self._out)
+
+    def add(self, question: Question) -> bool:
+        """Queue a question; False where too many wait already."""
+        if len(self._waiting) >= self._waiting_max:
+            return False
+        self._waiting.append(question)
+        return True
+
+    def cut(self, now_ns: int) -> Batch | None:
+        """Take the next batch, shared out over the free places; None if none is free or nothing waits."""
+        free = self._out_max - len(self._out)
+        if free <= 0:
+            return None
+        size = min(self._size_max, max(_SPLIT_MIN, -(-len(self._waiting) // free)))
+        questions = self._take(size)
+        return self._send(questions, now_ns) if questions else None
+
+    def send(self, questions: list[Question], now_ns: int) -> Batch | None:
+        """Make a batch of these questions, which never waited; None where no place is free."""
+        return self._send(questions, now_ns) if questions and len(self._out) < self._out_max else None
+
+    def _send(self, questions: list[Question], now_ns: int) -> Batch:
+        self._last_id += 1
+        batch = self._out[self._last_id] = Batch(self._last_id, tuple(questions), now_ns)
+        for question in questions:
+            question.tries += 1
+        return batch
+
+    def _take(self, size: int) -> list[Question]:
+        taken: list[Question] = []
+        while self._waiting and len(taken) < size:
+            question = self._waiting.popleft()
+            if not question.settled:
+                taken.append(question)
+        return taken
+
+    def drop_waiting(self) -> list[Question]:
+        """Take everything that waits (the broker is gone)."""
+        return self._take(len(self._waiting))
+
+    def close(self, batch_id: int) -> Batch | None:
+        """Take back a batch whose reply came or whose sending failed; None if it was given up before."""
+        return self._out.pop(batch_id, None)
+
+    def lost(self, now_ns: int) -> list[Batch]:
+        """Take back the batches that have been out for too long."""
+        gone = [batch for batch in self._out.values() if now_ns - batch.sent_ns > self._lost_after_ns]
+        for batch in gone:
+            del self._out[batch.id]
+        return gone
+
+
+class Breaker:
+    """Whether asking workers is worth a caller's time: opens after `failures_max` failures in a row, then lets one
+    trial through each `trial_after_ns` (doubling up to `trial_max_ns`); one answer closes it.
+    """
+
+    def __init__(
+        self, failures_max: int = 2, trial_after_ns: int = 250_000_000, trial_max_ns: int = 2_000_000_000
+    ) -> None:
+        self._failures_max = failures_max
+        self._trial_max_ns = trial_max_ns
+        self._trial_after_ns = trial_after_ns
+        self._failures = 0
+        self._next_trial_ns = 0
+
+    @property
+    def open(self) -> bool:
+        """Tell whether callers are answered without a worker."""
+        return self._failures >= self._failures_max
+
+    def failed(self, now_ns: int) -> None:
+        """Note a task that could not be sent or was never answered."""
+        self._failures += 1
+        self._next_trial_ns = now_ns + self._pause_ns()
+
+    def answered(self) -> None:
+        """Note an answer."""
+        self._failures = 0
+
+    def allows(self, now_ns: int) -> bool:
+        """Tell whether a question may go out now; with the breaker open this is true once a trial interval."""
+        if not self.open:
+            return True
+        if now_ns < self._next_trial_ns:
+            return False
+        self._next_trial_ns = now_ns + self._pause_ns()
+        return True
+
+    def _pause_ns(self) -> int:
+        doublings = min(max(self._failures - self._failures_max, 0), 10)
+        return min(self._trial_after_ns << doublings, self._trial_max_ns)

@@ -1,0 +1,54 @@
+"""The question that a call asks: all that a judgement may depend on, one encoding for cache key and wire form.
+
+So a worker never sees more of a call than the key holds, and two calls share an answer only if all of it is equal.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from app.core.decisions import ToolCall
+from app.core.errors import RequestInvalid
+from app.core.messages import FORMAT
+from app.services.batching import Question
+
+
+class _Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    tool: str
+    input: dict[str, Any]
+    agent: str
+    session: str = ""
+    cwd: str = ""
+    context: dict[str, Any] = {}
+
+
+class _Asking(msgspec.Struct, frozen=True, array_like=True):
+    # the wire form of ValidateBatch, with calls that are encoded already
+    format: int
+    project: str
+    batch_id: str
+    reply_to: str
+    deadline_ms: int
+    calls: tuple[msgspec.Raw, ...]
+    policy_version: str
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+def encode_question(call: ToolCall) -> bytes:
+    """Return the encoded question of a call; raises RequestInvalid where its input cannot be encoded."""
+    asked = _Asked(call.tool, call.input, call.agent, call.session, call.cwd, call.context)
+    try:
+        return _encoder.encode(asked)
+    except (OverflowError, UnicodeEncodeError, RecursionError) as error:
+        raise RequestInvalid(f"input: {error}; send integers of at most 64 bits and whole characters") from error
+
+
+def encode_batch(
+    project: str, batch_id: str, reply_to: str, deadline_ms: int, questions: Sequence[Question], version: str
+) -> bytes:
+    """Return the wire form of a ValidateBatch of these questions."""
+    calls = tuple(msgspec.Raw(question.wire) for question in questions)
+    return _encoder.encode(_Asking(FORMAT, project, batch_id, reply_to, deadline_ms, calls, version))

@@ -1,0 +1,332 @@
+"""Deciding calls: local cache, single-flight, micro-batch to a worker, and the gateway's own policy past the deadline.
+
+Everything here runs in one event loop thread; the task line brings replies into it. Invariants:
+- every call is answered once, by its deadline, through Answering (recorded first);
+- a degraded answer is never cached, approves only where the policy approves and read nothing outside the call, and is
+  compared with a worker's verdict afterwards: a difference is counted and told;
+- a worker's judgement by another policy version is used, but not cached (DecisionCache.put refuses it).
+"""
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from app.core.decisions import Decision, Judgement, ToolCall, ValidateReply, Verdict
+from app.core.errors import PayloadRefused
+from app.core.messages import decode
+from app.ports import DecisionSpool, Policy
+from app.services.answering import Answer, Answering, Waiter
+from app.services.batching import Batch, Batcher, Breaker, Question
+from app.services.decision_cache import DecisionCache, cache_key
+from app.services.questions import encode_batch, encode_question
+from app.services.task_line import Letter
+from app.telemetry.metrics import Metrics
+
+TASK: Final = "weir.validate"
+QUEUE: Final = "validate"
+_RECHECKS_MAX: Final = 2_000
+_RECHECK_BATCH: Final = 32
+_SWEEP_S: Final = 0.1
+_OWN_SHARE_MS: Final = 8
+"""Of the deadline, what judging here, the spool write and the answer may take."""
+
+
+class Line(Protocol):
+    """Where tasks go; see TaskLine."""
+
+    @property
+    def address(self) -> str:
+        """Return where workers send replies."""
+
+    def post(self, letter: Letter) -> None:
+        """Hand a task over; returns at once."""
+
+
+class Validation:
+    """The gateway's decisions. `flags`: local_cache, single_flight, micro_batching; off is the slower safe path."""
+
+    def __init__(
+        self,
+        project: str,
+        policy: Policy,
+        spool: DecisionSpool,
+        line: Line,
+        metrics: Metrics,
+        *,
+        workers: int,
+        deadline_ms: int,
+        flags: Mapping[str, bool],
+    ) -> None:
+        self._project = project
+        self._policy = policy
+        self._line = line
+        self._deadline_ms = deadline_ms
+        self._patience_ns = max(deadline_ms - _OWN_SHARE_MS, deadline_ms // 2) * 1_000_000
+        self._answering = Answering(spool, metrics)
+        self._cache = DecisionCache()
+        self._cache_on = flags.get("local_cache", True)
+        self._join_on = flags.get("single_flight", True)
+        batching = flags.get("micro_batching", True)
+        self._batcher = Batcher(2 * workers, 128) if batching else Batcher(4096, 1)
+        self._breaker = Breaker()
+        self._flights: dict[object, Question] = {}
+        self._deadlines: deque[Question] = deque()
+        self._alarm_set = False
+        self._flush_due = False
+        self._rechecks: deque[Question] = deque()
+        self._figures = _Figures(metrics)
+        self._expose(metrics)
+
+    @property
+    def policy_version(self) -> str:
+        """Return the version that the gateway itself holds."""
+        return self._policy.version
+
+    @property
+    def workers_answer(self) -> bool:
+        """Tell whether the last tasks were answered."""
+        return not self._breaker.open
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether any caller waits."""
+        return bool(self._flights) or self._answering.busy
+
+    @property
+    def recording(self) -> bool:
+        """Tell whether the spool took the last answers."""
+        return self._answering.recording
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """Return a recent recorded decision of this gateway."""
+        return self._answering.decision(decision_id)
+
+    # ---- asking
+
+    def decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
+        """Answer a call by its deadline, once, in a later tick; `started_ns` is monotonic. Raises RequestInvalid."""
+        now = time.monotonic_ns()
+        wire = encode_question(call)
+        key = cache_key(self._policy.version, wire)
+        waiter = Waiter(call, started_ns, answer)
+        if self._cache_on and (found := self._cache.get(key, now)) is not None:
+            self._answering.finish(waiter, found, "local-cache")
+        elif self._join_on and (flight := self._flights.get(key)) is not None:
+            self._figures.joined.add()
+            flight.waiters.append(waiter)
+        else:
+            self._ask(Question(call, wire, key, now + self._patience_ns, waiter), now)
+
+    def _ask(self, question: Question, now: int) -> None:
+        if not self._breaker.allows(now) or not self._batcher.add(question):
+            self._answer_here(question)
+            self._keep_for_recheck(question)
+            return
+        self._flights[self._flight_key(question)] = question
+        self._deadlines.append(question)
+        if not self._alarm_set:
+            self._set_alarm(question.deadline_ns, now)
+        if not self._flush_due:
+            # at the end of the tick: all that this poll of the sockets brought goes into one batch
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flight_key(self, question: Question) -> object:
+        return question.key if self._join_on else id(question)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        now = time.monotonic_ns()
+        while (batch := self._batcher.cut(now)) is not None:
+            self._post(batch)
+
+    def _post(self, batch: Batch) -> None:
+        self._figures.batch_size.record(len(batch.questions))
+        version, address = self._policy.version, self._line.address
+        payload = encode_batch(self._project, str(batch.id), address, self._deadline_ms, batch.questions, version)
+        self._line.post(Letter(batch.id, TASK, QUEUE, payload))
+
+    # ---- what comes back
+
+    def on_reply(self, data: bytes) -> None:
+        """Take a worker's reply; one that does not decode or belongs to no batch is counted and dropped."""
+        try:
+            reply = decode(ValidateReply, data)
+            batch = self._batcher.close(int(reply.batch_id))
+        except (PayloadRefused, ValueError):
+            self._figures.replies_refused.add()
+            return
+        if batch is None or not len(batch.questions) == len(reply.judgements) == len(reply.layers):
+            self._figures.replies_refused.add()
+            self._give_up(batch)
+            return
+        self._take(batch, reply, time.monotonic_ns())
+
+    def _take(self, batch: Batch, reply: ValidateReply, now: int) -> None:
+        self._breaker.answered()
+        self._figures.round_trip_us.record((now - batch.sent_ns) // 1000)
+        self._figures.worker_us.record(reply.worker_us)
+        for question, judgement, layer in zip(batch.questions, reply.judgements, reply.layers, strict=True):
+            if question.given is not None:
+                self._compare(question, judgement)
+            else:
+                self._settle(question, judgement, layer, reply.task_id, now)
+        self._flush()
+        self._recheck(now)
+
+    def _settle(self, question: Question, judgement: Judgement, layer: str, task_id: str, now: int) -> None:
+        self._land(question)
+        if self._cache_on and not all(waiter.call.dry_run for waiter in question.waiters):
+            self._cache.put(question.key, judgement, now)
+        for waiter in question.waiters:
+            self._answering.finish(waiter, judgement, layer, task_id)
+
+    def on_failure(self, batch_id: int) -> None:
+        """Take back a batch that could not be sent: its callers are answered here, at once."""
+        self._figures.send_failures.add()
+        self._breaker.failed(time.monotonic_ns())
+        self._give_up(self._batcher.close(batch_id))
+        if self._breaker.open:
+            for question in self._batcher.drop_waiting():
+                self._answer_here(question)
+                self._keep_for_recheck(question)
+
+    def sweep(self) -> None:
+        """Notice batches that nobody answered, and ask again what was answered here; calls itself every 0.1 s."""
+        now = time.monotonic_ns()
+        for batch in self._batcher.lost(now):
+            self._figures.batches_lost.add()
+            self._breaker.failed(now)
+            self._give_up(batch)
+        if not self._breaker.open:
+            self._flush()
+            self._recheck(now)
+        elif self._rechecks and self._breaker.allows(now):
+            self._send_rechecks(now, 1)
+        asyncio.get_running_loop().call_later(_SWEEP_S, self.sweep)
+
+    def _give_up(self, batch: Batch | None) -> None:
+        for question in batch.questions if batch is not None else ():
+            if not question.settled:
+                self._answer_here(question)
+            self._keep_for_recheck(question)
+
+    # ---- the gateway's own answer
+
+    def _set_alarm(self, deadline_ns: int, now: int) -> None:
+        # one timer for all: every question has the same patience, so the oldest stands in front
+        self._alarm_set = True
+        asyncio.get_running_loop().call_later(max(deadline_ns - now, 0) / 1e9, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_set = False
+        now = time.monotonic_ns()
+        while self._deadlines and (self._deadlines[0].settled or self._deadlines[0].deadline_ns <= now):
+            question = self._deadlines.popleft()
+            if not question.settled:
+                self._answer_here(question)
+                if not question.tries:
+                    self._keep_for_recheck(question)
+        if self._deadlines:
+            self._set_alarm(self._deadlines[0].deadline_ns, now)
+
+    def _answer_here(self, question: Question) -> None:
+        self._land(question)
+        judgement = self._judge_here(question.call)
+        question.given = judgement.verdict
+        for waiter in question.waiters:
+            self._answering.finish(waiter, judgement, "degraded")
+
+    def _land(self, question: Question) -> None:
+        question.settled = True
+        self._flights.pop(self._flight_key(question), None)
+
+    def _judge_here(self, call: ToolCall) -> Judgement:
+        try:
+            judgement = self._policy.judge(call)
+        except Exception as error:  # a caller must be answered, and a failure is a block
+            self._figures.policy_failures.add()
+            reason = f"the policy failed on this call ({type(error).__name__})"
+            return Judgement(Verdict.BLOCK, (), reason, "see `weir doctor`, then try again", self._policy.version)
+        if judgement.verdict is Verdict.APPROVE and judgement.reads:
+            reason = f"no worker answered in time, and the answer depends on {', '.join(judgement.reads)}"
+            return msgspec.structs.replace(judgement, verdict=Verdict.ESCALATE, reason=reason)
+        return judgement
+
+    def _keep_for_recheck(self, question: Question) -> None:
+        if question.given is None or question.tries > 1 or len(self._rechecks) >= _RECHECKS_MAX:
+            self._figures.rechecks_dropped.add()
+        else:
+            self._rechecks.append(question)
+
+    def _recheck(self, now: int) -> None:
+        if self._rechecks and not self._batcher.waiting and not self._breaker.open:
+            self._send_rechecks(now, _RECHECK_BATCH)
+
+    def _send_rechecks(self, now: int, size: int) -> None:
+        questions = [self._rechecks.popleft() for _ in range(min(size, len(self._rechecks)))]
+        batch = self._batcher.send(questions, now)
+        if batch is None:
+            self._rechecks.extendleft(reversed(questions))
+        else:
+            self._post(batch)
+
+    def _compare(self, question: Question, judgement: Judgement) -> None:
+        self._figures.rechecked.add()
+        if judgement.verdict != question.given:
+            self._figures.differences.add()
+            print(
+                f"alert: a degraded answer was {question.given}, a worker says {judgement.verdict}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _expose(self, metrics: Metrics) -> None:
+        gauges = (
+            ("weir_cache_entries", "Judgements in the local cache.", lambda: self._cache.figures().entries),
+            (
+                "weir_cache_bytes",
+                "Bytes in the local cache, by its own estimate.",
+                lambda: self._cache.figures().size_bytes,
+            ),
+            ("weir_cache_hits", "Questions that the local cache answered.", lambda: self._cache.figures().hits),
+            ("weir_cache_misses", "Questions that it could not.", lambda: self._cache.figures().misses),
+            ("weir_batches_out", "Batches at workers now.", lambda: self._batcher.out),
+            ("weir_questions_waiting", "Questions that wait for a place.", lambda: self._batcher.waiting),
+            ("weir_rechecks_waiting", "Degraded answers that no worker has seen yet.", lambda: len(self._rechecks)),
+            ("weir_workers_answer", "1 while workers answer.", lambda: int(self.workers_answer)),
+        )
+        for name, meaning, read in gauges:
+            metrics.gauge(name, meaning, read)
+
+
+class _Figures:
+    def __init__(self, metrics: Metrics) -> None:
+        self.joined = metrics.counter("weir_single_flight_joined_total", "Calls that joined one under way.")
+        self.replies_refused = metrics.counter(
+            "weir_replies_refused_total", "Replies that were malformed, late beyond use or unknown."
+        )
+        self.send_failures = metrics.counter("weir_send_failures_total", "Tasks that the broker did not take.")
+        self.batches_lost = metrics.counter("weir_batches_lost_total", "Batches without a reply for a second.")
+        self.policy_failures = metrics.counter(
+            "weir_policy_failures_total", "Calls on which the gateway's own policy failed."
+        )
+        self.rechecked = metrics.counter(
+            "weir_degraded_rechecked_total", "Degraded answers that a worker has judged since."
+        )
+        self.differences = metrics.counter(
+            "weir_degraded_differences_total", "Degraded answers that a worker judged otherwise."
+        )
+        self.rechecks_dropped = metrics.counter(
+            "weir_degraded_unchecked_total", "Degraded answers that no worker will see."
+        )
+        self.batch_size = metrics.histogram("weir_batch_questions", "Questions in a batch.")
+        self.round_trip_us = metrics.histogram("weir_batch_round_trip_us", "A batch from its cut to its reply.")
+        self.worker_us = metrics.histogram(
+            "weir_batch_worker_us", "A batch inside its worker, as the worker measured it."
+        )
