@@ -16,8 +16,8 @@ class Queue(NamedTuple):
 
     length_max: int
     expires_s: float
-    soft_s: float
-    hard_s: float
+    soft_s: int
+    hard_s: int
 
 
 # Every sender re-drives after 3 s without a reply, so a message that waited longer than `expires_s` has been sent

@@ -7,7 +7,7 @@ command, a path or a secret.
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from app.core.decisions import ValidateBatch
 from app.core.errors import PayloadRefused, Unavailable
@@ -18,13 +18,12 @@ from workers.celery import app
 from workers.process import parts
 from workers.requests import QuietTask
 
-
 F = TypeVar("F", bound=Callable[..., dict[str, Any]])
 
 
 def _task(name: str, queue: str, *, acks_late: bool) -> Callable[[F], F]:
     """Register a task; the errors that are expected are logged in one line, without a traceback."""
-    registered: Callable[[F], F] = app.task(
+    registered: Any = app.task(
         name=name,
         bind=True,
         base=QuietTask,
@@ -33,7 +32,7 @@ def _task(name: str, queue: str, *, acks_late: bool) -> Callable[[F], F]:
         time_limit=QUEUES[queue].hard_s,
         throws=(PayloadRefused, Unavailable),
     )
-    return registered
+    return cast("Callable[[F], F]", registered)
 
 
 @_task("weir.persist", "files", acks_late=True)
