@@ -5,12 +5,23 @@ needs. Nothing is opened at import: pools and clients are opened by the caller's
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from app.core.errors import RequestInvalid
-from app.ports import ChunkCache, FeedPublisher, FeedSubscriber, Replies, ReplyBox, Server, SharedDecisions, Tasks
+from app.ports import (
+    ChunkCache,
+    FeedPublisher,
+    FeedSubscriber,
+    Program,
+    Replies,
+    ReplyBox,
+    Server,
+    SharedDecisions,
+    Supervisor,
+    Tasks,
+)
 from app.services.escalation import WaitingRoom
-from config.settings import Settings
+from config.settings import ROOT, Settings
 
 
 def server(settings: Settings, name: str) -> Server:
@@ -105,3 +116,32 @@ def cache_trims(settings: Settings) -> list[Callable[[int], int]]:
 
     url, prefix, project = settings.redis_url, settings.key_prefix, settings.project
     return [RedisChunkCache(url, prefix, project).trim, RedisSharedDecisions(url, prefix, project, b"").trim]
+
+
+def supervisor(settings: Settings) -> Supervisor:
+    """What keeps this project's programs running."""
+    from app.adapters.supervision import Supervisord
+
+    return Supervisord(settings)
+
+
+def programs() -> list[Program]:
+    """The programs of the Procfile in start order; what works in the background yields."""
+    from app.adapters.supervision import procfile
+
+    nice = {"store": 5, "record": 5, "experts": 10, "maintenance": 10, "beat": 10, "flower": 10}
+    return [program._replace(nice=nice.get(program.name, 0)) for program in procfile((ROOT / "Procfile").read_text())]
+
+
+def probes(settings: Settings, log_starts: Mapping[str, int] | None) -> Mapping[str, Callable[[], str]]:
+    """What tells from outside that a program serves."""
+    from app.adapters import probes as outside
+
+    return outside.probes(settings, log_starts)
+
+
+def migrate_database(admin_url: str, writer_password: str | None = None, reader_password: str | None = None) -> list[str]:
+    """Bring the database of `admin_url` to the newest schema; return the names of the migrations applied now."""
+    from app.adapters.postgres.migrate import migrate
+
+    return migrate(admin_url, writer_password=writer_password, reader_password=reader_password)

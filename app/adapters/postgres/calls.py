@@ -1,0 +1,174 @@
+"""The statements of the files log's writer, with their arguments packed: docs/reference/store.md and migrations/0002."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import psycopg
+
+from app.adapters.postgres.arrays import bytea_array, int8_array, text_array
+from app.adapters.postgres.connections import Connection, Row
+from app.adapters.postgres.content_reads import ChunkMap, map_of, plain_chunks
+from app.adapters.postgres.fold import Folded
+from app.adapters.postgres.standing import Head
+from app.adapters.postgres.tree_rows import TreeRow, Wanted
+from app.core.ids import VersionId
+from app.core.messages import ChunkData
+
+PUT_CHUNKS: Final = "select put_chunks(%s, %s, %s::bigint[]::integer[], %s, %s)"
+_MISSING: Final = "select missing_chunks(%s, %s)"
+_OPEN: Final = "select * from open_files(%s, %s)"
+_TREE_ROWS: Final = "select * from tree_rows(%s, %s, %s, %s)"
+_STORED: Final = """
+select sequence, position, digest, outcome from file_events
+where project = %s and incarnation = %s and sequence between %s and %s order by sequence"""
+_NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
+_ARRAYS: Final = 12 + 4 + 4 + 6 + 5 + 3 + 4 + 5 + 6 + 3
+
+
+class Scalars(NamedTuple):
+    """The leading arguments of append_files."""
+
+    project: int
+    head: int
+    head_hash: bytes
+    incarnation: int
+    first_sequence: int
+    at_us: int
+    task_id: str
+    last_inode: int
+    chunks: bytes
+
+
+APPEND: Final = f"select append_files({', '.join(['%s'] * (len(Scalars._fields) + _ARRAYS))})"
+
+
+class Opened(NamedTuple):
+    """The log under its lock: head, clock, the incarnation ('' = unknown), chunks that are missing, rows asked for."""
+
+    head: Head
+    clock_us: int
+    origin: str
+    origin_name: str
+    last_sequence: int
+    last_inode: int
+    missing: Sequence[bytes]
+    asked: Wanted
+    rows: Sequence[TreeRow]
+
+
+def open_files(
+    connection: Connection, project: int, incarnation: int, chunks: Sequence[ChunkData], named: Sequence[bytes], asked: Wanted
+) -> Opened:
+    """Store chunks, look for the named ones, then take the lock and read; one round trip in pipeline mode."""
+    if chunks:
+        connection.execute(PUT_CHUNKS, chunk_arguments(project, chunks))
+    absent = connection.execute(_MISSING, (project, bytea_array(named))) if named else None
+    opened = connection.execute(_OPEN, (project, incarnation), binary=True)
+    found = connection.execute(_TREE_ROWS, _wanted_arguments(project, asked), binary=True)
+    row = one(opened)
+    position, name, clock_us, at_us, origin, origin_name, last_sequence, last_inode = row
+    return Opened(
+        Head(position, name, at_us), clock_us, origin or "", origin_name or "", last_sequence or 0, last_inode or 0,
+        [] if absent is None else one(absent)[0], asked, found.fetchall(),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def tree_rows(connection: Connection, project: int, wanted: Wanted) -> Sequence[TreeRow]:
+    """Return the rows of a part of the tree."""
+    return connection.execute(_TREE_ROWS, _wanted_arguments(project, wanted), binary=True).fetchall()  # type: ignore[return-value]
+
+
+def names_in(connection: Connection, project: int, directory: int, limit: int) -> Sequence[bytes]:
+    """Return up to `limit` names of a directory."""
+    return [row[0] for row in connection.execute(_NAMES_IN, (project, directory, limit), binary=True)]
+
+
+def stored(connection: Connection, project: int, incarnation: int, first: int, last: int) -> Iterable[tuple[int, int, bytes, bytes | None]]:
+    """Yield (sequence, position, digest, outcome) of stored events."""
+    return connection.execute(_STORED, (project, incarnation, first, last), binary=True).fetchall()  # type: ignore[return-value]
+
+
+def append_once(connection: Connection, project: int, chunks: Sequence[ChunkData], arguments: Sequence[object]) -> str:
+    """Append in one call that takes and releases the lock; return its status."""
+    if not chunks:
+        return status_of(connection.execute(APPEND, arguments))
+    with connection.pipeline():
+        connection.execute(PUT_CHUNKS, chunk_arguments(project, chunks))
+        result = connection.execute(APPEND, arguments)
+    return status_of(result)
+
+
+def status_of(result: psycopg.Cursor[Row]) -> str:
+    """Return what append_files said."""
+    return str(one(result)[0])
+
+
+def one(result: psycopg.Cursor[Row]) -> tuple[Any, ...]:
+    """Return the only row of a result."""
+    row = result.fetchone()
+    assert row is not None
+    return row
+
+
+def chunk_arguments(project: int, chunks: Sequence[ChunkData]) -> tuple[object, ...]:
+    """Return the arguments of put_chunks."""
+    return (
+        project, bytea_array([c.hash for c in chunks]), int8_array([c.size_bytes for c in chunks]),
+        text_array([c.encoding for c in chunks]), bytea_array([c.data for c in chunks]),
+    )  # fmt: skip
+
+
+def parameters(scalars: Scalars, folded: Folded) -> list[object]:
+    """Return the arguments of append_files."""
+    events = folded.events
+    at_ns, inode, *texts = _columns(events, 12)
+    tree, content = folded.tree, folded.content
+    return [
+        *scalars,
+        int8_array(at_ns), int8_array(inode), *(text_array(t) for t in texts[:5]), *(bytea_array(b) for b in texts[5:]),
+        *_packed(tree.nodes_put, "iib"), int8_array(tree.nodes_gone), *_packed(tree.nodes_past, "iiib"),
+        *_packed(tree.names_put, "ibii"), *_packed(tree.names_gone, "ib"), *_packed(tree.names_past, "ibiii"),
+        *_packed(content.closed, "iii"), *_packed(content.cut, "iiii"),
+        *_packed(content.put, "iibii"), *_packed(content.past, "iibiii"),
+        *_packed(tree.aliases, "iii"),
+    ]  # fmt: skip
+
+
+_PACK: Final = {"i": int8_array, "b": bytea_array}
+_EMPTY: Final = {"i": int8_array(()), "b": bytea_array(())}
+
+
+def _packed(rows: Sequence[tuple[Any, ...]], shape: str) -> list[bytes]:
+    """Return one packed array a column."""
+    if not rows:
+        return [_EMPTY[letter] for letter in shape]
+    return [_PACK[letter](column) for letter, column in zip(shape, zip(*rows, strict=True), strict=True)]
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * count
+
+
+def _wanted_arguments(project: int, wanted: Wanted) -> tuple[object, ...]:
+    parents, names = [key[0] for key in wanted.names], [key[1] for key in wanted.names]
+    return project, int8_array(wanted.inodes), int8_array(parents), bytea_array(names)
+
+
+class StoredContents:
+    """See Contents."""
+
+    def __init__(self, connection: Connection, project: int) -> None:
+        self._connection, self._project = connection, project
+
+    def map_of(self, inode: int, version: VersionId) -> ChunkMap:
+        """See Contents."""
+        return map_of(self._connection, self._project, inode, version)
+
+    def bytes_of(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See Contents."""
+        return plain_chunks(self._connection, self._project, hashes)
+
+    def put(self, chunks: Sequence[ChunkData]) -> None:
+        """See Contents."""
+        if chunks:
+            self._connection.execute(PUT_CHUNKS, chunk_arguments(self._project, chunks))

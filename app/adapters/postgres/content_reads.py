@@ -1,0 +1,69 @@
+"""Content maps and chunks as the store has them, for readers and for the fold of a stale write."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from app.adapters.postgres import arrays
+from app.adapters.postgres.connections import Connection
+from app.adapters.postgres.prepared import plain_bytes
+from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
+from app.core.messages import APPLIED, ChunkData, Outcome, decode
+from app.core.operations import Content, decode_request
+
+ChunkMap = dict[int, tuple[bytes, int]]
+
+_AT: Final = """
+select index, hash, size_bytes from content_chunks where project = %(project)s and inode = %(inode)s and since <= %(at)s
+union all
+select index, hash, size_bytes from content_chunks_past
+where project = %(project)s and inode = %(inode)s and since <= %(at)s and until > %(at)s"""
+
+
+def map_at(connection: Connection, project: int, inode: int, position: int) -> ChunkMap:
+    """Return index -> (hash, size) of an inode's content at a position."""
+    rows = connection.execute(_AT, {"project": project, "inode": inode, "at": position})
+    return {index: (name, size) for index, name, size in rows}
+
+
+def map_of(connection: Connection, project: int, inode: int, version: VersionId) -> ChunkMap:
+    """Return the map of one version. A version that never was current is its base's map and its own chunks; so is the
+    writer's own version of an append that was composed, while (incarnation, -sequence) names the composed content.
+    """
+    overlays: list[Content] = []
+    found: ChunkMap = {}
+    while version != EMPTY_VERSION:
+        row = connection.execute(
+            "select position, outcome, payload from file_events where project = %s and incarnation = %s and sequence = %s",
+            (project, version[0], abs(version[1])),
+        ).fetchone()
+        if row is None:
+            break
+        position, outcome, payload = row
+        kind = (decode(Outcome, outcome) if outcome else APPLIED).kind
+        if kind == "applied" or version[1] < 0 or payload is None:
+            found = map_at(connection, project, inode, position)
+            break
+        operation = decode_request(payload).operation
+        if not isinstance(operation, Content):
+            break
+        overlays.append(operation)
+        version = operation.base
+    for operation in reversed(overlays):
+        found = overlay(found, operation)
+    return found
+
+
+def overlay(base: ChunkMap, content: Content) -> ChunkMap:
+    """Return a base's map with a version's changed chunks, up to its size."""
+    merged = {**base, **{ref.index: (ref.hash, ref.size_bytes) for ref in content.chunks}}
+    return {i: chunk for i, chunk in merged.items() if chunk[0] and i * CHUNK_BYTES < content.size}
+
+
+def plain_chunks(connection: Connection, project: int, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the plain bytes of the chunks that the store has."""
+    rows = connection.execute(
+        "select hash, size_bytes, encoding, data from chunks where project = %s and hash = any(%s) and data is not null",
+        (project, arrays.bytea_array(list(hashes))),
+        binary=True,
+    )
+    return {name: plain_bytes(ChunkData(name, size, encoding, data)) for name, size, encoding, data in rows}

@@ -1,0 +1,307 @@
+"""The files log, writing role: one transaction a batch, gapless positions in commit order.
+
+Two ways, the same function at their end. *Standing*: nothing was appended since this writer's last batch and every row is
+known, so the fold is done before and the lock taken and released inside one call. *Locked*: take the lock, read head and
+rows, fold, append. Whoever meets others too often stays with *locked* for a while. A retry is harmless: what is
+stored already is recognised by its sequence and digest.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import psycopg
+from psycopg.types.numeric import Int4, Int8
+
+from app.adapters.postgres import arrays, calls
+from app.adapters.postgres.connections import Connection, Pool, run
+from app.adapters.postgres.feed import feed_messages
+from app.adapters.postgres.fold import CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
+from app.adapters.postgres.prepared import Prepared, PreparedBatch, check_chunks, prepare
+from app.adapters.postgres.standing import Origin, Standing
+from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted, keys_of
+from app.core.chunks import project_key
+from app.core.errors import PayloadRefused, StoreRefused, StoreUnavailable
+from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, PersistReply, Rejection
+
+KNOWN_MAX: Final = 200_000
+_YIELD_MAX: Final = 64
+
+
+class Work(NamedTuple):
+    """A batch, or what is left of it."""
+
+    batch: PersistBatch
+    project: int
+    task: Task
+    first: int
+    requests: Sequence[Prepared]
+    chunks: Sequence[ChunkData]
+    named_chunks: Sequence[bytes]
+    poison: frozenset[int] = frozenset()
+
+    def part(self, start: int, end: int) -> "Work":
+        """Return requests [start, end) as work of their own; chunks go with the first part."""
+        poison = frozenset(i - start for i in self.poison if start <= i < end)
+        return self._replace(first=self.first + start, requests=self.requests[start:end], poison=poison)
+
+
+class Done(NamedTuple):
+    """What became of work: reply fields and the feed."""
+
+    acked: int
+    position: int
+    rejected: tuple[Rejection, ...] = ()
+    missing: tuple[bytes, ...] = ()
+    error: str = ""
+    feed: tuple[FeedMessage, ...] = ()
+
+
+class PostgresFileWriter:
+    """See FileEventWriter. `check_path(path, request)` returns why policy refuses a path, or None.
+
+    Thread-safe: one thread at a time uses what is known of a project, others take the locked way.
+    """
+
+    def __init__(self, pool: Pool, *, check_path: CheckPath | None = None) -> None:
+        self._pool = pool
+        self._check_path = check_path
+        self._projects: dict[str, int] = {}
+        self._standings: dict[int, Standing] = {}
+        self._guard = threading.Lock()
+        self._yield_left = 0
+        self._yield_next = 1
+
+    def close(self) -> None:
+        """Close the pool."""
+        self._pool.close()
+
+    def register_incarnation(self, project: str, origin: str, origin_name: str, request_id: str) -> int:
+        """See FileEventWriter."""
+        number = self._project(project)
+        arguments = (number, arrays.clean(origin), arrays.clean(origin_name), arrays.clean(request_id))
+        row = run(self._pool, lambda c: c.execute("select register_incarnation(%s, %s, %s, %s)", arguments).fetchone())
+        assert row is not None
+        return int(row[0])
+
+    def put_chunks(self, project: str, chunks: Sequence[ChunkData]) -> None:
+        """See FileEventWriter."""
+        check_chunks(project_key(project), chunks)
+        number = self._project(project)
+        run(self._pool, lambda c: c.execute(calls.PUT_CHUNKS, calls.chunk_arguments(number, chunks)))
+
+    def append(self, batch: PersistBatch, task_id: str) -> tuple[PersistReply, Sequence[FeedMessage]]:
+        """See FileEventWriter."""
+        key = project_key(batch.project)
+        number = self._project(batch.project)
+        try:
+            check_chunks(key, batch.chunks)
+            prepared = prepare(batch)
+        except PayloadRefused:
+            return PersistReply(FORMAT, batch.batch_id, batch.incarnation, self._last(number, batch.incarnation), 0, error="invalid"), ()
+        done = self._append(self._work(batch, number, Task(batch.project, key, batch.incarnation, task_id), prepared))
+        reply = PersistReply(
+            FORMAT, batch.batch_id, batch.incarnation, done.acked, done.position, done.rejected, done.missing, done.error
+        )
+        return reply, done.feed
+
+    def _work(self, batch: PersistBatch, number: int, task: Task, prepared: PreparedBatch) -> Work:
+        return Work(batch, number, task, prepared.first, prepared.requests, batch.chunks, prepared.named_chunks)
+
+    def _append(self, work: Work) -> Done:
+        try:
+            return self._append_standing(work) or self._append_locked_retrying(work)
+        except CutHere as cut:
+            return self._append_parts(work, cut.index)
+        except Poisoned as poisoned:
+            return self._append(work._replace(poison=work.poison | {poisoned.index}))
+        except StoreRefused as error:
+            if not isinstance(error.__cause__, psycopg.DataError | psycopg.IntegrityError):
+                raise
+            return self._append_bisected(work)
+
+    def _append_bisected(self, work: Work) -> Done:
+        """Postgres cannot hold one of the requests: find it, refuse it, keep the rest."""
+        if len(work.requests) > 1:
+            return self._append_parts(work, len(work.requests) // 2)
+        if work.poison:
+            raise StoreRefused(f"sequence {work.first} of incarnation {work.task.incarnation} cannot be stored")
+        return self._append(work._replace(poison=frozenset({0})))
+
+    def _append_parts(self, work: Work, cut: int) -> Done:
+        before = self._append(work.part(0, cut))
+        if before.error or before.missing:
+            return before
+        after = self._append(work.part(cut, len(work.requests)))
+        return after._replace(rejected=before.rejected + after.rejected, feed=before.feed + after.feed)
+
+    # the standing way
+
+    def _append_standing(self, work: Work) -> Done | None:
+        if self._yield_left:
+            self._yield_left -= 1
+            return None
+        with self._guard:
+            standing = self._standings.pop(work.project, None)
+        if standing is None or not _stands(standing, work):
+            self._keep(work.project, standing)
+            return None
+        try:
+            folded = self._fold(standing, work, time.monotonic_ns() // 1000 + standing.clock_offset_us, None)
+        except Unknown:
+            return None
+        arguments = _parameters(work, standing, folded)
+        status = run(self._pool, lambda c: calls.append_once(c, work.project, work.chunks, arguments))
+        if status != "ok":
+            self._meet_others(status)
+            return None
+        self._yield_next = 1
+        return self._finish(standing, work, folded)
+
+    def _meet_others(self, status: str) -> None:
+        if status in {"busy", "moved"}:
+            self._yield_left, self._yield_next = self._yield_next, min(self._yield_next * 2, _YIELD_MAX)
+
+    # the locked way
+
+    def _append_locked_retrying(self, work: Work) -> Done:
+        return run(self._pool, lambda c: self._append_locked(c, work))
+
+    def _append_locked(self, connection: Connection, work: Work) -> Done:
+        with self._guard:
+            standing = self._standings.pop(work.project, None)
+        wanted = wanted_by(work.requests)
+        with connection.pipeline(), connection.transaction():
+            unknown = wanted if standing is None else standing.tree.unknown(wanted)
+            opened = calls.open_files(connection, work.project, work.task.incarnation, work.chunks, work.named_chunks, unknown)
+            refusal = _refuse(work, opened)
+            if refusal is not None:
+                return refusal
+            seen = self._skip_seen(connection, work, opened)
+            if seen.error or seen.acked >= work.first + len(work.requests) - 1:
+                return seen
+            standing, rows = _stand(connection, work, standing, opened, wanted)
+            standing.tree.absorb(*rows)
+            left = work.part(max(0, opened.last_sequence + 1 - work.first), len(work.requests))
+            at_us = time.monotonic_ns() // 1000 + standing.clock_offset_us
+            folded = self._fold(standing, left, at_us, calls.StoredContents(connection, work.project))
+            result = connection.execute(calls.APPEND, _parameters(left._replace(named_chunks=()), standing, folded))
+        status = calls.status_of(result)
+        if status != "ok":
+            raise StoreUnavailable(f"the files log did not stand still under its lock: {status}")
+        done = self._finish(standing, left, folded)
+        return done._replace(rejected=seen.rejected + done.rejected)
+
+    def _skip_seen(self, connection: Connection, work: Work, opened: calls.Opened) -> Done:
+        """Compare what is stored already; `acked` below the batch's first sequence means that nothing is."""
+        last, position = opened.last_sequence, opened.head.position
+        if work.first > last:
+            return Done(last, position)
+        rejected: list[Rejection] = []
+        for sequence, stored_at, digest, outcome in calls.stored(connection, work.project, work.task.incarnation, work.first, last):
+            index = sequence - work.first
+            if index >= len(work.requests):
+                break
+            if digest != work.requests[index].digest:
+                return Done(last, position, error="digest-mismatch")
+            kept = outcome_of(outcome)
+            position = stored_at
+            if kept.kind == "rejected":
+                rejected.append(Rejection(sequence, stored_at, kept.reason))
+        return Done(last, position, tuple(rejected))
+
+    # both ways
+
+    def _fold(self, standing: Standing, work: Work, at_us: int, contents: calls.StoredContents | None) -> Folded:
+        at_us = max(at_us, standing.head.recorded_at_us)
+        fold = Fold(standing, work.task, contents=contents, check_path=self._check_path, poison=work.poison)
+        return fold.run(work.first, work.requests, at_us)
+
+    def _finish(self, standing: Standing, work: Work, folded: Folded) -> Done:
+        """After the commit: the tree rows are now those of the new head."""
+        previous, standing.head = standing.head, folded.head
+        last = work.first + len(work.requests) - 1
+        origin = standing.origins[work.task.incarnation]
+        standing.origins[work.task.incarnation] = origin._replace(last_sequence=last)
+        standing.tree.closed()
+        if len(standing.tree) < KNOWN_MAX:
+            self._keep(work.project, standing)
+        feed = feed_messages(work.task.project, work.task.incarnation, previous.hash, folded.feed)
+        return Done(last, folded.head.position, tuple(folded.rejected), feed=feed)
+
+    def _keep(self, project: int, standing: Standing | None) -> None:
+        if standing is not None:
+            with self._guard:
+                self._standings[project] = standing
+
+    def _project(self, project: str) -> int:
+        number = self._projects.get(project)
+        if number is None:
+            row = run(self._pool, lambda c: c.execute("select project_id(%s)", (project,)).fetchone())
+            assert row is not None
+            number = self._projects[project] = int(row[0])
+        return number
+
+    def _last(self, number: int, incarnation: int) -> int:
+        statement = "select last_sequence from incarnations where project = %s and incarnation = %s"
+        row = run(self._pool, lambda c: c.execute(statement, (number, incarnation)).fetchone())
+        return 0 if row is None else int(row[0])
+
+
+def _stands(standing: Standing, work: Work) -> bool:
+    """Tell whether everything that folding looks up first is known without asking."""
+    origin = standing.origins.get(work.task.incarnation)
+    if origin is None or origin.origin != work.batch.origin or origin.last_sequence + 1 != work.first:
+        return False
+    return standing.tree.unknown(wanted_by(work.requests)) == Wanted([], [])
+
+
+def wanted_by(requests: Sequence[Prepared]) -> Wanted:
+    """Return the keys that folding requests looks up first."""
+    inodes: set[int] = set()
+    names: set[tuple[int, bytes]] = set()
+    for prepared in requests:
+        if prepared.request is not None and not prepared.refusal:
+            some_inodes, some_names = keys_of(prepared.request.operation)
+            inodes.update(some_inodes)
+            names.update(some_names)
+    return Wanted(list(inodes), list(names))
+
+
+def _refuse(work: Work, opened: calls.Opened) -> Done | None:
+    position = opened.head.position
+    if opened.missing:
+        return Done(opened.last_sequence, position, missing=tuple(opened.missing))
+    if opened.origin != work.batch.origin:
+        return Done(0, position, error="unknown-incarnation")
+    if work.first > opened.last_sequence + 1:
+        return Done(opened.last_sequence, position, error="gap")
+    return None
+
+
+def _stand(
+    connection: Connection, work: Work, standing: Standing | None, opened: calls.Opened, wanted: Wanted
+) -> tuple[Standing, tuple[Wanted, Sequence[TreeRow]]]:
+    """Return what is known under the lock, and the rows to learn: the old knowledge if the log stood still."""
+    offset_us = opened.clock_us - time.monotonic_ns() // 1000
+    rows: tuple[Wanted, Sequence[TreeRow]] = (opened.asked, opened.rows)
+    if standing is None or standing.head[:2] != opened.head[:2]:
+        if standing is not None:
+            rows = (wanted, calls.tree_rows(connection, work.project, wanted))
+        standing = Standing(opened.head, offset_us)
+    standing.head, standing.clock_offset_us = opened.head, offset_us
+    standing.origins[work.task.incarnation] = Origin(opened.origin, opened.origin_name, opened.last_sequence)
+    standing.tree.newest.setdefault(work.task.incarnation, opened.last_inode)
+    standing.tree.fetch = lambda asked: calls.tree_rows(connection, work.project, asked)
+    standing.tree.find_names = lambda directory, limit: calls.names_in(connection, work.project, directory, limit)
+    return standing, rows
+
+
+def _parameters(work: Work, standing: Standing, folded: Folded) -> list[object]:
+    scalars = calls.Scalars(
+        Int4(work.project), Int8(standing.head.position), standing.head.hash, Int8(work.task.incarnation), Int8(work.first),
+        Int8(folded.head.recorded_at_us), arrays.clean(work.task.task_id), Int8(standing.tree.newest.get(work.task.incarnation, 0)),
+        arrays.bytea_array(work.named_chunks),
+    )  # fmt: skip
+    return calls.parameters(scalars, folded)

@@ -1,0 +1,269 @@
+"""Fold a prepared batch into the tree at the head: outcomes, paths, hash chain, rows to write, feed.
+
+Runs with or without the log's lock; whether the head still stands is decided by the append itself. After any
+exception the tree that was folded into is no longer that of the head and must be thrown away.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from app.adapters.postgres.content_reads import ChunkMap, overlay
+from app.adapters.postgres.content_rows import ContentChanges, ContentRows
+from app.adapters.postgres.prepared import Prepared
+from app.adapters.postgres.standing import Head, Origin, Standing
+from app.adapters.postgres.tree_rows import TreeChanges, Unknown
+from app.core.chain import EventHeader, row_hash
+from app.core.chunks import Extent, chunk_hash, compose
+from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
+from app.core.messages import APPLIED, FILES, ChunkData, FeedEvent, Outcome, Rejection, encode
+from app.core.operations import ChunkRef, Content, FileOperationRequest, Link, Make, Operation, Rename, Rmdir, Unlink
+from app.core.tree import Node, apply
+
+CheckPath = Callable[[bytes, FileOperationRequest], str | None]
+APPLIED_BYTES: Final = encode(APPLIED)
+INTERNAL: Final = Outcome("rejected", reason="internal")
+_I64_MAX: Final = 2**63 - 1
+# what folding one request may raise if a rule of core is wrong; anything else is a fault of this process
+_POISON: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+class Poisoned(Exception):  # noqa: N818 - a signal, never shown
+    """Folding the request at `index` failed unexpectedly."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+class CutHere(Exception):  # noqa: N818 - a signal, never shown
+    """The request at `index` needs the content maps of those before it in the database: append those first."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+class Contents(Protocol):
+    """Content as the database has it, inside the transaction."""
+
+    def map_of(self, inode: int, version: VersionId) -> ChunkMap:
+        """Return the chunk map of a version."""
+
+    def bytes_of(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return plain bytes of chunks."""
+
+    def put(self, chunks: Sequence[ChunkData]) -> None:
+        """Store chunks."""
+
+
+class Task(NamedTuple):
+    """What all events of a batch share."""
+
+    project: str
+    chunk_key: bytes
+    incarnation: int
+    task_id: str
+
+
+class EventRow(NamedTuple):
+    """The columns of an event that differ within a batch."""
+
+    at_ns: int
+    inode: int
+    kind: str
+    agent: str
+    session: str
+    tool_call: str
+    decision: str
+    path: bytes
+    outcome: bytes
+    payload: bytes
+    digest: bytes
+    hash: bytes
+
+
+class Folded(NamedTuple):
+    """A batch, folded."""
+
+    events: list[EventRow]
+    feed: list[FeedEvent]
+    rejected: list[Rejection]
+    tree: TreeChanges
+    content: ContentChanges
+    head: Head
+
+
+class Fold:
+    """One batch on its way into the tree. `contents` is there inside a transaction only."""
+
+    def __init__(
+        self, standing: Standing, task: Task, *, contents: Contents | None, check_path: CheckPath | None, poison: frozenset[int]
+    ) -> None:
+        self._head, self._tree = standing.head, standing.tree
+        self._origin: Origin = standing.origins[task.incarnation]
+        self._task, self._contents, self._check_path, self._poison = task, contents, check_path, poison
+        self._rows = ContentRows()
+
+    def run(self, first: int, requests: Sequence[Prepared], at_us: int) -> Folded:
+        """Fold requests from sequence `first` on; raises Poisoned, CutHere or Unknown."""
+        events: list[EventRow] = []
+        feed: list[FeedEvent] = []
+        rejected: list[Rejection] = []
+        previous, position = self._head.hash, self._head.position
+        for index, prepared in enumerate(requests):
+            position += 1
+            sequence = first + index
+            outcome, path = self._fold_guarded(index, prepared, position, sequence)
+            row, previous = self._row(prepared, outcome, path, position, sequence, at_us, previous)
+            events.append(row)
+            feed.append(
+                FeedEvent(position, self._task.incarnation, sequence, self._origin.origin_name, prepared.payload, outcome, previous)
+            )
+            if outcome.kind == "rejected":
+                rejected.append(Rejection(sequence, position, outcome.reason))
+        return Folded(events, feed, rejected, self._tree.take_changes(), self._rows.changes(), Head(position, previous, at_us))
+
+    def _fold_guarded(self, index: int, prepared: Prepared, position: int, sequence: int) -> tuple[Outcome, bytes]:
+        if prepared.request is None or prepared.refusal:
+            return Outcome("rejected", reason=prepared.refusal), b"" if prepared.request is None else prepared.request.path
+        if index in self._poison:
+            return INTERNAL, prepared.request.path
+        self._tree.position = position
+        try:
+            return self._fold_one(index, prepared.request, (self._task.incarnation, sequence))
+        except _POISON as error:
+            raise Poisoned(index) from error
+
+    def _fold_one(self, index: int, request: FileOperationRequest, version: VersionId) -> tuple[Outcome, bytes]:
+        operation, tree = request.operation, self._tree
+        path = b""
+        if self._check_path is not None or isinstance(operation, Unlink | Rmdir):
+            path = self._path(operation)
+            reason = self._policy_reason(request, path)
+            if reason is not None:
+                return Outcome("rejected", reason=reason), path
+        if isinstance(operation, Content):
+            outcome = self._fold_content(index, request, operation, version)
+        else:
+            outcome = apply(tree, request, version[0], self._origin.origin_name)
+            if isinstance(operation, Unlink | Rename):
+                self._drop_content(operation)
+        return outcome, path or self._path(operation, outcome) or request.path
+
+    def _policy_reason(self, request: FileOperationRequest, path: bytes) -> str | None:
+        if self._check_path is None:
+            return None
+        operation = request.operation
+        reason = self._check_path(path or request.path, request)
+        if reason is None and isinstance(operation, Rename):
+            reason = self._check_path(self._join(operation.parent, operation.name), request)
+        return reason
+
+    # content
+
+    def _fold_content(self, index: int, request: FileOperationRequest, content: Content, version: VersionId) -> Outcome:
+        tree = self._tree
+        inode = tree.alias(content.inode)
+        before = tree.node(inode)
+        stale = before is not None and (before.version != content.base or content.append_from not in {-1, before.size})
+        if stale and inode in self._rows:
+            raise CutHere(index)
+        outcome = apply(tree, request, version[0], self._origin.origin_name)
+        if before is None or outcome.kind not in {"applied", "composed"}:
+            return outcome
+        if before.version == EMPTY_VERSION:
+            self._rows.start_empty(inode)
+        if outcome.kind == "composed":
+            return self._compose(inode, before, content, outcome)
+        if stale:
+            contents = self._stored()
+            new = overlay(contents.map_of(content.inode, content.base), content)
+            self._rows.rebase(inode, contents.map_of(inode, before.version), new, tree.position)
+        else:
+            self._rows.replace(inode, content.chunks, content.size, before.size, tree.position)
+        return outcome
+
+    def _compose(self, inode: int, before: Node, content: Content, outcome: Outcome) -> Outcome:
+        """Let the appended bytes follow the current content; the chunks that this makes are stored and named."""
+        contents = self._stored()
+        written = overlay(contents.map_of(content.inode, content.base), content)
+        added = self._bytes_between(written, content.append_from, content.size)
+        tail = before.size // CHUNK_BYTES
+        last = contents.map_of(inode, before.version).get(tail)
+        base = {} if last is None else {tail: contents.bytes_of([last[0]])[last[0]]}
+        plain = compose(base, before.size, [Extent(before.size, added)], outcome.size)
+        named = [(i, chunk_hash(self._task.chunk_key, data), data) for i, data in sorted(plain.items())]
+        contents.put([ChunkData(name, len(data), "raw", data) for _, name, data in named if name])
+        refs = [ChunkRef(i, name, len(data)) for i, name, data in named]
+        self._rows.replace(inode, refs, outcome.size, before.size, self._tree.position)
+        return msgspec.structs.replace(outcome, chunks=tuple((r.index, r.hash, r.size_bytes) for r in refs))
+
+    def _bytes_between(self, chunks: ChunkMap, start: int, end: int) -> bytes:
+        indexes = range(start // CHUNK_BYTES, -(-end // CHUNK_BYTES))
+        plain = self._stored().bytes_of([chunks[i][0] for i in indexes if i in chunks])
+        whole = b"".join((plain[chunks[i][0]] if i in chunks else b"").ljust(CHUNK_BYTES, b"\0") for i in indexes)
+        low = indexes.start * CHUNK_BYTES
+        return whole[start - low : end - low]
+
+    def _drop_content(self, operation: Unlink | Rename) -> None:
+        removed = operation.inode if isinstance(operation, Unlink) else operation.replaced
+        inode = self._tree.alias(removed)
+        if removed and self._tree.was_dropped(inode):
+            self._rows.cut_from(inode, 0, self._tree.position)
+
+    def _stored(self) -> Contents:
+        if self._contents is None:
+            raise Unknown
+        return self._contents
+
+    # rows
+
+    def _path(self, operation: Operation, outcome: Outcome = APPLIED) -> bytes:
+        match operation:
+            case Rename(new_parent=parent, new_name=name):
+                return self._join(parent, outcome.name or name)
+            case Make(parent=parent, name=name) | Link(parent=parent, name=name):
+                return self._join(parent, outcome.name or name)
+            case Unlink(parent=parent, name=name) | Rmdir(parent=parent, name=name):
+                return self._join(parent, name)
+            case _:
+                return self._tree.path_of(self._tree.alias(operation.inode))
+
+    def _join(self, parent: int, name: bytes) -> bytes:
+        above = self._tree.path_of(self._tree.alias(parent))
+        return above + b"/" + name if above else name
+
+    def _row(
+        self, prepared: Prepared, outcome: Outcome, path: bytes, position: int, sequence: int, at_us: int, previous: bytes
+    ) -> tuple[EventRow, bytes]:
+        request, task = prepared.request, self._task
+        shown = b"" if outcome is APPLIED else encode(outcome)
+        if request is None:
+            agent = session = tool_call = decision = ""
+            inode = at_ns = 0
+        else:
+            agent, session, tool_call, decision = request.agent_id, request.session, request.tool_call, request.decision
+            inode, at_ns = _bounded(request.operation.inode), _bounded(request.at_ns)
+        header = EventHeader(
+            task.project, FILES, position, prepared.kind, at_us, self._origin.origin, task.incarnation, sequence,
+            agent, session, tool_call, decision, task.task_id, inode, shown or APPLIED_BYTES,
+        )  # fmt: skip
+        digest = row_hash(previous, header, prepared.digest)
+        row = EventRow(
+            at_ns, inode, prepared.kind, agent, session, tool_call, decision, path, shown, prepared.payload, prepared.digest, digest
+        )
+        return row, digest
+
+
+def _bounded(number: int) -> int:
+    return max(-_I64_MAX, min(number, _I64_MAX))
+
+
+def outcome_of(stored: bytes | None) -> Outcome:
+    """Return the outcome of a stored event; null is `applied`."""
+    return APPLIED if not stored else _outcome(stored)
+
+
+_outcome: Final = msgspec.msgpack.Decoder(Outcome).decode

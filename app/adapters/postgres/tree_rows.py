@@ -1,0 +1,294 @@
+"""The tree as the rows of one append: a TreeState with write-behind, kept between appends while the log stands still.
+
+What was looked up is known, also that it is absent; what is unknown is fetched by `fetch`, which inside a transaction asks
+the database and before it raises `Unknown`. A row's `since` is the position that made it so; a row that is replaced
+at a later position becomes a past row, one replaced at the same position never was.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from app.core.ids import ROOT_INODE, maker_of
+from app.core.operations import Link, Make, Operation, Rename, Rmdir, Unlink
+from app.core.tree import ROOT_NODE, Node, is_directory
+
+Name = tuple[int, bytes]
+TreeRow = tuple[str, int, int, int, bytes | None, bytes | None]
+"""('d', inode, since, parent, name, -) | ('n', inode, since, -, -, node) | ('a', inode, since, target, -, -)"""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+decode_node: Final = msgspec.msgpack.Decoder(Node).decode
+
+
+class Unknown(Exception):  # noqa: N818 - a signal, never shown
+    """A row is needed that only a transaction can read."""
+
+
+class Wanted(NamedTuple):
+    """Keys to fetch: nodes with all their names and all directories above, and names."""
+
+    inodes: Sequence[int]
+    names: Sequence[Name]
+
+
+class TreeChanges(NamedTuple):
+    """What an append writes: rows that became so (`put`), that ended without a successor (`gone`), that were (`past`)."""
+
+    nodes_put: list[tuple[int, int, bytes]]
+    nodes_gone: list[int]
+    nodes_past: list[tuple[int, int, int, bytes]]
+    names_put: list[tuple[int, bytes, int, int]]
+    names_gone: list[Name]
+    names_past: list[tuple[int, bytes, int, int, int]]
+    aliases: list[tuple[int, int, int]]
+
+
+Fetch = Callable[[Wanted], Iterable[TreeRow]]
+FindNames = Callable[[int, int], Sequence[bytes]]
+
+
+def _refuse(_wanted: Wanted) -> Iterable[TreeRow]:
+    raise Unknown
+
+
+def _refuse_names(_directory: int, _limit: int) -> Sequence[bytes]:
+    raise Unknown
+
+
+class TreeRows:
+    """See TreeState. Set `position` before each fold; `take_changes` after the last."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.fetch: Fetch = _refuse
+        self.find_names: FindNames = _refuse_names
+        self.newest: dict[int, int] = {}
+        self._nodes: dict[int, Node | None] = {ROOT_INODE: ROOT_NODE}
+        self._node_since: dict[int, int] = {ROOT_INODE: 0}
+        self._names: dict[Name, int | None] = {}
+        self._name_since: dict[Name, int] = {}
+        self._held: dict[int, dict[Name, None]] = {}
+        self._aliases: dict[int, int] = {}
+        self._whole: dict[int, int] = {}
+        self._paths: dict[int, bytes] = {ROOT_INODE: b""}
+        self._forget_changes()
+
+    def __len__(self) -> int:
+        return len(self._nodes) + len(self._names)
+
+    def _forget_changes(self) -> None:
+        self._changed_nodes: dict[int, None] = {}
+        self._changed_names: dict[Name, None] = {}
+        self._nodes_past: list[tuple[int, int, int, bytes]] = []
+        self._names_past: list[tuple[int, bytes, int, int, int]] = []
+        self._new_aliases: list[tuple[int, int, int]] = []
+
+    def closed(self) -> None:
+        """From now on what is unknown cannot be read."""
+        self.fetch, self.find_names = _refuse, _refuse_names
+
+    # reads
+
+    def node(self, inode: int) -> Node | None:
+        """See TreeState."""
+        try:
+            return self._nodes[inode]
+        except KeyError:
+            if not self._is_fresh(inode):
+                self.load(Wanted((inode,), ()))
+            return self._nodes.get(inode)
+
+    def child(self, parent: int, name: bytes) -> int | None:
+        """See TreeState."""
+        key = (parent, name)
+        try:
+            return self._names[key]
+        except KeyError:
+            if parent in self._whole:
+                return None
+            self.load(Wanted((), (key,)))
+            return self._names[key]
+
+    def has_children(self, directory: int) -> bool:
+        """See TreeState."""
+        count = self._whole.get(directory)
+        if count is not None:
+            return count > 0
+        if any(held is not None and key[0] == directory for key, held in self._names_changed_to()):
+            return True
+        gone = {key[1] for key, held in self._names_changed_to() if key[0] == directory and held is None}
+        return any(name not in gone for name in self.find_names(directory, len(gone) + 1))
+
+    def _names_changed_to(self) -> Iterable[tuple[Name, int | None]]:
+        return [(key, self._names[key]) for key in self._changed_names]
+
+    def alias(self, inode: int) -> int:
+        """See TreeState."""
+        if self._nodes.get(inode) is not None:
+            return inode
+        if inode not in self._aliases and inode not in self._nodes and not self._is_fresh(inode):
+            self.load(Wanted((inode,), ()))
+        return self._aliases.get(inode, inode)
+
+    def path_of(self, inode: int) -> bytes:
+        """Return one path without a leading slash; b'' for the root and for what has no name."""
+        known = self._paths.get(inode)
+        if known is not None:
+            return known
+        place = next(iter(self._held.get(inode, ())), None)
+        if place is None:
+            return b""
+        above = self.path_of(place[0])
+        path = above + b"/" + place[1] if above else place[1]
+        if is_directory(self._nodes.get(inode)):
+            self._paths[inode] = path
+        return path
+
+    def _is_fresh(self, inode: int) -> bool:
+        """An inode above the newest that its incarnation has made cannot be in the tree."""
+        newest = self.newest.get(maker_of_plain(inode))
+        return newest is not None and inode > newest
+
+    # writes
+
+    def put_node(self, inode: int, node: Node) -> None:
+        """See TreeState."""
+        self._leave_node(inode)
+        if self._nodes.get(inode) is None:
+            if is_directory(node):
+                self._whole[inode] = 0
+            maker = maker_of_plain(inode)
+            if inode > self.newest.get(maker, inode):
+                self.newest[maker] = inode
+        self._nodes[inode] = node
+        self._node_since[inode] = self.position
+
+    def drop_node(self, inode: int) -> None:
+        """See TreeState."""
+        self._leave_node(inode)
+        self._nodes[inode] = None
+        self._whole.pop(inode, None)
+        self._paths.pop(inode, None)
+
+    def was_dropped(self, inode: int) -> bool:
+        """Tell whether this append removed the node."""
+        return inode in self._changed_nodes and self._nodes.get(inode) is None
+
+    def _leave_node(self, inode: int) -> None:
+        old = self._nodes.get(inode)
+        self._changed_nodes[inode] = None
+        if old is not None:
+            since = self._node_since[inode]
+            if since < self.position:
+                self._nodes_past.append((inode, since, self.position, _encode(old)))
+
+    def put_child(self, parent: int, name: bytes, inode: int) -> None:
+        """See TreeState."""
+        key = (parent, name)
+        if not self._leave_name(key) and parent in self._whole:
+            self._whole[parent] += 1
+        self._names[key] = inode
+        self._name_since[key] = self.position
+        self._held.setdefault(inode, {})[key] = None
+
+    def drop_child(self, parent: int, name: bytes) -> None:
+        """See TreeState."""
+        key = (parent, name)
+        if self._leave_name(key) and parent in self._whole:
+            self._whole[parent] -= 1
+        self._names[key] = None
+
+    def _leave_name(self, key: Name) -> bool:
+        old = self._names.get(key)
+        self._changed_names[key] = None
+        if old is None:
+            return False
+        since = self._name_since[key]
+        if since < self.position:
+            self._names_past.append((*key, old, since, self.position))
+        self._held.get(old, {}).pop(key, None)
+        if is_directory(self._nodes.get(old)):
+            self._paths = {ROOT_INODE: b""}
+        return True
+
+    def put_alias(self, inode: int, target: int) -> None:
+        """See TreeState."""
+        self._aliases[inode] = target
+        self._new_aliases.append((inode, target, self.position))
+        maker = maker_of_plain(inode)
+        if inode > self.newest.get(maker, inode):
+            self.newest[maker] = inode
+
+    # rows in and out
+
+    def unknown(self, wanted: Wanted) -> Wanted:
+        """Return the part of `wanted` that is not known yet."""
+        inodes = [i for i in wanted.inodes if i not in self._nodes and i not in self._aliases and not self._is_fresh(i)]
+        names = [
+            key for key in wanted.names if key not in self._names and key[0] not in self._whole and not self._is_fresh(key[0])
+        ]
+        return Wanted(inodes, names)
+
+    def load(self, wanted: Wanted) -> None:
+        """Fetch rows and remember them, and what was not among them as absent."""
+        self.absorb(wanted, self.fetch(wanted))
+
+    def absorb(self, wanted: Wanted, rows: Iterable[TreeRow]) -> None:
+        """Remember rows as they were before this append; what is known already stays."""
+        for kind, inode, since, parent, name, node in rows:
+            if kind == "d":
+                self._absorb_name((parent, name or b""), inode, since)
+            elif kind == "a":
+                self._aliases.setdefault(inode, parent)
+            elif inode not in self._node_since:
+                self._nodes[inode] = decode_node(node or b"")
+                self._node_since[inode] = since
+            elif inode == ROOT_INODE and self._node_since[inode] == 0 and inode not in self._changed_nodes:
+                self._nodes[inode], self._node_since[inode] = decode_node(node or b""), since
+        for inode in wanted.inodes:
+            self._nodes.setdefault(inode, None)
+        for key in wanted.names:
+            self._names.setdefault(key, None)
+
+    def _absorb_name(self, key: Name, inode: int, since: int) -> None:
+        if key not in self._names:
+            self._names[key] = inode
+            self._name_since[key] = since
+            self._held.setdefault(inode, {})[key] = None
+
+    def take_changes(self) -> TreeChanges:
+        """Return the changes since the last call."""
+        nodes = [(i, self._nodes[i]) for i in self._changed_nodes]
+        names = [(key, self._names[key]) for key in self._changed_names]
+        changes = TreeChanges(
+            [(i, self._node_since[i], _encode(node)) for i, node in nodes if node is not None],
+            [i for i, node in nodes if node is None],
+            self._nodes_past,
+            [(*key, held, self._name_since[key]) for key, held in names if held is not None],
+            [key for key, held in names if held is None],
+            self._names_past,
+            self._new_aliases,
+        )
+        self._forget_changes()
+        return changes
+
+
+def maker_of_plain(inode: int) -> int:
+    """Return the number of the incarnation that made `inode`."""
+    return maker_of(inode)  # type: ignore[arg-type]
+
+
+def keys_of(operation: Operation) -> tuple[tuple[int, ...], tuple[Name, ...]]:
+    """Return the inodes and names that folding an operation looks up first."""
+    match operation:
+        case Make(parent=parent, name=name, inode=inode) | Link(parent=parent, name=name, inode=inode):
+            return (parent, inode), ((parent, name),)
+        case Unlink(parent=parent, name=name, inode=inode) | Rmdir(parent=parent, name=name, inode=inode):
+            return (parent, inode), ((parent, name),)
+        case Rename(parent=parent, name=name, new_parent=there, new_name=to, inode=inode, replaced=replaced):
+            inodes = (parent, inode, there, replaced) if replaced else (parent, inode, there)
+            return inodes, ((parent, name), (there, to))
+        case _:
+            return (operation.inode,), ()
