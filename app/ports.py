@@ -259,8 +259,11 @@ class Journals(Protocol):
     def is_written(self) -> bool:
         """Tell whether a process holds the journal."""
 
-    def remove(self, incarnation: int, segments: Sequence[int], *, newest: bool) -> bool:
-        """Remove segments, never under a recovery; False where the journal is in use. `newest`: nothing is above them."""
+    def remove_below(self, incarnation: int, segment: int) -> None:
+        """Remove the segments before `segment`, never under a recovery."""
+
+    def remove_finished(self, incarnation: int) -> bool:
+        """Remove all of an incarnation; False while it is the newest and a process holds the journal."""
 
     def pending_bytes(self, incarnation: int, segment: int, end: int) -> int:
         """Return the journal bytes behind a place, those of later incarnations included."""
@@ -389,8 +392,11 @@ class Supervisor(Protocol):
     def add(self, programs: Sequence[Program]) -> None:
         """Start further programs, also after its own restart."""
 
+    def start(self, name: str) -> None:
+        """Start one program that is stopped or has given up; does not wait."""
+
     def stop(self, name: str, timeout_s: float) -> None:
-        """Stop one program and wait."""
+        """Stop one program and wait; raises SetupError when it does not stop in time."""
 
     def remove(self, name: str) -> None:
         """Forget a stopped program that was added."""

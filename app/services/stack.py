@@ -1,0 +1,105 @@
+"""Bring all programs up, wait until each serves, and take them down in reverse: up twice changes nothing.
+
+A probe returns "" once its program serves, else what it is about to do; a program without one serves when it runs.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from app.core.errors import SetupError
+from app.ports import Program, ProgramState, Supervisor
+
+DRAIN_S: Final = 40.0
+_POLL_S: Final = 0.1
+_RESTARTS_MAX: Final = 5
+
+Probe = Callable[[], str]
+
+
+class Progress(NamedTuple):
+    """One program on its way: `waits_for` is "" once it serves."""
+
+    name: str
+    waits_for: str
+    state: ProgramState | None
+
+
+Notify = Callable[[Sequence[Progress]], None]
+
+
+class StartFailed(SetupError):
+    """A program does not come up: `log` is where it says why."""
+
+    def __init__(self, message: str, log: str) -> None:
+        super().__init__(message)
+        self.log = log
+
+
+def bring_up(
+    supervisor: Supervisor,
+    programs: Sequence[Program],
+    probes: Callable[[bool], Mapping[str, Probe]],
+    notify: Notify,
+    timeout_s: float,
+) -> bool:
+    """Start what does not run and wait until everything serves; return whether anything had to be started.
+
+    `probes` is asked with whether the stack starts afresh. Raises StartFailed naming the program.
+    """
+    fresh = not supervisor.alive()
+    if fresh:
+        known = probes(True)
+        supervisor.launch(programs)
+    else:
+        known = probes(False)
+        for state in supervisor.states():
+            if state.state in {"stopped", "exited", "fatal"}:
+                supervisor.start(state.name)
+    give_up = time.monotonic() + timeout_s
+    while not _all_serve(supervisor, programs, known, notify, final=time.monotonic() > give_up):
+        time.sleep(_POLL_S)
+    return fresh
+
+
+def _all_serve(
+    supervisor: Supervisor, programs: Sequence[Program], probes: Mapping[str, Probe], notify: Notify, *, final: bool
+) -> bool:
+    states = {state.name: state for state in supervisor.states()}
+    progress = [_look(program.name, states.get(program.name), probes) for program in programs]
+    notify(progress)
+    late = [item for item in progress if item.waits_for]
+    for item in late:
+        tired = item.state is not None and (item.state.state == "fatal" or item.state.restarts > _RESTARTS_MAX)
+        if final or tired:
+            why = "ends again and again" if tired else f"is not ready in time: {item.waits_for}"
+            raise StartFailed(f"{item.name} {why}", item.state.log if item.state else "")
+    return not late
+
+
+def _look(name: str, state: ProgramState | None, probes: Mapping[str, Probe]) -> Progress:
+    if state is None or state.state not in {"running", "starting"}:
+        return Progress(name, f"is {state.state if state else 'not started'}", state)
+    probe = probes.get(name)
+    if probe is not None:
+        return Progress(name, probe(), state)
+    return Progress(name, "" if state.state == "running" else "starts", state)
+
+
+def take_down(supervisor: Supervisor, notify: Callable[[str, str], None]) -> list[str]:
+    """Stop all programs, last started first, each drained; return those that had to be killed."""
+    killed = []
+    for state in reversed(supervisor.states()):
+        if state.state in {"stopped", "exited", "fatal"}:
+            continue
+        notify(state.name, "stopping")
+        began = time.monotonic()
+        try:
+            supervisor.stop(state.name, DRAIN_S)
+        except SetupError as error:
+            killed.append(state.name)
+            notify(state.name, str(error))
+        else:
+            notify(state.name, f"stopped in {time.monotonic() - began:.1f} s")
+    supervisor.end(DRAIN_S)
+    return killed
