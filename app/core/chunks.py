@@ -44,50 +44,67 @@ def any_set(data: bytes | memoryview) -> bool:
     return plain.count(0) != len(plain)
 
 
-def touched(changes: Iterable[Extent | ResizeTo], base_size: int) -> set[int]:
-    """Return the indexes of chunks whose bytes `changes` may alter, starting from `base_size`."""
+def touched(changes: Iterable[Extent | ResizeTo], base_size: int, chunk_bytes: int = CHUNK_BYTES) -> set[int]:
+    """Return the indexes of chunks whose bytes `changes` may alter, starting from a file of `base_size`.
+
+    A chunk that only falls behind the end is not among them; one that was behind the end and is within again is.
+    """
     indexes: set[int] = set()
-    size = base_size
+    size = lowest = base_size
     for change in changes:
-        low, high = _reach(change, size)
-        if high > low:
-            indexes.update(range(low // CHUNK_BYTES, (high - 1) // CHUNK_BYTES + 1))
-        size = change.size if isinstance(change, ResizeTo) else max(size, high)
+        low, high = (
+            (change.offset, change.offset + len(change.data)) if isinstance(change, Extent) else (size, change.size)
+        )
+        if isinstance(change, Extent) and low == high:
+            continue
+        if isinstance(change, Extent):
+            indexes.update(range(low // chunk_bytes, (high - 1) // chunk_bytes + 1))
+            high = max(size, high)
+        if high != size and min(size, high) % chunk_bytes:  # the last chunk is cut, or filled up with zeros
+            indexes.add(min(size, high) // chunk_bytes)
+        size = high
+        lowest = min(lowest, size)
+    grown_again = min(size, base_size)
+    if lowest < grown_again:
+        indexes.update(range(lowest // chunk_bytes, (grown_again - 1) // chunk_bytes + 1))
     return indexes
 
 
-def _reach(change: Extent | ResizeTo, size: int) -> tuple[int, int]:
-    match change:
-        case Extent(offset, data):
-            return offset, offset + len(data)
-        case ResizeTo(new):
-            # only the partial last chunk changes; whole chunks past the end are dropped by size
-            edge = min(new, size)
-            return edge, min(max(new, size), (edge // CHUNK_BYTES + 1) * CHUNK_BYTES) if edge % CHUNK_BYTES else edge
-
-
-def compose(base: Mapping[int, bytes], base_size: int, changes: Iterable[Extent | ResizeTo], size: int) -> dict[int, bytes]:
-    """Return the new bytes of every touched chunk below `size`.
+def compose(
+    base: Mapping[int, bytes],
+    base_size: int,
+    changes: Iterable[Extent | ResizeTo],
+    size: int,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> dict[int, bytes]:
+    """Return the new bytes of every touched chunk below `size`, which is the length that `changes` lead to.
 
     `base` must hold the plain bytes of each touched chunk that the base version has (absent = hole).
     """
     steps = list(changes)
-    work = {i: bytearray(base.get(i, b"").ljust(CHUNK_BYTES, b"\0")) for i in touched(steps, base_size)}
+    work = {
+        i: bytearray(base.get(i, b"")[:chunk_bytes].ljust(chunk_bytes, b"\0"))
+        for i in touched(steps, base_size, chunk_bytes)
+    }
     for change in steps:
-        _apply(work, change)
-    return {i: bytes(buffer[: min(CHUNK_BYTES, size - i * CHUNK_BYTES)]) for i, buffer in work.items() if i * CHUNK_BYTES < size}
+        _apply(work, change, chunk_bytes)
+    return {
+        i: bytes(buffer[: min(chunk_bytes, size - i * chunk_bytes)])
+        for i, buffer in work.items()
+        if i * chunk_bytes < size
+    }
 
 
-def _apply(work: dict[int, bytearray], change: Extent | ResizeTo) -> None:
+def _apply(work: dict[int, bytearray], change: Extent | ResizeTo, chunk_bytes: int) -> None:
     match change:
         case Extent(offset, data):
             done = 0
             while done < len(data):
-                index, within = divmod(offset + done, CHUNK_BYTES)
-                part = data[done : done + CHUNK_BYTES - within]
+                index, within = divmod(offset + done, chunk_bytes)
+                part = data[done : done + chunk_bytes - within]
                 work[index][within : within + len(part)] = part
                 done += len(part)
         case ResizeTo(size):
             for index, buffer in work.items():
-                keep = min(max(size - index * CHUNK_BYTES, 0), CHUNK_BYTES)
-                buffer[keep:] = bytes(CHUNK_BYTES - keep)
+                keep = min(max(size - index * chunk_bytes, 0), chunk_bytes)
+                buffer[keep:] = bytes(chunk_bytes - keep)
