@@ -6,12 +6,19 @@ needs. Nothing is opened at import: pools and clients are opened by the caller's
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app.core.errors import RequestInvalid
+from app.core.errors import JournalError, RequestInvalid
+from app.core.operations import FileOperationRequest
 from app.ports import (
     ChunkCache,
+    DecisionSpool,
+    DecisionWriter,
     FeedPublisher,
     FeedSubscriber,
+    FileEventWriter,
+    LogReader,
     Program,
     Replies,
     ReplyBox,
@@ -22,6 +29,11 @@ from app.ports import (
 )
 from app.services.escalation import WaitingRoom
 from config.settings import ROOT, Settings
+
+if TYPE_CHECKING:
+    from app.adapters.journal.folder import MountFolder
+    from app.services.courier import Courier
+    from app.services.spool_shipping import SpoolShipper
 
 
 def server(settings: Settings, name: str) -> Server:
@@ -145,3 +157,72 @@ def migrate_database(admin_url: str, writer_password: str | None = None, reader_
     from app.adapters.postgres.migrate import migrate
 
     return migrate(admin_url, writer_password=writer_password, reader_password=reader_password)
+
+
+def courier(settings: Settings, mount_name: str) -> "Courier":
+    """The courier of a mount or import; raises JournalError where another courier has the folder."""
+    from app.adapters.journal.journals import FolderJournals
+    from app.services.courier import Courier, Ports
+
+    journals = FolderJournals(mount_folder(settings, mount_name))
+    if not journals.hold_courier_lock():
+        raise JournalError(f"another courier ships {mount_name}")
+    ports = Ports(journals, tasks(settings), reply_box(settings), file_event_reader(settings), chunk_cache(settings))
+    return Courier(ports)
+
+
+def mount_folder(settings: Settings, name: str) -> "MountFolder":
+    """The folder of a mount or import: journal, locks, spare incarnation, courier's status."""
+    from app.adapters.journal.folder import MountFolder
+
+    return MountFolder(settings.mounts / name, settings.project)
+
+
+def decision_spool(settings: Settings) -> DecisionSpool:
+    """A fresh spool of this gateway."""
+    from app.adapters.journal import spool
+
+    return spool.DecisionSpool(settings.spool, settings.project)
+
+
+def spool_shipper(settings: Settings) -> "SpoolShipper":
+    """What ships all spools of the project; not started yet."""
+    from app.adapters.journal.spool import SpoolFolder
+    from app.services.spool_shipping import SpoolShipper
+
+    spools = SpoolFolder(settings.spool, settings.project)
+    return SpoolShipper(settings.project, spools, tasks(settings), reply_box(settings))
+
+
+def unmount_leftovers(settings: Settings) -> list[str]:
+    """Unmount what is still mounted of this project and return where."""
+    from app.adapters.probes import unmount
+    from app.services.status import mount_places
+
+    return [place.path for place in mount_places(settings) if unmount(Path(place.path))]
+
+
+def file_event_writer(settings: Settings, check_path: Callable[[bytes, FileOperationRequest], str | None] | None = None) -> FileEventWriter:
+    """The files log, writing role: in worker processes only, after fork. `check_path` refuses a path with a reason."""
+    from app.adapters.postgres.connections import open_pool
+    from app.adapters.postgres.file_writer import PostgresFileWriter
+    from config.settings import writer_url
+
+    return PostgresFileWriter(open_pool(writer_url(settings), 2, writing=True, name="weir files"), check_path=check_path)
+
+
+def decision_writer(settings: Settings) -> DecisionWriter:
+    """The decisions log, writing role: in worker processes only, after fork."""
+    from app.adapters.postgres.connections import open_pool
+    from app.adapters.postgres.decisions import PostgresDecisionWriter
+    from config.settings import writer_url
+
+    return PostgresDecisionWriter(open_pool(writer_url(settings), 2, writing=True, name="weir decisions"))
+
+
+def file_event_reader(settings: Settings) -> LogReader:
+    """Both logs and the tree, reading role."""
+    from app.adapters.postgres.connections import open_pool
+    from app.adapters.postgres.file_reader import PostgresFileReader
+
+    return PostgresFileReader(open_pool(settings.reader_url, 2, name="weir reader"), settings.project)

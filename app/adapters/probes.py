@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -103,3 +104,16 @@ def http_answers(url: str, timeout_s: float = 1.0) -> bool:
     except OSError:
         return False
     return True
+
+
+def unmount(point: Path) -> bool:
+    """Unmount a FUSE mount of ours if it is there, lazily where it is busy; return whether there was one."""
+    if not mount_kind(point).startswith("fuse"):
+        return False
+    for argv in (["fusermount3", "-u"], ["fusermount", "-u"], ["umount"], ["umount", "-l"], ["fusermount3", "-uz"]):
+        try:
+            if subprocess.run([*argv, str(point)], capture_output=True, check=False).returncode == 0:
+                return True
+        except FileNotFoundError:
+            continue
+    return not mount_kind(point)

@@ -16,7 +16,6 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Final, cast
 
 from app.core.errors import SetupError
@@ -244,11 +243,3 @@ def _quoted(command: str) -> str:
     return '"' + command.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def log_tail(path: Path, lines: int = 12) -> list[str]:
-    """Return the last lines of a log."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - 64_000, 0))
-            return file.read().decode(errors="replace").splitlines()[-lines:]
-    except FileNotFoundError:
-        return []

@@ -1,7 +1,8 @@
 """The command `weir`. Each command is one module with `register(app)`, imported only when it is asked for.
 
 `weir hook` is dispatched before typer and rich are imported: agents call it before each tool call.
-Exit codes: 0 done, 1 it could not be done (what and the remedy on stderr), 2 bad usage; `validate` and `hook` have their own.
+Exit codes: 0 done, 1 it could not be done (stderr says what and the remedy), 2 bad usage; `validate` and `hook` have
+their own.
 """
 
 import importlib

@@ -14,7 +14,7 @@ def refuse_agents(what: str) -> None:
     pid = os.getpid()
     while pid > 1:
         if _has_agent(pid):
-            raise RequestInvalid(f"`weir {what}` is refused to agents (WEIR_AGENT is set in process {pid}): ask a person")
+            raise RequestInvalid(f"`weir {what}` is refused to agents (WEIR_AGENT in process {pid}): ask a person")
         pid = _parent(pid)
 
 

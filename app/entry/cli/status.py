@@ -1,0 +1,60 @@
+"""`weir status`: what runs, where, how far, and what is wrong."""
+
+import json
+import sys
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app import bootstrap
+from app.services.status import gather
+from config import settings as weir_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status")(status)
+
+
+def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Show processes, mounts, positions, Flower's address and password; exit 1 unless all is ready."""
+    settings = weir_settings.load()
+    found = gather(
+        settings,
+        metadata.version("weir"),
+        bootstrap.supervisor(settings),
+        lambda: bootstrap.file_event_reader(settings),
+        bootstrap.probes(settings, None),
+    )
+    if as_json:
+        print(json.dumps(found))
+    else:
+        _print(found)
+    sys.exit(0 if found["ready"] else 1)
+
+
+def _print(found: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("process", "state", "pid", "restarts", "up"):
+        table.add_column(title, justify="right" if title in {"pid", "restarts", "up"} else "left")
+    for process in found["processes"]:
+        colour = "green" if process["state"] == "running" else "red"
+        state = f"[{colour}]{process['state']}[/]"
+        table.add_row(process["name"], state, str(process["pid"]), str(process["restarts"]), f"{process['uptime_s']} s")
+    console.print(table)
+    for mount in found["mounts"]:
+        words = f"{mount['path']}: position {mount['applied_position']}, journal {mount['journal_bytes']} bytes"
+        console.print(f"mount    {words}", markup=False, soft_wrap=True)
+    for log, at in found["logs"].items():
+        console.print(f"log      {log}: position {at['position']}", markup=False)
+    gateway, flower = found["gateway"], found["flower"]
+    console.print(f"gateway  {gateway['url']} and {gateway['socket']}", markup=False, soft_wrap=True)
+    words = f"{flower['url']} user {flower['user']} password {flower['password']}"
+    console.print(f"Flower   {words}", markup=False, soft_wrap=True)
+    for problem in found["problems"]:
+        console.print(f"problem  {problem}", style="red", markup=False, soft_wrap=True)
+    console.print("ready" if found["ready"] else "not ready", style="bold")

@@ -1,0 +1,111 @@
+"""`weir up` and `weir down`: the stack under its supervisor, shown while it comes and goes."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from app import bootstrap
+from app.core.errors import SetupError
+from app.entry.cli.control import refuse_agents
+from app.entry.cli.demonstration import Shown, demonstrate
+from app.entry.cli.logs import tail
+from app.entry.cli.progress import ProgressBoard
+from app.services import stack
+from config import settings as weir_settings
+from config.settings import Settings
+
+_TAIL_LINES: Final = 15
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("up")(up)
+    app.command("down")(down)
+
+
+def up(
+    *,
+    as_json: Json = False,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait until all is ready.")] = 90.0,
+) -> None:
+    """Start everything, mount the project, show that both flows work; changes nothing where it runs already."""
+    refuse_agents("up")
+    settings = weir_settings.load()
+    log_starts = {path.stem: path.stat().st_size for path in settings.logs.glob("*.log")}
+    with ProgressBoard(quiet=as_json) as board:
+        fresh = _started(settings, log_starts, board, timeout_s)
+        shown = demonstrate(settings) if fresh else None
+        elapsed_s = board.elapsed_s
+    if as_json:
+        print(json.dumps(_as_json(settings, shown, elapsed_s, fresh=fresh)))
+    else:
+        _print(settings, shown, elapsed_s)
+
+
+def _started(settings: Settings, log_starts: dict[str, int], board: ProgressBoard, timeout_s: float) -> bool:
+    try:
+        return stack.bring_up(
+            bootstrap.supervisor(settings),
+            bootstrap.programs(),
+            lambda fresh: bootstrap.probes(settings, log_starts if fresh else None),
+            board.show,
+            timeout_s,
+        )
+    except stack.StartFailed as failure:
+        print(f"--- {failure.log}", *tail(Path(failure.log), _TAIL_LINES), sep="\n", file=sys.stderr)
+        raise SetupError(f"{failure}; its log: {failure.log}; `weir doctor` looks for the cause") from failure
+
+
+def _as_json(settings: Settings, shown: Shown | None, elapsed_s: float, *, fresh: bool) -> dict[str, Any]:
+    return {
+        "ready": True,
+        "started": fresh,
+        "elapsed_s": round(elapsed_s, 2),
+        "mount": str(settings.mount_point / "current"),
+        "demonstration": shown._asdict() if shown else None,
+    }
+
+
+def _print(settings: Settings, shown: Shown | None, elapsed_s: float) -> None:
+    print(f"Weir is up ({elapsed_s:.1f} s)." if shown else f"Weir is up already, nothing changed ({elapsed_s:.1f} s).")
+    if shown:
+        print(f"  approved  {_decision(shown.approved)}")
+        print(f"  blocked   {_decision(shown.blocked)}")
+        event = shown.event
+        print(f"  event     position {event['position']}: {event['kind']} {event['path']} (task {event['task_id']})")
+    print(f"  project   {settings.mount_point / 'current'}")
+    flower = settings.run / "flower.json"
+    if flower.exists():
+        print(f"  Flower    {json.loads(flower.read_text())['url']} (user and password: weir status)")
+    print("  next      weir status, weir log --follow, weir validate -- ls; make down stops everything")
+
+
+def _decision(answer: dict[str, Any]) -> str:
+    rules = ", ".join(f"{rule['id']} ({Path(rule['file']).name}:{rule['line']})" for rule in answer["rules"])
+    remedy = f" Instead: {answer['remedy']}" if answer.get("remedy") and answer["verdict"] != "approve" else ""
+    return f"{answer['command']:<10} by {rules or answer['layer']}: {answer['reason']}{remedy}"
+
+
+def down(*, as_json: Json = False) -> None:
+    """Drain, unmount and stop everything, the last started first; nothing where nothing runs."""
+    refuse_agents("down")
+    settings = weir_settings.load()
+    supervisor = bootstrap.supervisor(settings)
+    running = supervisor.alive()
+    killed: list[str] = []
+    with ProgressBoard(quiet=as_json) as board:
+        if running:
+            killed = stack.take_down(supervisor, board.say)
+        unmounted = bootstrap.unmount_leftovers(settings)
+        elapsed_s = board.elapsed_s
+    if as_json:
+        words = {"stopped": running, "killed": killed, "unmounted": unmounted, "elapsed_s": round(elapsed_s, 2)}
+        print(json.dumps(words))
+    elif running or unmounted:
+        print(f"Weir is down ({elapsed_s:.1f} s).")
+    else:
+        print("Nothing was running.")
