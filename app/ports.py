@@ -201,10 +201,16 @@ class Policy(Protocol):
 
 
 class DecisionSpool(Protocol):
-    """The gateway's answers on disk, until they are in the decisions log."""
+    """The gateway's answers on disk, until they are in the decisions log. `spool` is its id, 32 hex digits."""
+
+    spool: str
+    next_sequence: int
 
     def append(self, records: Sequence[DecisionRecord]) -> Sequence[int]:
         """Append with one write and return the sequences given; raises JournalFull or another JournalError."""
+
+    def close(self) -> None:
+        """Flush and close; what is not acknowledged is shipped by the next gateway."""
 
 
 class PlacedRecord(NamedTuple):
@@ -403,3 +409,41 @@ class Supervisor(Protocol):
 
     def end(self, timeout_s: float) -> None:
         """Stop what still runs and end; returns when it is gone."""
+
+
+class LoggedDecision(NamedTuple):
+    """A recorded decision; its id in the log is `position.leaf`."""
+
+    position: int
+    leaf: int
+    task_id: str
+    spool: str
+    record: DecisionRecord
+
+
+class ChainReport(NamedTuple):
+    """How far a log's hash chain is sound: `sound_to` is the last good position, `broken_at` the first bad one (0 = none)."""
+
+    log: str
+    sound_to: int
+    broken_at: int
+    reason: str
+
+
+class LogReader(FileEventReader, Protocol):
+    """Both logs and the past, reading role: what `weir log`, `weir doctor` and the gateway's heartbeat need besides."""
+
+    def heads(self) -> dict[str, LogHead]:
+        """Return the heads of the logs that have one."""
+
+    def tree_at(self, position: int) -> TreeSnapshot:
+        """Return the tree as it was at a position."""
+
+    def chunk_map_at(self, inode: int, position: int) -> dict[int, tuple[bytes, int]]:
+        """Return an inode's content map as it was at a position."""
+
+    def decisions(self, wanted: EventFilter) -> Iterator[LoggedDecision]:
+        """Yield decision records, newest first unless `ascending`; `path` is not looked at."""
+
+    def verify_chain(self, log: str = "files") -> ChainReport:
+        """Recompute every hash of a log."""

@@ -1,6 +1,6 @@
 """The statements of the files log's writer, with their arguments packed: docs/reference/store.md and migrations/0002."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -57,7 +57,12 @@ class Opened(NamedTuple):
 
 
 def open_files(
-    connection: Connection, project: int, incarnation: int, chunks: Sequence[ChunkData], named: Sequence[bytes], asked: Wanted
+    connection: Connection,
+    project: int,
+    incarnation: int,
+    chunks: Sequence[ChunkData],
+    named: Sequence[bytes],
+    asked: Wanted,
 ) -> Opened:
     """Store chunks, look for the named ones, then take the lock and read; one round trip in pipeline mode."""
     if chunks:
@@ -69,13 +74,13 @@ def open_files(
     position, name, clock_us, at_us, origin, origin_name, last_sequence, last_inode = row
     return Opened(
         Head(position, name, at_us), clock_us, origin or "", origin_name or "", last_sequence or 0, last_inode or 0,
-        [] if absent is None else one(absent)[0], asked, found.fetchall(),  # type: ignore[arg-type]
+        [] if absent is None else one(absent)[0], asked, found.fetchall(),
     )  # fmt: skip
 
 
 def tree_rows(connection: Connection, project: int, wanted: Wanted) -> Sequence[TreeRow]:
     """Return the rows of a part of the tree."""
-    return connection.execute(_TREE_ROWS, _wanted_arguments(project, wanted), binary=True).fetchall()  # type: ignore[return-value]
+    return connection.execute(_TREE_ROWS, _wanted_arguments(project, wanted), binary=True).fetchall()
 
 
 def names_in(connection: Connection, project: int, directory: int, limit: int) -> Sequence[bytes]:
@@ -83,9 +88,11 @@ def names_in(connection: Connection, project: int, directory: int, limit: int) -
     return [row[0] for row in connection.execute(_NAMES_IN, (project, directory, limit), binary=True)]
 
 
-def stored(connection: Connection, project: int, incarnation: int, first: int, last: int) -> Iterable[tuple[int, int, bytes, bytes | None]]:
+def stored(
+    connection: Connection, project: int, incarnation: int, first: int, last: int
+) -> Iterable[tuple[int, int, bytes, bytes | None]]:
     """Yield (sequence, position, digest, outcome) of stored events."""
-    return connection.execute(_STORED, (project, incarnation, first, last), binary=True).fetchall()  # type: ignore[return-value]
+    return connection.execute(_STORED, (project, incarnation, first, last), binary=True).fetchall()
 
 
 def append_once(connection: Connection, project: int, chunks: Sequence[ChunkData], arguments: Sequence[object]) -> str:
@@ -134,7 +141,7 @@ def parameters(scalars: Scalars, folded: Folded) -> list[object]:
     ]  # fmt: skip
 
 
-_PACK: Final = {"i": int8_array, "b": bytea_array}
+_PACK: Final[dict[str, Callable[[Sequence[Any]], bytes]]] = {"i": int8_array, "b": bytea_array}
 _EMPTY: Final = {"i": int8_array(()), "b": bytea_array(())}
 
 

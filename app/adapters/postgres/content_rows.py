@@ -48,7 +48,9 @@ class ContentRows:
         if size < old_size:
             self.cut_from(inode, -(-size // CHUNK_BYTES), position)
 
-    def rebase(self, inode: int, old: Mapping[int, tuple[bytes, int]], new: Mapping[int, tuple[bytes, int]], position: int) -> None:
+    def rebase(
+        self, inode: int, old: Mapping[int, tuple[bytes, int]], new: Mapping[int, tuple[bytes, int]], position: int
+    ) -> None:
         """Make the map `new` where it is `old`."""
         for index in sorted(old.keys() | new.keys()):
             if old.get(index) != new.get(index):

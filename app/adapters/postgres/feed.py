@@ -9,7 +9,9 @@ MESSAGE_BYTES_MAX: Final = 384 * 1024
 _EVENT_BYTES: Final = 120
 
 
-def feed_messages(project: str, incarnation: int, previous: bytes, events: Sequence[FeedEvent]) -> tuple[FeedMessage, ...]:
+def feed_messages(
+    project: str, incarnation: int, previous: bytes, events: Sequence[FeedEvent]
+) -> tuple[FeedMessage, ...]:
     """Return messages for consecutive events of one incarnation; `previous` is the hash before the first."""
     messages = []
     for part, size_bytes in _parts(events):
@@ -18,7 +20,9 @@ def feed_messages(project: str, incarnation: int, previous: bytes, events: Seque
         exceptions = tuple(event.position for event in part if event.outcome.kind != "applied")
         carried = tuple(part) if size_bytes <= MESSAGE_BYTES_MAX else ()
         messages.append(
-            FeedMessage(FORMAT, project, FILES, first.position, last.position, previous, last.hash, (span,), exceptions, carried)
+            FeedMessage(
+                FORMAT, project, FILES, first.position, last.position, previous, last.hash, (span,), exceptions, carried
+            )
         )
         previous = last.hash
     return tuple(messages)

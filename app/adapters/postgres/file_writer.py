@@ -99,10 +99,21 @@ class PostgresFileWriter:
             check_chunks(key, batch.chunks)
             prepared = prepare(batch)
         except PayloadRefused:
-            return PersistReply(FORMAT, batch.batch_id, batch.incarnation, self._last(number, batch.incarnation), 0, error="invalid"), ()
-        done = self._append(self._work(batch, number, Task(batch.project, key, batch.incarnation, task_id), prepared))
+            return PersistReply(
+                FORMAT, batch.batch_id, batch.incarnation, self._last(number, batch.incarnation), 0, error="invalid"
+            ), ()
+        done = self._append(
+            self._work(batch, number, Task(batch.project, key, batch.incarnation, arrays.clean(task_id)), prepared)
+        )
         reply = PersistReply(
-            FORMAT, batch.batch_id, batch.incarnation, done.acked, done.position, done.rejected, done.missing, done.error
+            FORMAT,
+            batch.batch_id,
+            batch.incarnation,
+            done.acked,
+            done.position,
+            done.rejected,
+            done.missing,
+            done.error,
         )
         return reply, done.feed
 
@@ -174,7 +185,9 @@ class PostgresFileWriter:
         wanted = wanted_by(work.requests)
         with connection.pipeline(), connection.transaction():
             unknown = wanted if standing is None else standing.tree.unknown(wanted)
-            opened = calls.open_files(connection, work.project, work.task.incarnation, work.chunks, work.named_chunks, unknown)
+            opened = calls.open_files(
+                connection, work.project, work.task.incarnation, work.chunks, work.named_chunks, unknown
+            )
             refusal = _refuse(work, opened)
             if refusal is not None:
                 return refusal
@@ -199,7 +212,9 @@ class PostgresFileWriter:
         if work.first > last:
             return Done(last, position)
         rejected: list[Rejection] = []
-        for sequence, stored_at, digest, outcome in calls.stored(connection, work.project, work.task.incarnation, work.first, last):
+        for sequence, stored_at, digest, outcome in calls.stored(
+            connection, work.project, work.task.incarnation, work.first, last
+        ):
             index = sequence - work.first
             if index >= len(work.requests):
                 break
@@ -301,7 +316,7 @@ def _stand(
 def _parameters(work: Work, standing: Standing, folded: Folded) -> list[object]:
     scalars = calls.Scalars(
         Int4(work.project), Int8(standing.head.position), standing.head.hash, Int8(work.task.incarnation), Int8(work.first),
-        Int8(folded.head.recorded_at_us), arrays.clean(work.task.task_id), Int8(standing.tree.newest.get(work.task.incarnation, 0)),
+        Int8(folded.head.recorded_at_us), work.task.task_id, Int8(standing.tree.newest.get(work.task.incarnation, 0)),
         arrays.bytea_array(work.named_chunks),
     )  # fmt: skip
     return calls.parameters(scalars, folded)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from app.adapters.postgres.arrays import clean
 from app.adapters.postgres.content_reads import ChunkMap, overlay
 from app.adapters.postgres.content_rows import ContentChanges, ContentRows
 from app.adapters.postgres.prepared import Prepared
@@ -29,7 +30,7 @@ _I64_MAX: Final = 2**63 - 1
 _POISON: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-class Poisoned(Exception):  # noqa: N818 - a signal, never shown
+class Poisoned(Exception):
     """Folding the request at `index` failed unexpectedly."""
 
     def __init__(self, index: int) -> None:
@@ -37,7 +38,7 @@ class Poisoned(Exception):  # noqa: N818 - a signal, never shown
         self.index = index
 
 
-class CutHere(Exception):  # noqa: N818 - a signal, never shown
+class CutHere(Exception):
     """The request at `index` needs the content maps of those before it in the database: append those first."""
 
     def __init__(self, index: int) -> None:
@@ -99,7 +100,13 @@ class Fold:
     """One batch on its way into the tree. `contents` is there inside a transaction only."""
 
     def __init__(
-        self, standing: Standing, task: Task, *, contents: Contents | None, check_path: CheckPath | None, poison: frozenset[int]
+        self,
+        standing: Standing,
+        task: Task,
+        *,
+        contents: Contents | None,
+        check_path: CheckPath | None,
+        poison: frozenset[int],
     ) -> None:
         self._head, self._tree = standing.head, standing.tree
         self._origin: Origin = standing.origins[task.incarnation]
@@ -119,15 +126,27 @@ class Fold:
             row, previous = self._row(prepared, outcome, path, position, sequence, at_us, previous)
             events.append(row)
             feed.append(
-                FeedEvent(position, self._task.incarnation, sequence, self._origin.origin_name, prepared.payload, outcome, previous)
+                FeedEvent(
+                    position,
+                    self._task.incarnation,
+                    sequence,
+                    self._origin.origin_name,
+                    prepared.payload,
+                    outcome,
+                    previous,
+                )
             )
             if outcome.kind == "rejected":
                 rejected.append(Rejection(sequence, position, outcome.reason))
-        return Folded(events, feed, rejected, self._tree.take_changes(), self._rows.changes(), Head(position, previous, at_us))
+        return Folded(
+            events, feed, rejected, self._tree.take_changes(), self._rows.changes(), Head(position, previous, at_us)
+        )
 
     def _fold_guarded(self, index: int, prepared: Prepared, position: int, sequence: int) -> tuple[Outcome, bytes]:
         if prepared.request is None or prepared.refusal:
-            return Outcome("rejected", reason=prepared.refusal), b"" if prepared.request is None else prepared.request.path
+            return Outcome(
+                "rejected", reason=prepared.refusal
+            ), b"" if prepared.request is None else prepared.request.path
         if index in self._poison:
             return INTERNAL, prepared.request.path
         self._tree.position = position
@@ -236,7 +255,14 @@ class Fold:
         return above + b"/" + name if above else name
 
     def _row(
-        self, prepared: Prepared, outcome: Outcome, path: bytes, position: int, sequence: int, at_us: int, previous: bytes
+        self,
+        prepared: Prepared,
+        outcome: Outcome,
+        path: bytes,
+        position: int,
+        sequence: int,
+        at_us: int,
+        previous: bytes,
     ) -> tuple[EventRow, bytes]:
         request, task = prepared.request, self._task
         shown = b"" if outcome is APPLIED else encode(outcome)
@@ -244,7 +270,8 @@ class Fold:
             agent = session = tool_call = decision = ""
             inode = at_ns = 0
         else:
-            agent, session, tool_call, decision = request.agent_id, request.session, request.tool_call, request.decision
+            agent, session = clean(request.agent_id), clean(request.session)
+            tool_call, decision = clean(request.tool_call), clean(request.decision)
             inode, at_ns = _bounded(request.operation.inode), _bounded(request.at_ns)
         header = EventHeader(
             task.project, FILES, position, prepared.kind, at_us, self._origin.origin, task.incarnation, sequence,
@@ -252,7 +279,18 @@ class Fold:
         )  # fmt: skip
         digest = row_hash(previous, header, prepared.digest)
         row = EventRow(
-            at_ns, inode, prepared.kind, agent, session, tool_call, decision, path, shown, prepared.payload, prepared.digest, digest
+            at_ns,
+            inode,
+            prepared.kind,
+            agent,
+            session,
+            tool_call,
+            decision,
+            path,
+            shown,
+            prepared.payload,
+            prepared.digest,
+            digest,
         )
         return row, digest
 

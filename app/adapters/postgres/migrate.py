@@ -45,7 +45,9 @@ def _ensure_database(url: str) -> None:
             raise
         with psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True) as connection:
             try:
-                connection.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(str(name))))
+                connection.execute(
+                    sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(str(name)))
+                )
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 return
 
@@ -68,7 +70,10 @@ def _ensure_role(connection: Connection, role: str, password: str | None) -> Non
         return
     verb = "alter" if known else "create"
     secret = sql.SQL(" password {}").format(sql.Literal(password)) if password else sql.SQL("")
-    connection.execute(sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole").format(sql.SQL(verb), sql.Identifier(role)) + secret)
+    connection.execute(
+        sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole").format(sql.SQL(verb), sql.Identifier(role))
+        + secret
+    )
 
 
 def _grant(connection: Connection) -> None:

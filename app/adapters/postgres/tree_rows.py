@@ -22,7 +22,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 decode_node: Final = msgspec.msgpack.Decoder(Node).decode
 
 
-class Unknown(Exception):  # noqa: N818 - a signal, never shown
+class Unknown(Exception):
     """A row is needed that only a transaction can read."""
 
 
@@ -227,7 +227,9 @@ class TreeRows:
         """Return the part of `wanted` that is not known yet."""
         inodes = [i for i in wanted.inodes if i not in self._nodes and i not in self._aliases and not self._is_fresh(i)]
         names = [
-            key for key in wanted.names if key not in self._names and key[0] not in self._whole and not self._is_fresh(key[0])
+            key
+            for key in wanted.names
+            if key not in self._names and key[0] not in self._whole and not self._is_fresh(key[0])
         ]
         return Wanted(inodes, names)
 

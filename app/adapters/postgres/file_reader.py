@@ -1,0 +1,175 @@
+"""Both logs and the tree, reading role: positions are gapless, so who has read N has read everything before it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from app.adapters.postgres import arrays
+from app.adapters.postgres.chain_check import check_chain
+from app.adapters.postgres.connections import Connection, Pool, Row, T, run
+from app.adapters.postgres.content_reads import map_at, map_of, plain_chunks
+from app.adapters.postgres.fold import outcome_of
+from app.adapters.postgres.log_pages import decision_pages, file_pages
+from app.adapters.postgres.tree_rows import decode_node
+from app.core.ids import GENESIS_HASH, ROOT_INODE
+from app.core.messages import FILES, FeedEvent
+from app.core.tree import ROOT_NODE
+from app.ports import ChainReport, EventFilter, LoggedDecision, LoggedEvent, LogHead, TreeSnapshot
+
+_HEADS: Final = "select log, position, hash from log_heads where project = %s"
+_EVENTS: Final = """
+select e.position, e.incarnation, e.sequence, i.origin_name, e.payload, e.outcome, e.hash
+from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
+where e.project = %s and e.position > %s order by e.position limit %s"""
+_SEQUENCES: Final = "select incarnation, last_sequence from incarnations where project = %s and incarnation = any(%s)"
+_NODES: Final = "select inode, node from inodes where project = %s"
+_NAMES: Final = "select parent, name, inode from dentries where project = %s"
+_ALIASES: Final = "select inode, target from aliases where project = %s"
+_WAS: Final = (
+    " and since <= %s union all select {columns} from {table}_past where project = %s and since <= %s and until > %s"
+)
+
+
+class PostgresFileReader:
+    """See LogReader: one project. Opens nothing until it is asked something."""
+
+    def __init__(self, pool: Pool, project: str) -> None:
+        self._pool = pool
+        self._project = project
+        self._number_known = 0
+
+    def close(self) -> None:
+        """Close the pool."""
+        self._pool.close()
+
+    def head(self, log: str = FILES) -> LogHead:
+        """See FileEventReader."""
+        return self.heads().get(log, LogHead(0, GENESIS_HASH))
+
+    def heads(self) -> dict[str, LogHead]:
+        """See LogReader."""
+        return {log: LogHead(position, name) for log, position, name in self._rows(_HEADS)}
+
+    def events_after(self, position: int, limit: int = 1000) -> Sequence[FeedEvent]:
+        """See FileEventReader. A redacted event has an empty request."""
+        return [
+            FeedEvent(at, incarnation, sequence, origin_name, payload or b"", outcome_of(outcome), name)
+            for at, incarnation, sequence, origin_name, payload, outcome, name in self._rows(_EVENTS, position, limit)
+        ]
+
+    def load_tree(self, incarnations: Sequence[int] = ()) -> TreeSnapshot:
+        """See FileEventReader."""
+        return self._run(lambda c, n: _load_tree(c, n, incarnations, None))
+
+    def tree_at(self, position: int) -> TreeSnapshot:
+        """See LogReader."""
+        return self._run(lambda c, n: _load_tree(c, n, (), position))
+
+    def last_sequence(self, incarnation: int) -> int:
+        """See FileEventReader."""
+        rows = self._rows(_SEQUENCES, arrays.int8_array([incarnation]))
+        return int(rows[0][1]) if rows else 0
+
+    def chunk_map(self, inode: int, version: tuple[int, int]) -> dict[int, tuple[bytes, int]]:
+        """See FileEventReader."""
+        return self._run(lambda c, n: _in_snapshot(c, lambda: map_of(c, n, inode, version)))
+
+    def chunk_map_at(self, inode: int, position: int) -> dict[int, tuple[bytes, int]]:
+        """See LogReader."""
+        return self._run(lambda c, n: map_at(c, n, inode, position))
+
+    def chunks(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See FileEventReader."""
+        return self._run(lambda c, n: plain_chunks(c, n, hashes))
+
+    def log(self, wanted: EventFilter) -> Iterator[LoggedEvent]:
+        """See FileEventReader. Of the decisions log each record is an event of kind `decision`."""
+        if wanted.log != FILES:
+            yield from (_as_event(decision) for decision in self.decisions(wanted))
+            return
+        yield from _limited(file_pages(wanted, self._rows), wanted.limit)
+
+    def decisions(self, wanted: EventFilter) -> Iterator[LoggedDecision]:
+        """See LogReader."""
+        yield from _limited(decision_pages(wanted, self._rows), wanted.limit)
+
+    def verify_chain(self, log: str = FILES) -> ChainReport:
+        """See LogReader."""
+        return self._run(lambda c, n: _in_snapshot(c, lambda: check_chain(c, n, self._project, log)))
+
+    def _run(self, work: Callable[[Connection, int], T]) -> T:
+        return run(self._pool, lambda c: work(c, self._number(c)))
+
+    def _rows(self, statement: str, *arguments: object) -> list[Row]:
+        return self._run(lambda c, n: c.execute(statement.encode(), (n, *arguments), binary=True).fetchall())
+
+    def _number(self, connection: Connection) -> int:
+        if not self._number_known:
+            row = connection.execute("select id from projects where project = %s", (self._project,)).fetchone()
+            self._number_known = 0 if row is None else int(row[0])
+        return self._number_known
+
+
+def _in_snapshot(connection: Connection, work: Callable[[], T]) -> T:
+    """Run reads that must see one moment."""
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        return work()
+
+
+def _load_tree(connection: Connection, number: int, incarnations: Sequence[int], position: int | None) -> TreeSnapshot:
+    def read() -> TreeSnapshot:
+        head = {log: LogHead(at, name) for log, at, name in _fetch(connection, _HEADS, (number,))}.get(
+            FILES, LogHead(0, GENESIS_HASH)
+        )
+        nodes = [
+            (inode, decode_node(node))
+            for inode, node in _at(connection, _NODES, "inode, node", "inodes", number, position)
+        ]
+        if not any(inode == ROOT_INODE for inode, _ in nodes):
+            nodes.append((ROOT_INODE, ROOT_NODE))
+        names = _at(connection, _NAMES, "parent, name, inode", "dentries", number, position)
+        aliases = _fetch(connection, f"{_ALIASES} and since <= %s", (number, _END if position is None else position))
+        known: dict[int, int] = (
+            dict(_fetch(connection, _SEQUENCES, (number, arrays.int8_array(incarnations)))) if incarnations else {}
+        )
+        if position is not None and position < head.position:
+            head = _head_at(connection, number, position)
+        return TreeSnapshot(head, nodes, names, aliases, {i: known.get(i, 0) for i in incarnations})
+
+    return _in_snapshot(connection, read)
+
+
+_END: Final = 2**62
+
+
+def _head_at(connection: Connection, number: int, position: int) -> LogHead:
+    rows = _fetch(connection, "select hash from file_events where project = %s and position = %s", (number, position))
+    return LogHead(position, rows[0][0]) if rows else LogHead(0, GENESIS_HASH)
+
+
+def _at(
+    connection: Connection, statement: str, columns: str, table: str, number: int, position: int | None
+) -> list[Row]:
+    if position is None:
+        return _fetch(connection, statement, (number,))
+    was = _WAS.format(columns=columns, table=table)
+    return _fetch(connection, statement + was, (number, position, number, position, position))
+
+
+def _fetch(connection: Connection, statement: str, arguments: tuple[Any, ...]) -> list[Row]:
+    return connection.execute(statement.encode(), arguments, binary=True).fetchall()
+
+
+def _limited(items: Iterator[T], limit: int) -> Iterator[T]:
+    for count, item in enumerate(items, 1):
+        yield item
+        if count == limit:
+            return
+
+
+def _as_event(decision: LoggedDecision) -> LoggedEvent:
+    record = decision.record
+    return LoggedEvent(
+        "decisions", decision.position, "decision", record.at_ns, record.agent, record.session, record.tool_call, record.id,
+        decision.task_id, b"", 0, decision.spool, "", 0, record.sequence, record.verdict, 0,
+    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Events as people read them, page by page: each page is one short query, so that a slow reader holds no connection."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import zstandard
+
+from app.adapters.postgres.connections import Row
+from app.adapters.postgres.decisions import decode_leaves, try_decode
+from app.adapters.postgres.fold import outcome_of
+from app.core.messages import FILES
+from app.core.operations import Content, decode_request
+from app.ports import EventFilter, LoggedDecision, LoggedEvent
+
+Ask = Callable[..., list[Row]]
+_PAGE_MAX: Final = 500
+_END: Final = 2**62
+# an index entry holds the first 200 bytes of a path; b"0" follows b"/" in byte order
+_BELOW: Final = (
+    " and substr(e.path, 1, 200) between substr(%s::bytea, 1, 200) and substr(%s::bytea || '0', 1, 200)"
+    " and (e.path = %s or (e.path >= %s::bytea || '/' and e.path < %s::bytea || '0'))"
+)
+_FILES: Final = """
+select e.position, e.kind, e.at_ns, e.agent, e.session, e.tool_call, e.decision, e.task_id, e.path, e.inode, i.origin,
+    i.origin_name, e.incarnation, e.sequence, e.outcome, case when e.kind in ('write', 'truncate') then e.payload end
+from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
+where e.project = %s"""
+_DECISIONS: Final = "select e.position, e.spool, e.task_id, e.payload from decision_events e where e.project = %s"
+
+
+def file_pages(wanted: EventFilter, ask: Ask) -> Iterator[LoggedEvent]:
+    """Yield file events."""
+    conditions: list[tuple[str, tuple[Any, ...]]] = []
+    path = wanted.path.strip(b"/")
+    if path:
+        conditions.append((_BELOW, (path,) * 5))
+    if wanted.agent:
+        conditions.append((" and e.agent = %s", (wanted.agent,)))
+    if wanted.since_ns:
+        conditions.append((" and e.at_ns >= %s", (wanted.since_ns,)))
+    if wanted.until_ns:
+        conditions.append((" and e.at_ns < %s", (wanted.until_ns,)))
+    for row in _pages(_FILES, conditions, wanted, ask):
+        yield _file_event(row)
+
+
+def decision_pages(wanted: EventFilter, ask: Ask) -> Iterator[LoggedDecision]:
+    """Yield decision records; rows are found by index, records are filtered here."""
+    conditions: list[tuple[str, tuple[Any, ...]]] = []
+    if wanted.agent:
+        conditions.append((" and e.agents @> array[%s]", (wanted.agent,)))
+    if wanted.since_ns:
+        conditions.append((" and e.last_at_ns >= %s", (wanted.since_ns,)))
+    if wanted.until_ns:
+        conditions.append((" and e.first_at_ns < %s", (wanted.until_ns,)))
+    for position, spool, task_id, payload in _pages(_DECISIONS, conditions, wanted, ask, page=20):
+        leaves = list(enumerate(decode_leaves(zstandard.ZstdDecompressor().decompress(payload))))
+        for index, leaf in leaves if wanted.ascending else reversed(leaves):
+            record = try_decode(leaf.record)
+            if record is not None and _is_wanted(wanted, record.agent, record.at_ns):
+                yield LoggedDecision(position, index, task_id, spool, record)
+
+
+def _is_wanted(wanted: EventFilter, agent: str, at_ns: int) -> bool:
+    in_time = wanted.since_ns <= at_ns and (not wanted.until_ns or at_ns < wanted.until_ns)
+    return in_time and wanted.agent in {"", agent}
+
+
+def _pages(
+    statement: str, conditions: list[tuple[str, tuple[Any, ...]]], wanted: EventFilter, ask: Ask, page: int = _PAGE_MAX
+) -> Iterator[Row]:
+    page = min(page, wanted.limit) if wanted.limit > 0 else page
+    text = statement + "".join(condition for condition, _ in conditions) + " and e.position > %s and e.position < %s"
+    text += f" order by e.position {'asc' if wanted.ascending else 'desc'} limit %s"
+    arguments = [value for _, values in conditions for value in values]
+    low, high = wanted.after, _END
+    while rows := ask(text, *arguments, low, high, page):
+        yield from rows
+        if len(rows) < page:
+            return
+        low, high = (rows[-1][0], high) if wanted.ascending else (low, rows[-1][0])
+
+
+def _file_event(row: Row) -> LoggedEvent:
+    *columns, outcome, payload = row
+    became = outcome_of(outcome)
+    size = 0
+    if payload is not None and became.kind != "rejected":
+        operation = decode_request(payload).operation
+        size = became.size if became.size >= 0 else operation.size if isinstance(operation, Content) else 0
+    word = became.kind if not became.reason else f"{became.kind}: {became.reason}"
+    (
+        position,
+        kind,
+        at_ns,
+        agent,
+        session,
+        tool_call,
+        decision,
+        task_id,
+        path,
+        inode,
+        origin,
+        origin_name,
+        incarnation,
+        sequence,
+    ) = columns
+    return LoggedEvent(
+        FILES, position, kind, at_ns, agent, session, tool_call, decision, task_id, path, inode, origin, origin_name, incarnation,
+        sequence, word, size,
+    )  # fmt: skip
