@@ -1,0 +1,57 @@
+# `make` lists the targets. Everything runs from .venv, which the first target that needs it makes (scripts/setup.sh).
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+.PHONY: help setup up down test test-full check lint types layers unit bench bench-store chaos bare clean lock
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: ## install what is missing (system packages, .venv); nothing when all is there
+	@sh scripts/setup.sh
+
+up: setup ## start everything, mount at ./mnt, show both flows; nothing where it runs already
+	@$(BIN)/weir up
+
+down: ## drain, unmount, stop everything
+	@if [ -x $(BIN)/weir ]; then $(BIN)/weir down; else echo "Nothing is installed, so nothing runs."; fi
+
+test: check ## checks, then conformance and integration tests on real servers and a real mount
+	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q -m "not full" tests/conformance tests/integration tests/chaos
+
+test-full: check ## the long runs too
+	@WEIR_REQUIRE_SERVICES=1 WEIR_FULL=1 $(PYTEST) -q tests
+
+check: lint types layers unit ## lint, types, layers, unit tests: seconds
+
+lint: setup ## ruff
+	@$(BIN)/ruff check --quiet .
+
+types: setup ## mypy --strict
+	@$(BIN)/mypy
+
+layers: setup ## import-linter
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+unit: setup ## unit tests
+	@$(PYTEST) -q -m "not full" tests/unit
+
+bench: setup ## validations and filesystem beside their peers (needs `make up`)
+	@$(BIN)/weir up
+	@$(BIN)/python tests/performance/bench_validate.py
+	@$(BIN)/python tests/performance/bench_fs.py
+
+bench-store: setup ## appends beside the eventsourcing library
+	@$(BIN)/python tests/performance/bench_store.py
+
+chaos: setup ## kill -9 of each process while writers and validators run
+	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q tests/chaos
+
+bare: ## a debootstrap chroot with /dev/fuse: clean clone, make up, make down
+	@bash scripts/bare.sh
+
+lock: ## resolve requirements.lock again
+	@uv pip compile --quiet --universal --generate-hashes --all-extras --no-emit-index-url pyproject.toml -o requirements.lock
+
+clean: down ## stop, then remove .venv and caches; the project's events in .weir stay
+	@rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
