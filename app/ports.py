@@ -447,3 +447,47 @@ class LogReader(FileEventReader, Protocol):
 
     def verify_chain(self, log: str = "files") -> ChainReport:
         """Recompute every hash of a log."""
+
+
+class MountJournal(Protocol):
+    """A mount's folder as its mount sees it; `damage` is what `start` found at the tails of older journals."""
+
+    damage: list[TailDamage]
+
+    @property
+    def path(self) -> Path:
+        """Return the folder."""
+
+    def incarnations(self) -> Sequence[int]:
+        """Return the incarnations on disk, ascending."""
+
+    def take_spare(self) -> int | None:
+        """Return an incarnation that nobody has used, None while the courier has not got one."""
+
+    def start(
+        self,
+        incarnation: int,
+        last_sequences: Mapping[int, int],
+        current: Callable[[int], tuple[VersionId, int, bytes] | None],
+    ) -> OperationLog:
+        """Recover older journals and begin a new one; `current` is (version, size, path) of an inode in the tree.
+
+        Raises JournalError where another process has the folder.
+        """
+
+    def pending(self, last_sequences: Mapping[int, int]) -> Iterator[tuple[int, PlannedRequest]]:
+        """Yield (incarnation, request) above the store's last sequences, in the order of shipping."""
+
+    def courier(self) -> dict[str, Any]:
+        """Return what the courier last said of itself."""
+
+
+class MountParts(NamedTuple):
+    """What a mount works with; `subscriber` None where the feed is to come from the store alone."""
+
+    project: str
+    journal: MountJournal
+    reader: FileEventReader
+    subscriber: FeedSubscriber | None
+    cache: ChunkCache | None
+    flags: Mapping[str, bool] = {}

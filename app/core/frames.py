@@ -90,6 +90,18 @@ def write_body(inode: int, offset: int, data: bytes) -> bytes:
     return _WRITE.pack(inode, offset) + data
 
 
+def write_head(inode: int, offset: int) -> bytes:
+    """Return what a WRITE record's body begins with."""
+    return _WRITE.pack(inode, offset)
+
+
+def frame_of_parts(record_type: int, head: bytes, data: bytes | bytearray | memoryview, seed: int) -> bytes:
+    """Return the frame header of the body head + data, without joining them."""
+    checksum = xxhash.xxh3_64(head, seed)
+    checksum.update(data)
+    return _FRAME.pack(len(head) + len(data), FRAME_FORMAT, record_type, 0, checksum.intdigest())
+
+
 def split_write(body: bytes) -> tuple[int, int, memoryview]:
     """Return (inode, offset, data) of a WRITE record's body."""
     inode, offset = _WRITE.unpack_from(body)

@@ -1,0 +1,143 @@
+"""The segments of one incarnation (or spool), read from its first segment on disk to its end, also while it grows.
+
+A whole record is seen once, in order. What is behind the last whole record is no record yet: it is looked at
+again. It becomes damage, reported with offset and reason, only when nothing more can come: a further segment
+exists, or the writer is gone. A tail never raises; numbers that do not follow each other do.
+"""
+
+import os
+from typing import Final
+
+from app.adapters.journal.folder import SegmentFiles
+from app.core.errors import JournalCorrupt, JournalError
+from app.core.frames import (
+    BODY_MAX,
+    FRAME_BYTES,
+    JournalHeader,
+    Record,
+    RecordType,
+    Tail,
+    check_owner,
+    read_header,
+    records,
+)
+from app.ports import PlacedRecord, TailDamage
+
+READ_BYTES: Final = 1024 * 1024
+_HEADER_BYTES: Final = 64 * 1024
+
+
+class JournalReader:
+    """Reads one series of segments. `next_sequence` is that of the next numbered record, 0 before the first header."""
+
+    def __init__(self, files: SegmentFiles) -> None:
+        self.header: JournalHeader | None = None
+        self.next_sequence = 0
+        self.damage: list[TailDamage] = []
+        self._files = files
+        self._descriptor = -1
+        self._segment = -1
+        self._seed = 0
+        self._offset = 0
+        self._tail = Tail(0, "end")
+
+    def poll(self, bytes_max: int = READ_BYTES) -> list[PlacedRecord]:
+        """Return the next whole records (of about `bytes_max`), [] at the end. Raises JournalForeign, JournalCorrupt."""
+        while True:
+            if self._descriptor < 0 and not self._open_next():
+                return []
+            found = self._read(bytes_max)
+            if found:
+                return found
+            if self._following() is None:
+                return []
+            found = self._read(bytes_max)  # what came between the read and the rotation
+            if found:
+                return found
+            self._leave()
+
+    def finish(self) -> None:
+        """Say that the writer is gone: an unreadable tail is damage from now on. Call after a `poll` of []."""
+        if self._descriptor >= 0:
+            self._note_damage()
+
+    def close(self) -> None:
+        """Close the segment."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _following(self) -> int | None:
+        return next((number for number in self._files.numbers() if number > self._segment), None)
+
+    def _open_next(self) -> bool:
+        while (segment := self._following()) is not None:
+            try:
+                descriptor = os.open(self._files.path(segment), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                self._segment = segment
+                continue
+            if self._enter(descriptor, segment):
+                return True
+            os.close(descriptor)
+            if self._files.numbers()[-1:] == [segment]:
+                return False
+            self.damage.append(TailDamage(self._files.path(segment).name, 0, "header", self._files.path(segment).stat().st_size))
+            self._segment = segment
+        return False
+
+    def _enter(self, descriptor: int, segment: int) -> bool:
+        """Begin with a segment; False where it has no whole header: it is being made, or its maker was stopped there."""
+        try:
+            header, self._seed, self._offset = read_header(os.pread(descriptor, _HEADER_BYTES, 0))
+        except JournalCorrupt:
+            return False
+        try:
+            check_owner(header, self._files.project, self._files.origin)
+            self._check_numbers(header)
+        except JournalError:
+            os.close(descriptor)
+            raise
+        self._descriptor, self._segment, self.header = descriptor, segment, header
+        return True
+
+    def _check_numbers(self, header: JournalHeader) -> None:
+        if self.next_sequence and header.first_sequence != self.next_sequence:
+            raise JournalCorrupt(
+                f"{self._files.path(header.segment).name} begins with sequence {header.first_sequence}, "
+                f"{self.next_sequence} and what follows it are lost"
+            )
+        self.next_sequence = header.first_sequence
+
+    def _read(self, bytes_max: int) -> list[PlacedRecord]:
+        wanted = bytes_max
+        while True:
+            data = os.pread(self._descriptor, wanted, self._offset)
+            found = self._parse(data)
+            if found or len(data) < wanted or wanted > BODY_MAX + FRAME_BYTES:
+                return found
+            wanted = BODY_MAX + FRAME_BYTES + 1
+
+    def _parse(self, data: bytes) -> list[PlacedRecord]:
+        found = []
+        base = self._offset
+        for item in records(data, 0, self._seed):
+            if isinstance(item, Tail):
+                self._tail = Tail(base + item.offset, item.reason)
+                break
+            numbered = item.type in (RecordType.OPERATION, RecordType.DECISION)
+            placed = Record(item.type, item.body, base + item.offset, base + item.end)
+            found.append(PlacedRecord(placed, self._segment, self.next_sequence if numbered else 0))
+            self.next_sequence += numbered
+        self._offset = self._tail.offset
+        return found
+
+    def _note_damage(self) -> None:
+        name = self._files.path(self._segment).name
+        lost = os.fstat(self._descriptor).st_size - self._offset
+        if lost and not any(known.file == name for known in self.damage):
+            self.damage.append(TailDamage(name, self._offset, self._tail.reason, lost))
+
+    def _leave(self) -> None:
+        self._note_damage()
+        self.close()

@@ -1,0 +1,116 @@
+"""The journal of one incarnation, appending: used by the process that serves the kernel, and by an import.
+
+One writev a record, nothing else: no decoding, no waiting, no copy of the data. Invariants:
+**a call that raised has left no byte behind**; sequences are 1..N without gaps; the folder's journal.lock is
+held from the first look at older journals until `close`.
+Rotated segments are flushed by the next `sync`, which is one fdatasync for all who wait (group commit).
+"""
+
+import os
+import threading
+from typing import Final
+
+import msgspec
+
+from app.adapters.journal.doorbell import Doorbell
+from app.adapters.journal.folder import MountFolder
+from app.adapters.journal.group_commit import GroupCommit
+from app.adapters.journal.segment import Buffer, Segment
+from app.core.errors import JournalError, JournalFull
+from app.core.frames import JournalHeader, RecordType, frame, frame_of_parts, write_head
+from app.core.operations import FileOperationRequest, encode_request
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+JOURNAL_BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
+RESERVE_SHARE: Final = 16
+"""Writes stop one sixteenth before the bound, so that what is written can still be sealed."""
+
+
+class JournalWriter:
+    """Appends to the journal; made by `start` or by recovery.recover. Thread-safe."""
+
+    def __init__(
+        self,
+        folder: MountFolder,
+        header: JournalHeader,
+        segment: Segment,
+        lock: int,
+        *,
+        next_sequence: int = 1,
+        segment_bytes: int = SEGMENT_BYTES,
+        bytes_max: int = JOURNAL_BYTES_MAX,
+    ) -> None:
+        self.folder = folder
+        self.next_sequence = next_sequence
+        self._header = header
+        self._segment = segment
+        self._lock_descriptor = lock
+        self._segment_bytes = segment_bytes
+        self._bytes_max = bytes_max
+        self._reserve = bytes_max // RESERVE_SHARE
+        self._budget = bytes_max - folder.bytes_on_disk()
+        self._bell = Doorbell(folder.path)
+        self._append_lock = threading.Lock()
+        self._flushing = GroupCommit(segment)
+
+    @property
+    def incarnation(self) -> int:
+        """The incarnation whose journal this is."""
+        return self._header.incarnation
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Size of everything that the folder's journals still hold, acknowledged segments excepted."""
+        return self.folder.bytes_on_disk()
+
+    def append_operation(self, request: FileOperationRequest) -> None:
+        """Append a numbered request; `origin_seq` must be `next_sequence`. Raises JournalFull, JournalError."""
+        body = encode_request(request)
+        with self._append_lock:
+            if request.origin_seq != self.next_sequence:
+                raise JournalError(f"sequence {request.origin_seq} where {self.next_sequence} is next")
+            segment = self._room(len(body), 0)
+            segment.append((frame(RecordType.OPERATION, body, segment.seed), body), len(body) + 16)
+            self._budget -= len(body) + 16
+            self.next_sequence += 1
+        self._bell.ring()
+
+    def append_write(self, inode: int, offset: int, data: Buffer) -> None:
+        """Append unsealed content: `data` was written to `inode` at `offset`. Raises JournalFull, JournalError."""
+        head = write_head(inode, offset)
+        total = len(data) + 32
+        with self._append_lock:
+            segment = self._room(total, self._reserve)
+            segment.append((frame_of_parts(RecordType.WRITE, head, data, segment.seed), head, data), total)
+            self._budget -= total
+
+    def sync(self) -> None:
+        """Return when everything appended before the call is on disk; raises JournalError."""
+        self._flushing.wait()
+
+    def close(self) -> None:
+        """Flush, close, and release the folder."""
+        self.sync()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close without a flush, as a kill would."""
+        self._flushing.close()
+        self._bell.close()
+        os.close(self._lock_descriptor)
+
+    def _room(self, total: int, reserve: int) -> Segment:
+        if self._budget - total < reserve:
+            self._budget = self._bytes_max - self.folder.bytes_on_disk()
+            if self._budget - total < reserve:
+                raise JournalFull(f"the journal holds its {self._bytes_max} bytes and nothing drains")
+        if self._segment.size + total > self._segment_bytes:
+            self._rotate()
+        return self._segment
+
+    def _rotate(self) -> None:
+        header = msgspec.structs.replace(self._header, segment=self._header.segment + 1, first_sequence=self.next_sequence)
+        path = self.folder.files(header.incarnation).path(header.segment)
+        self._segment = Segment.create(path, header)
+        self._header = header
+        self._flushing.follow(self._segment)

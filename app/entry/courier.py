@@ -1,0 +1,63 @@
+"""`python -m app.entry.courier --mount NAME`: the courier of one mount, one process, one at a time (courier.lock).
+
+Comes up in any order and waits for what it needs. SIGTERM: ships what is in the journal, for at most 20 s, then
+stops; whatever is left is shipped by the next courier.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+from app import bootstrap
+from app.core.errors import JournalError, Unavailable
+from config.settings import load
+
+NICE = 5
+RETRY_S = 0.5
+
+
+class Stop:
+    """Set by SIGTERM and SIGINT."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        self.asked = True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until stopped; exit code 0, 1 where something could not be shipped, 2 for bad arguments."""
+    parser = argparse.ArgumentParser(prog="python -m app.entry.courier", description="Ship a mount's journal to the store.")
+    parser.add_argument("--mount", default="main", help="name of the mount (folder in WEIR_HOME/mounts)")
+    parser.add_argument("--exit-when-drained", action="store_true", help="end when the mount is gone and all is shipped")
+    options = parser.parse_args(arguments)
+    stop = Stop()
+    os.nice(NICE)
+    settings = load()
+    while not stop.asked:
+        try:
+            courier = bootstrap.courier(settings, options.mount)
+        except JournalError as error:  # another courier has the folder: it may be on its way out
+            if options.exit_when_drained:
+                print(f"courier {options.mount}: {error}", flush=True)
+                return 0
+            time.sleep(RETRY_S)
+            continue
+        except Unavailable:
+            time.sleep(RETRY_S)
+            continue
+        print(f"courier {options.mount}: started", flush=True)
+        drained = courier.run(lambda: stop.asked, exit_when_drained=options.exit_when_drained)
+        print(f"courier {options.mount}: {'drained' if drained else courier.status.problem or courier.status.error}", flush=True)
+        return 0 if drained else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,385 @@
+"""The courier: ships a folder's journals to the store, in order, until the store says that it has them.
+
+One thread, nothing shared. What arrives while a batch is out makes the next one; there is no timer. At most one
+batch is out. Incarnations go in ascending order, each drained before the next. Where a server is away it tries
+again for ever; the journal is the only memory: a courier that is killed begins again from it.
+
+    state   idle | draining | waiting (a server is away; `error` says which) | stopped (`problem` says why)
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from app.core.errors import JournalError, PayloadRefused, Unavailable
+from app.core.messages import (
+    FORMAT,
+    ChunkReply,
+    IncarnationReply,
+    IncarnationRequest,
+    PersistReply,
+    Rejection,
+    decode,
+    encode,
+)
+from app.ports import ChunkCache, FileEventReader, Journals, ReplyBox, Tasks
+from app.services.draining import IncarnationDrain
+from app.services.sealing import PlainChunks, Sealer
+from app.services.shipment import FILES_QUEUE, RESEND_S, Draft, Sender, Shipment
+
+BACKOFF_FIRST_S: Final = 0.05
+BACKOFF_MAX_S: Final = 2.0
+STALL_S: Final = 5.0
+REPLY_POLL_S: Final = 0.02
+IDLE_S: Final = 0.5
+STATUS_S: Final = 1.0
+REJECTIONS_KEPT: Final = 20
+
+
+class Ports(NamedTuple):
+    """What a courier works with."""
+
+    journals: Journals
+    tasks: Tasks
+    replies: ReplyBox
+    reader: FileEventReader
+    cache: ChunkCache
+
+
+class Courier:
+    """See the module. `run` until told to stop; `step` is one turn of it."""
+
+    def __init__(self, ports: Ports, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ports = ports
+        self._journals = ports.journals
+        self._monotonic = monotonic
+        self._plain = PlainChunks(ports.cache, ports.reader)
+        self._sender = Sender(
+            ports.journals.project, ports.journals.origin, ports.journals.name, ports.replies.address, ports.tasks
+        )
+        self._drain: IncarnationDrain | None = None
+        self._draft = Draft()
+        self._out: Shipment | None = None
+        self._done: set[int] = set()
+        self._spare = SpareKeeper(self._sender, ports.journals)
+        self._backoff_s = BACKOFF_FIRST_S
+        self._hold_until_s = 0.0
+        self.status = Status(ports.journals.name, ports.journals.origin)
+
+    def run(self, should_stop: Callable[[], bool], *, exit_when_drained: bool = False, drain_s: float = 20.0) -> bool:
+        """Ship until told to stop, then for at most `drain_s` more; return whether all was shipped.
+
+        `exit_when_drained`: also end as soon as nobody writes the journal and all of it is shipped.
+        """
+        deadline_s: float | None = None
+        while True:
+            self.step()
+            if deadline_s is None and should_stop():
+                deadline_s = self._monotonic() + drain_s
+            if deadline_s is not None and self._monotonic() >= deadline_s:
+                break
+            leave = deadline_s is not None or (exit_when_drained and not self._journals.is_written())
+            if leave and (self.status.state == "stopped" or self.is_drained):
+                break
+        self._keep_status(force=True)
+        return self.is_drained
+
+    @property
+    def is_drained(self) -> bool:
+        """Tell whether everything numbered in all journals was acknowledged at the last step."""
+        if self._out is not None or self._draft.items:
+            return False
+        waiting, drain = self._undone(), self._drain
+        return not waiting or (drain is not None and waiting == [drain.incarnation] and drain.is_drained)
+
+    def step(self) -> None:
+        """Do what can be done now, then wait briefly for a reply or an append."""
+        try:
+            self._turn()
+            self._backoff_s = BACKOFF_FIRST_S
+        except Unavailable as error:
+            self.status.waits(str(error))
+            self._keep_status()
+            self._journals.sleep(self._backoff_s)
+            self._backoff_s = min(self._backoff_s * 2, BACKOFF_MAX_S)
+        except JournalError as error:
+            self.status.stops(f"journal: {error}")
+            self._keep_status(force=True)
+        else:
+            self._keep_status()
+
+    def _turn(self) -> None:
+        now_s = self._monotonic()
+        self._spare.ask_if_due(now_s)
+        if self.status.state == "stopped":
+            self._receive(IDLE_S)
+            return
+        self._choose_incarnation()
+        if self._drain is not None:
+            self._drain.fill(self._draft)
+        self._launch()
+        if self._out is not None and now_s >= self._hold_until_s:
+            self._out.send_due(self._monotonic())
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._out is not None or self._spare.is_out:
+            self._receive(IDLE_S if self._draft.is_full else REPLY_POLL_S)
+            return
+        self.status.idles()
+        self._journals.announce_sleep()
+        if not self._has_more():
+            self._journals.sleep(IDLE_S)
+
+    def _has_more(self) -> bool:
+        if self._drain is None:
+            return bool(self._undone())
+        self._drain.fill(self._draft)
+        return bool(self._draft.items)
+
+    def _undone(self) -> list[int]:
+        return [i for i in self._journals.incarnations() if i not in self._done]
+
+    def _choose_incarnation(self) -> None:
+        """Go on to the next incarnation when the current one is drained and nothing is appended to it any more."""
+        drain = self._drain
+        if drain is None:
+            for incarnation in self._undone()[:1]:
+                self._begin(incarnation)
+        elif drain.is_drained and self._out is None and not self._draft.items:
+            is_last = self._undone()[-1:] == [drain.incarnation]
+            if not is_last or not self._journals.is_written():
+                self._leave(drain, is_last=is_last)
+
+    def _begin(self, incarnation: int) -> None:
+        acked = self._ports.reader.last_sequence(incarnation)
+        sealer = Sealer(self._journals.project, incarnation, self._plain, self._ports.reader)
+        self._drain = IncarnationDrain(self._journals, incarnation, acked, sealer)
+        self.status.begins(incarnation, acked)
+
+    def _leave(self, drain: IncarnationDrain, *, is_last: bool) -> None:
+        drain.fill(self._draft)  # appended between the last look and the writer's end
+        if self._draft.items or not drain.is_drained:
+            return
+        drain.finish()
+        self.status.damage = [tuple(damage) for damage in drain.records.damage]
+        removed = drain.remove_finished(recovered=drain.incarnation in self._journals.recovered())
+        if removed or not is_last:
+            if not removed:
+                self._done.add(drain.incarnation)
+            drain.close()
+            self._drain = None
+
+    def _launch(self) -> None:
+        drain = self._drain
+        if self._out is None and self._draft.items and drain is not None:
+            batch_id = f"p:{uuid.uuid4().hex}"
+            self._out = Shipment(self._sender, drain.incarnation, batch_id, self._draft.items)
+            self._draft = Draft()
+            self.status.drains()
+
+    def _receive(self, timeout_s: float) -> None:
+        raw = self._ports.replies.wait(timeout_s)
+        while raw is not None:
+            try:
+                self._take(raw)
+            except PayloadRefused as error:
+                self.status.error = f"a reply was refused: {error}"
+            raw = self._ports.replies.wait(0) if self._out is None else None
+
+    def _take(self, raw: bytes) -> None:
+        match _id_of(raw)[:2]:
+            case "p:":
+                self._take_persist(decode(PersistReply, raw))
+            case "c:":
+                if self._out is not None:
+                    self._out.stored(decode(ChunkReply, raw))
+            case "i:":
+                self._spare.take(decode(IncarnationReply, raw))
+            case _:
+                raise PayloadRefused("not an answer to anything sent from here")
+
+    def _take_persist(self, reply: PersistReply) -> None:
+        drain, out = self._drain, self._out
+        if drain is None or reply.incarnation != drain.incarnation:
+            return
+        if reply.error:
+            if out is not None and reply.batch_id == out.batch_id:
+                self._take_error(drain, out, reply)
+            return
+        drain.acknowledge(reply.acked)
+        self.status.acknowledges(drain.acked, reply)
+        if out is None:
+            return
+        if drain.acked >= out.last:
+            self._out = None
+            drain.remove_acknowledged()
+        elif reply.missing and reply.batch_id == out.batch_id:
+            out.want(reply.missing, self._plain.get(out.unknown(reply.missing)))
+
+    def _take_error(self, drain: IncarnationDrain, out: Shipment, reply: PersistReply) -> None:
+        match reply.error:
+            case "gap" if reply.acked < out.first - 1:
+                self._rewind(drain, reply.acked)
+            case "digest-mismatch":
+                self.status.stops(
+                    f"incarnation {drain.incarnation}: the store holds other bytes under sequences "
+                    f"{out.first}..{out.last}; nothing more is shipped, the journal is kept"
+                )
+            case error:
+                self.status.waits(f"the store refuses incarnation {drain.incarnation}: {error}")
+                self._hold_until_s = self._monotonic() + STALL_S
+                out.again()
+
+    def _rewind(self, drain: IncarnationDrain, acked: int) -> None:
+        """The store has less than it said (a restored backup): read the journal again from there, if it reaches back."""
+        drain.close()
+        self._out, self._draft, self._drain = None, Draft(), None
+        sealer = Sealer(self._journals.project, drain.incarnation, self._plain, self._ports.reader)
+        fresh = IncarnationDrain(self._journals, drain.incarnation, acked, sealer)
+        if fresh.begins_above(acked):
+            fresh.close()
+            self.status.stops(
+                f"incarnation {drain.incarnation}: the store ends at sequence {acked}, which is before this journal "
+                "begins: the store was restored from an older backup; the journal is kept"
+            )
+            return
+        self.status.problem = f"incarnation {drain.incarnation}: the store fell back to sequence {acked}; shipping again"
+        self._drain = fresh
+
+    def _keep_status(self, *, force: bool = False) -> None:
+        now_s = self._monotonic()
+        if not self.status.is_due(now_s, force=force):
+            return
+        drain = self._drain
+        pending = self._journals.pending_bytes(drain.incarnation, *drain.acked_place) if drain else 0
+        self._journals.keep_status(self.status.written(now_s, pending, time.time_ns()))
+
+
+class SpareKeeper:
+    """Sees to it that the folder has an unused incarnation, so that a start needs no server."""
+
+    def __init__(self, sender: Sender, journals: Journals) -> None:
+        self._sender = sender
+        self._journals = journals
+        self._asked_s: float | None = None
+        self._looked_s: float | None = None
+        self._request_id = ""
+
+    @property
+    def is_out(self) -> bool:
+        """Tell whether an answer is awaited."""
+        return self._asked_s is not None
+
+    def ask_if_due(self, now_s: float) -> None:
+        """Ask for an incarnation where the folder has none; again after RESEND_S. Raises BrokerUnavailable."""
+        if self._asked_s is not None and now_s - self._asked_s < RESEND_S:
+            return
+        if self._asked_s is None and self._looked_s is not None and now_s - self._looked_s < IDLE_S:
+            return
+        self._looked_s = now_s
+        spare = self._journals.spare()
+        if spare.get("incarnation"):
+            self._asked_s = None
+            return
+        self._request_id = str(spare.get("request_id") or f"i:{uuid.uuid4().hex}")
+        self._journals.keep_spare(self._request_id, 0)
+        sender = self._sender
+        request = IncarnationRequest(
+            FORMAT, sender.project, sender.origin, sender.origin_name, self._request_id, sender.reply_to
+        )
+        sender.tasks.send("weir.incarnation", encode(request), FILES_QUEUE)
+        self._asked_s = now_s
+
+    def take(self, reply: IncarnationReply) -> None:
+        """Keep the answer; a second copy of an earlier one is not a spare."""
+        if self._asked_s is not None and reply.request_id == self._request_id and reply.incarnation > 0:
+            self._journals.keep_spare(self._request_id, reply.incarnation)
+            self._asked_s = None
+
+
+class Status:
+    """What the courier says of itself in courier.json."""
+
+    def __init__(self, name: str, origin: str) -> None:
+        self.state = "idle"
+        self.error = ""
+        self.problem = ""
+        self.damage: list[tuple[Any, ...]] = []
+        self._name = name
+        self._origin = origin
+        self._incarnation = 0
+        self._acked = 0
+        self._position = 0
+        self._rejected: list[Rejection] = []
+        self._rejected_count = 0
+        self._written_s: float | None = None
+        self._last: tuple[Any, ...] = ()
+
+    def waits(self, why: str) -> None:
+        """A server is away."""
+        self.state, self.error = "waiting", why
+
+    def drains(self) -> None:
+        """Something is out."""
+        self.state = "draining"
+
+    def idles(self) -> None:
+        """Nothing to do."""
+        self.state, self.error = "idle", ""
+
+    def stops(self, why: str) -> None:
+        """An alarm: nothing more is shipped from here."""
+        self.state, self.problem = "stopped", why
+
+    def begins(self, incarnation: int, acked: int) -> None:
+        """Another incarnation is drained from here on."""
+        self._incarnation, self._acked = incarnation, acked
+
+    def acknowledges(self, acked: int, reply: PersistReply) -> None:
+        """The store has answered."""
+        self._acked = acked
+        self._position = max(self._position, reply.position)
+        self._rejected_count += len(reply.rejected)
+        self._rejected = [*self._rejected, *reply.rejected][-REJECTIONS_KEPT:]
+        self.error = ""
+
+    def is_due(self, now_s: float, *, force: bool) -> bool:
+        """Tell whether something changed that is worth writing now (at most once in STATUS_S)."""
+        if self._written_s is not None and not force and now_s - self._written_s < STATUS_S:
+            return False
+        shown = (self.state, self.error, self.problem, self._incarnation, self._acked, self._rejected_count)
+        return force or shown != self._last
+
+    def written(self, now_s: float, pending_bytes: int, wall_ns: int) -> dict[str, Any]:
+        """Return the object of courier.json."""
+        self._written_s = now_s
+        self._last = (self.state, self.error, self.problem, self._incarnation, self._acked, self._rejected_count)
+        return {
+            "name": self._name,
+            "origin": self._origin,
+            "pid": os.getpid(),
+            "state": self.state,
+            "incarnation": self._incarnation,
+            "acked": self._acked,
+            "position": self._position,
+            "pending_bytes": pending_bytes,
+            "rejected": self._rejected_count,
+            "last_rejected": [{"sequence": r.sequence, "position": r.position, "reason": r.reason} for r in self._rejected],
+            "damage": [list(damage) for damage in self.damage],
+            "error": self.error,
+            "problem": self.problem,
+            "at_ns": wall_ns,
+        }
+
+
+def _id_of(raw: bytes) -> str:
+    try:
+        head = msgspec.msgpack.decode(raw)
+        return str(head[1])
+    except (msgspec.DecodeError, IndexError, TypeError) as error:
+        raise PayloadRefused(f"a reply does not decode: {error}") from error
