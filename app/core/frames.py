@@ -23,16 +23,21 @@ FRAME_BYTES: Final = 16
 BODY_MAX: Final = 16 * 1024 * 1024
 _FRAME: Final = struct.Struct("<IBBHQ")
 _WRITE: Final = struct.Struct("<QQ")
+_BASE: Final = struct.Struct("<QQqQ")
 
 
 class RecordType(enum.IntEnum):
-    """HEADER opens a file; OPERATION and DECISION carry a sequence; WRITE is unsealed content."""
+    """HEADER opens a file; OPERATION and DECISION carry a sequence; WRITE is unsealed content.
+
+    BASE stands before the first WRITE of an inode whose content is not this journal's own last version of it.
+    """
 
     HEADER = 0
     OPERATION = 1
     WRITE = 2
     DECISION = 3
     TRUNCATE = 4
+    BASE = 5
 
 
 class JournalHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -100,6 +105,17 @@ def frame_of_parts(record_type: int, head: bytes, data: bytes | bytearray | memo
     checksum = xxhash.xxh3_64(head, seed)
     checksum.update(data)
     return _FRAME.pack(len(head) + len(data), FRAME_FORMAT, record_type, 0, checksum.intdigest())
+
+
+def base_body(inode: int, base: tuple[int, int], size: int) -> bytes:
+    """Return the body of a BASE record: the writes of `inode` that follow were made to `base`, of `size` bytes."""
+    return _BASE.pack(inode, *base, size)
+
+
+def split_base(body: bytes) -> tuple[int, tuple[int, int], int]:
+    """Return (inode, base version, its size) of a BASE record's body."""
+    inode, incarnation, sequence, size = _BASE.unpack(body)
+    return inode, (incarnation, sequence), size
 
 
 def split_write(body: bytes) -> tuple[int, int, memoryview]:

@@ -2,6 +2,7 @@
 
 Courier (shipping) and mount start (recovery) feed one `SealPlan` the records of one incarnation, segment after segment.
 A seal covers the WRITE records of its inode since the inode's previous seal; a truncating one also sets the length.
+What unsealed writes were made to: the inode's last seal here, or its making here (empty), or what a BASE record says.
 Requests come out 1..N; a hole (a damaged segment before the last) raises JournalCorrupt: nothing behind it is shipped.
 """
 
@@ -11,9 +12,9 @@ import msgspec
 
 from app.core.chunks import Extent, ResizeTo
 from app.core.errors import JournalCorrupt
-from app.core.frames import Record, RecordType, split_write
-from app.core.ids import VersionId
-from app.core.operations import Content, FileOperationRequest, decode_request, kind_of
+from app.core.frames import Record, RecordType, split_base, split_write
+from app.core.ids import EMPTY_VERSION, VersionId
+from app.core.operations import Content, FileOperationRequest, Make, decode_request, kind_of
 
 Place = tuple[int, int]
 """(segment, offset of the frame) of a record."""
@@ -36,8 +37,8 @@ class PlannedRequest(NamedTuple):
 
 
 class Unsealed(NamedTuple):
-    """Writes of `inode` that no seal covers. `base` and `base_size` are of the inode's last seal in this journal;
-    None and -1 if there is none: then the base is the version that the tree has.
+    """Writes of `inode` that no seal covers, and the version (of `base_size` bytes) that they were made to; None and -1
+    where the journal does not say: then it is the version that the tree has.
     """
 
     inode: int
@@ -69,6 +70,10 @@ class SealPlan:
         place = (segment, record.offset)
         if record.type == RecordType.WRITE:
             self._keep(record, place)
+            return None
+        if record.type == RecordType.BASE:
+            inode, base, size = split_base(record.body)
+            self._sealed[inode] = (base, size)
             return None
         if record.type != RecordType.OPERATION:
             return None
@@ -105,6 +110,8 @@ class SealPlan:
         self.last_sequence = request.origin_seq
         changes: tuple[Extent | ResizeTo, ...] = ()
         from_place = place
+        if isinstance(request.operation, Make):
+            self._sealed[request.operation.inode] = (EMPTY_VERSION, 0)
         if isinstance(request.operation, Content):
             from_place = self._from.get(request.operation.inode, place)
             changes = self._seal(request.operation)
