@@ -1,0 +1,130 @@
+"""`python -m fuse_mount [DIR]`: mounts the project's tree, serves until SIGTERM or umount, and leaves nothing behind."""
+
+import argparse
+import hashlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import llfuse
+
+from app import bootstrap
+from app.core.errors import JournalError, SetupError, WeirError
+from config.settings import load
+from fuse_mount.courier_child import CourierChild
+from fuse_mount.guard import Background
+from fuse_mount.kernel_cache import session_descriptor
+from fuse_mount.mount_point import prepare
+from fuse_mount.operations import Operations
+from fuse_mount.session import Session, start
+from fuse_mount.state import MountOptions
+from fuse_mount.watchdog import connection_of, watch
+
+log: Final = logging.getLogger("fuse_mount")
+WORKERS: Final = 4
+SWITCH_INTERVAL_S: Final = 1e-4
+STOP_S: Final = 2.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    found = argparse.ArgumentParser(prog="python -m fuse_mount", description="Mount the project's tree.")
+    found.add_argument("directory", nargs="?", help="mount point (default: $WEIR_MOUNT or ./mnt)")
+    found.add_argument(
+        "--mount", default="", metavar="NAME", help="name of this mount: its journal, its name in conflicts"
+    )
+    found.add_argument(
+        "--agent", default="", help="who makes calls of processes that name no agent (default: fuse_user)"
+    )
+    found.add_argument("--read-only", action="store_true", help="refuse every change")
+    found.add_argument(
+        "--durability",
+        choices=("journal", "store"),
+        default="journal",
+        help="what fsync and close wait for: the journal on disk, or the commit in Postgres",
+    )
+    found.add_argument(
+        "-o", dest="options", action="append", default=[], metavar="OPT[,OPT]", help="FUSE mount options"
+    )
+    found.add_argument(
+        "--external-courier", action="store_true", help="a courier of this mount is supervised elsewhere"
+    )
+    found.add_argument("--workers", type=int, default=WORKERS, help=argparse.SUPPRESS)
+    return found
+
+
+def fuse_options(name: str, asked: list[str], *, read_only: bool) -> set[str]:
+    """Return what libfuse is given. Root lets everybody in (modes are checked); a user must ask for allow_other."""
+    options = {"big_writes", "default_permissions", "atomic_o_trunc", "noatime", "no_splice_read"}
+    options |= {f"fsname=weir:{name}", "subtype=weir"}
+    options |= {"ro"} if read_only else set()
+    options |= {"allow_other"} if os.getuid() == 0 else set()
+    return options | {word for text in asked for word in text.split(",") if word}
+
+
+def serve(session: Session, directory: Path, options: set[str], home: Path, workers: int) -> None:
+    """Mount, answer the kernel until it ends, unmount."""
+    background = Background(session.state.counters)
+    llfuse.init(Operations(session.state, home), str(directory), options)
+    try:
+        descriptor, connection = session_descriptor(), connection_of(directory)
+        background.start("kernel-cache", lambda: session.cache.run(descriptor))
+        background.start("watchdog", lambda: watch(lambda: session.cache.busy_since_s, connection, background.stopping))
+        background.start("feed", lambda: session.feed.run(background.stopping))
+        background.start("sealer", lambda: session.seal_while(background.stopping))
+        log.info("mounted %s as %s, incarnation %d, position %d",
+                 directory, session.state.options.name, session.state.changes.journal.incarnation, session.feed.position)  # fmt: skip
+        llfuse.main(workers=workers)
+    finally:
+        session.cache.stop()
+        late = background.stop(STOP_S)
+        if late:
+            log.warning("still busy at the end: %s", ", ".join(late))
+        session.finish()
+        llfuse.close(unmount=True)
+        log.info("unmounted %s", directory)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Mount and serve; exit code 0 after an orderly end, 1 where it could not be done."""
+    chosen = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    settings = load()
+    directory = Path(chosen.directory).absolute() if chosen.directory else settings.mount_point
+    name = chosen.mount or (_name_of(directory) if chosen.directory else "main")
+    courier = None
+    try:
+        prepare(directory)
+        courier = None if chosen.external_courier else CourierChild(name)
+        parts = bootstrap.mount_parts(settings, name)
+        options = MountOptions(name, read_only=chosen.read_only, durability=chosen.durability)
+        session = start(parts, options, chosen.agent)
+        serve(
+            session,
+            directory,
+            fuse_options(name, chosen.options, read_only=chosen.read_only),
+            settings.home,
+            chosen.workers,
+        )
+    except (SetupError, JournalError, WeirError, RuntimeError) as error:
+        log.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
+        return 1
+    finally:
+        if courier is not None:
+            courier.stop()
+    return 0
+
+
+def _name_of(directory: Path) -> str:
+    """Return a mount's name for a mount point: the same one at every start there."""
+    return f"{directory.name or 'root'}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]}"
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)  # threads that wait for a server that hangs are not waited for

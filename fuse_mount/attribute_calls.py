@@ -1,0 +1,168 @@
+"""Calls on an inode's attributes: stat, chmod, chown, truncate, times, extended attributes, and the figures of the whole mount."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+import llfuse
+
+from app.core.ids import NAME_MAX
+from app.core.operations import RemoveXattr, SetAttr, SetXattr
+from app.core.tree import Node
+from fuse_mount.errno_map import refuse
+from fuse_mount.namespace_calls import NamespaceCalls
+from fuse_mount.sections import is_section
+from fuse_mount.who import Who
+
+SIZE_MAX: Final = 1 << 43
+XATTR_BYTES_MAX: Final = 64 * 1024
+NAMESPACES: Final = (b"user.", b"trusted.", b"security.")
+BLOCK: Final = 4096
+
+
+class AttributeCalls(NamespaceCalls):
+    """See llfuse.Operations. `home` is on the disk whose room statfs reports."""
+
+    home: Path = Path("/")
+
+    def getattr(self, inode: int, ctx: llfuse.RequestContext) -> llfuse.EntryAttributes:
+        """See llfuse.Operations."""
+        if is_section(inode):
+            return self.state.sections.getattr(inode)
+        inode = self.state.inode(inode)
+        return self.state.entry(inode, self.state.node(inode))
+
+    def setattr(
+        self,
+        inode: int,
+        attr: llfuse.EntryAttributes,
+        fields: llfuse.SetattrFields,
+        fh: int | None,
+        ctx: llfuse.RequestContext,
+    ) -> llfuse.EntryAttributes:
+        """See llfuse.Operations. The kernel enters it for a directory with that directory's lock: only a file's waits."""
+        state = self.state
+        handle = None if fh is None else state.files.handles.get(fh)
+        who = state.callers.who(ctx.pid) if handle is None else handle.who
+        if is_section(inode):
+            raise refuse(errno.EROFS if state.options.read_only else errno.EPERM)
+        if state.options.read_only:
+            raise refuse(errno.EROFS)
+        inode = state.inode(inode)
+        node = state.node(inode)
+        path = state.tree.path_of(inode)
+        state.allow("setattr", path, who)
+        if fields.update_size:
+            self._truncate(inode, node, attr.st_size, who, ctx.uid)
+            node = state.node(inode)
+        change = _setattr_of(inode, node, attr, fields, ctx)
+        if change is not None:
+            if change.mtime_ns is not None and inode in state.contents.dirty:
+                state.changes.seal(state.contents.dirty[inode])
+            state.changes.record(change, path, who, ctx.uid)
+        return state.entry(inode, state.node(inode))
+
+    def _truncate(self, inode: int, node: Node, size: int, who: Who, uid: int) -> None:
+        if stat.S_ISDIR(node.mode):
+            raise refuse(errno.EISDIR)
+        if not stat.S_ISREG(node.mode):
+            raise refuse(errno.EINVAL)
+        if size > SIZE_MAX:
+            raise refuse(errno.EFBIG)
+        if size < 0:
+            raise refuse(errno.EINVAL)
+        self.state.changes.truncate(self.state.content(inode), size, who, uid)
+
+    def access(self, inode: int, mode: int, ctx: llfuse.RequestContext) -> bool:
+        """See llfuse.Operations; never asked, the kernel checks by itself (default_permissions)."""
+        return True
+
+    def statfs(self, ctx: llfuse.RequestContext) -> llfuse.StatvfsData:
+        """See llfuse.Operations: room is that of the disk that holds journal and store."""
+        disk = os.statvfs(self.home)
+        found = llfuse.StatvfsData()
+        found.f_bsize = found.f_frsize = BLOCK
+        found.f_blocks = disk.f_blocks * disk.f_frsize // BLOCK
+        found.f_bfree = disk.f_bfree * disk.f_frsize // BLOCK
+        found.f_bavail = disk.f_bavail * disk.f_frsize // BLOCK
+        found.f_files = 1 << 32
+        found.f_ffree = found.f_favail = (1 << 32) - min(len(self.state.tree.nodes), 1 << 31)
+        found.f_namemax = NAME_MAX
+        return found
+
+    def getxattr(self, inode: int, name: bytes, ctx: llfuse.RequestContext | None = None) -> bytes:
+        """See llfuse.Operations; asked for security.capability before every write."""
+        if not is_section(inode):
+            for held, value in self.state.node(self.state.inode(inode)).xattrs:
+                if held == name:
+                    return value
+        raise refuse(llfuse.ENOATTR if name.startswith(NAMESPACES) else errno.EOPNOTSUPP)
+
+    def listxattr(self, inode: int, ctx: llfuse.RequestContext) -> list[bytes]:
+        """See llfuse.Operations."""
+        if is_section(inode):
+            return []
+        return [name for name, _ in self.state.node(self.state.inode(inode)).xattrs]
+
+    def setxattr(self, inode: int, name: bytes, value: bytes, ctx: llfuse.RequestContext) -> None:
+        """See llfuse.Operations. Access control lists are not kept: EOPNOTSUPP, as on a filesystem without them."""
+        state = self.state
+        who = state.callers.who(ctx.pid)
+        inode = self._for_xattr(inode, name)
+        held = sum(len(key) + len(kept) for key, kept in state.node(inode).xattrs if key != name)
+        if len(name) > NAME_MAX:
+            raise refuse(errno.ERANGE)
+        if held + len(name) + len(value) > XATTR_BYTES_MAX:
+            raise refuse(errno.ENOSPC)
+        path = state.tree.path_of(inode)
+        state.allow("setxattr", path, who)
+        state.changes.record(SetXattr(inode, name, value), path, who, ctx.uid)
+
+    def removexattr(self, inode: int, name: bytes, ctx: llfuse.RequestContext) -> None:
+        """See llfuse.Operations."""
+        state = self.state
+        who = state.callers.who(ctx.pid)
+        inode = self._for_xattr(inode, name)
+        if all(held != name for held, _ in state.node(inode).xattrs):
+            raise refuse(llfuse.ENOATTR)
+        path = state.tree.path_of(inode)
+        state.allow("setxattr", path, who)
+        state.changes.record(RemoveXattr(inode, name), path, who, ctx.uid)
+
+    def _for_xattr(self, inode: int, name: bytes) -> int:
+        if is_section(inode):
+            raise refuse(errno.EPERM)
+        if self.state.options.read_only:
+            raise refuse(errno.EROFS)
+        if not name.startswith(NAMESPACES):
+            raise refuse(errno.EOPNOTSUPP)
+        return self.state.inode(inode)
+
+    def stacktrace(self) -> None:
+        """See llfuse.Operations; nothing is printed for whoever can set an attribute."""
+
+
+def _setattr_of(
+    inode: int, node: Node, attr: llfuse.EntryAttributes, fields: llfuse.SetattrFields, ctx: llfuse.RequestContext
+) -> SetAttr | None:
+    """Return the change; None if nothing but the size was asked for. A chown by a user takes set-id bits away."""
+    mode = stat.S_IMODE(attr.st_mode) if fields.update_mode else None
+    uid = attr.st_uid if fields.update_uid else None
+    gid = attr.st_gid if fields.update_gid else None
+    atime_ns = attr.st_atime_ns if fields.update_atime else None
+    mtime_ns = attr.st_mtime_ns if fields.update_mtime else None
+    chowned = uid is not None or gid is not None
+    if mode is None and (chowned or fields.update_size) and not stat.S_ISDIR(node.mode):
+        cleared = without_set_ids(node.mode) if ctx.uid else stat.S_IMODE(node.mode)
+        mode = cleared if cleared != stat.S_IMODE(node.mode) else None
+    if mode is None and not chowned and atime_ns is None and mtime_ns is None:
+        return None
+    return SetAttr(inode, mode, uid, gid, atime_ns, mtime_ns)
+
+
+def without_set_ids(mode: int) -> int:
+    """Return permission bits without set-user-id, and without set-group-id where the group may execute."""
+    bits = stat.S_IMODE(mode) & ~stat.S_ISUID
+    return bits & ~stat.S_ISGID if bits & stat.S_IXGRP else bits

@@ -1,0 +1,89 @@
+"""Content that is not here: asked of the shared cache, then of the store, within a deadline.
+
+Called **with llfuse.lock released**, from requests that the kernel enters with a file's lock, never with a directory's.
+The asking runs on a few threads of its own, so that a server that hangs costs a request its 5 s and no more.
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as DeadlinePassed
+from typing import Final, NamedTuple
+
+from app.core.chunks import HOLE
+from app.core.errors import ContentUnavailable, Unavailable
+from app.core.ids import VersionId
+from app.ports import ChunkCache, FileEventReader
+
+DEADLINE_S: Final = 5.0
+THREADS: Final = 4
+AHEAD: Final = 8
+
+ChunkMap = dict[int, tuple[bytes, int]]
+
+
+class Fetched(NamedTuple):
+    """A version's chunk map, and plain bytes by chunk index."""
+
+    map: ChunkMap
+    chunks: dict[int, bytes]
+
+
+class ColdContent:
+    """Chunks of confirmed versions. `failures` holds the last reasons, for debug/health."""
+
+    def __init__(self, reader: FileEventReader, cache: ChunkCache | None) -> None:
+        self.failures: list[str] = []
+        self._reader = reader
+        self._cache = cache
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="cold")
+
+    def fetch(
+        self, inode: int, version: VersionId, known: ChunkMap | None, wanted: Sequence[int], deadline_s: float
+    ) -> Fetched:
+        """Return the wanted chunks and a few that follow; raises ContentUnavailable at the deadline (monotonic)."""
+        work = self._threads.submit(self._ask, inode, version, known, wanted, deadline_s)
+        try:
+            return work.result(max(deadline_s - time.monotonic(), 0.0))
+        except DeadlinePassed as error:
+            work.cancel()
+            raise self._failed(f"inode {inode}: no answer from the store within {DEADLINE_S:.0f} s") from error
+        except ContentUnavailable as error:
+            raise self._failed(str(error)) from error
+
+    def _failed(self, reason: str) -> ContentUnavailable:
+        self.failures = [*self.failures[-9:], reason]
+        return ContentUnavailable(reason)
+
+    def _ask(
+        self, inode: int, version: VersionId, known: ChunkMap | None, wanted: Sequence[int], deadline_s: float
+    ) -> Fetched:
+        pause_s = 0.05
+        while True:
+            try:
+                return self._ask_once(inode, version, known, wanted)
+            except Unavailable as error:
+                if time.monotonic() + pause_s > deadline_s:
+                    raise ContentUnavailable(f"inode {inode}: {error}") from error
+                time.sleep(pause_s)
+                pause_s *= 2
+
+    def _ask_once(self, inode: int, version: VersionId, known: ChunkMap | None, wanted: Sequence[int]) -> Fetched:
+        names = self._reader.chunk_map(inode, version) if known is None else known
+        ahead = range(max(wanted) + 1, max(wanted) + 1 + AHEAD) if len(wanted) == 1 and max(wanted) else ()
+        asked = {i: names[i][0] for i in (*wanted, *ahead) if i in names and names[i][0] != HOLE}
+        found = self._chunks(list(dict.fromkeys(asked.values())))
+        lost = [i for i in wanted if i in asked and asked[i] not in found]
+        if lost:
+            raise Unavailable(f"the store does not have chunk {lost[0]} of version {version}")
+        return Fetched(names, {i: found[name] for i, name in asked.items() if name in found})
+
+    def _chunks(self, names: list[bytes]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        if self._cache is not None and names:
+            try:
+                found = self._cache.get(names)
+            except Unavailable:
+                found = {}
+        rest = [name for name in names if name not in found]
+        return {**found, **self._reader.chunks(rest)} if rest else found

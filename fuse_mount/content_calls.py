@@ -1,0 +1,151 @@
+"""Calls on open files. They may wait (cold content, throttle, fsync, durability=store): the kernel enters them at most
+with the file's own lock. The one that makes a name, `create`, does not wait.
+"""
+
+import errno
+import os
+import stat
+import time
+from typing import Final
+
+import llfuse
+
+from app.core.errors import StoreUnavailable
+from app.core.operations import SetAttr
+from fuse_mount.attribute_calls import SIZE_MAX, AttributeCalls, without_set_ids
+from fuse_mount.errno_map import refuse
+from fuse_mount.files import Handle
+from fuse_mount.sections import is_section
+from fuse_mount.who import Who
+
+STORE_WAIT_S: Final = 10.0
+
+
+class ContentCalls(AttributeCalls):
+    """See llfuse.Operations."""
+
+    def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: llfuse.RequestContext
+    ) -> tuple[int, llfuse.EntryAttributes]:
+        """See llfuse.Operations; where the name exists by now it is opened, unless O_EXCL."""
+        state = self.state
+        who = state.callers.who(ctx.pid)
+        if not is_section(parent_inode) and not flags & os.O_EXCL:
+            there = state.tree.child(state.inode(parent_inode), name)
+            if there is not None:
+                return self._open(there, flags, ctx, who), state.found(there, state.node(there))
+        inode, entry = self._make(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx, who)
+        return state.files.add(Handle(inode, flags, who)), entry
+
+    def open(self, inode: int, flags: int, ctx: llfuse.RequestContext) -> int:
+        """See llfuse.Operations."""
+        state = self.state
+        who = state.callers.who(ctx.pid)
+        if is_section(inode):
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                raise refuse(errno.EROFS)
+            return state.files.add(Handle(inode, flags, who, state.sections.content(inode)))
+        return self._open(state.inode(inode), flags, ctx, who)
+
+    def _open(self, inode: int, flags: int, ctx: llfuse.RequestContext, who: Who) -> int:
+        state = self.state
+        node = state.node(inode)
+        if stat.S_ISDIR(node.mode):
+            raise refuse(errno.EISDIR)
+        handle = Handle(inode, flags, who)
+        if handle.writable or flags & os.O_TRUNC:
+            if state.options.read_only:
+                raise refuse(errno.EROFS)
+            path = state.tree.path_of(inode)
+            state.allow("write", path, who)
+            if flags & os.O_TRUNC and stat.S_ISREG(node.mode):
+                handle.sequence = state.changes.truncate(state.content(inode), 0, who, ctx.uid)
+                cleared = without_set_ids(node.mode)
+                if ctx.uid and cleared != stat.S_IMODE(node.mode):
+                    state.changes.record(SetAttr(inode, cleared), path, who, ctx.uid)
+        return state.files.add(handle)
+
+    def read(self, fh: int, off: int, size: int) -> bytes:
+        """See llfuse.Operations."""
+        state = self.state
+        handle = state.files.handles[fh]
+        if handle.frozen is not None:
+            return handle.frozen[off : off + size]
+        if is_section(handle.inode):
+            return state.sections.read_stream(handle.inode, off, size)
+        file = state.content(handle.inode)
+        if state.contents.cold_for_read(file, off, size):
+            file = state.warm(handle.inode, lambda held: state.contents.cold_for_read(held, off, size))
+            state.contents.shrink()
+        return state.contents.read(file, off, size)
+
+    def write(self, fh: int, off: int, buf: bytes) -> int:
+        """See llfuse.Operations; appended bytes go to the end that the tree knows, not to the kernel's."""
+        state = self.state
+        handle = state.files.handles[fh]
+        if not handle.writable or is_section(handle.inode):
+            raise refuse(errno.EBADF)
+        length = len(buf)
+        if state.contents.pinned_bytes > state.options.pinned_max_bytes:
+            state.throttle(lambda: state.contents.pinned_bytes > state.options.pinned_max_bytes)
+        file = state.content(handle.inode)
+        if off + length > SIZE_MAX:
+            raise refuse(errno.EFBIG)
+        if not handle.append and state.contents.cold_for_write(file, off, length):
+            file = state.warm(handle.inode, lambda held: state.contents.cold_for_write(held, off, length))
+        elif handle.append and state.contents.cold_for_write(file, file.size, length):
+            file = state.warm(handle.inode, lambda held: state.contents.cold_for_write(held, held.size, length))
+        handle.dirty = True
+        state.changes.write(file, file.size if handle.append else off, buf, handle.who, appended=handle.append)
+        return length
+
+    def flush(self, fh: int) -> None:
+        """See llfuse.Operations: a close of a handle that wrote seals what it wrote."""
+        handle = self.state.files.handles[fh]
+        self._seal(handle)
+        if handle.sequence and self.state.options.durability == "store":
+            self._wait_for_store(handle.sequence)
+
+    def release(self, fh: int) -> None:
+        """See llfuse.Operations; a shared mapping may have written after the last flush."""
+        handle = self.state.files.handles[fh]
+        try:
+            self._seal(handle)
+        finally:
+            self.state.files.remove(fh)
+            self.state.released(handle.inode)
+
+    def _seal(self, handle: Handle) -> None:
+        file = self.state.contents.dirty.get(handle.inode) if handle.dirty else None
+        if file is not None:
+            handle.sequence = self.state.changes.seal(file)
+        handle.dirty = False
+
+    def fsync(self, fh: int, datasync: bool) -> None:  # noqa: FBT001 - llfuse's signature
+        """See llfuse.Operations: on disk when it returns; with durability=store in Postgres."""
+        handle = self.state.files.handles[fh]
+        file = self.state.contents.dirty.get(handle.inode)
+        if file is not None:
+            handle.sequence = self.state.changes.seal(file)
+            handle.dirty = False
+        with llfuse.lock_released:
+            self.state.changes.journal.sync()
+        if self.state.options.durability == "store":
+            self._wait_for_store(self.state.changes.journal.next_sequence - 1)
+
+    def fsyncdir(self, fh: int, datasync: bool) -> None:  # noqa: FBT001 - llfuse's signature
+        """See llfuse.Operations: the local disk only, whatever the durability; the kernel holds the directory's lock."""
+        with llfuse.lock_released:
+            self.state.changes.journal.sync()
+
+    def _wait_for_store(self, sequence: int) -> None:
+        state, incarnation = self.state, self.state.changes.journal.incarnation
+        deadline_s = time.monotonic() + STORE_WAIT_S
+        with llfuse.lock_released, state.progress:
+            while state.confirmed.get(incarnation, 0) < sequence:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    raise StoreUnavailable(
+                        f"sequence {sequence} is journalled but was not confirmed within {STORE_WAIT_S:.0f} s"
+                    )
+                state.progress.wait(left_s)

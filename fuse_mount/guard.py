@@ -1,0 +1,86 @@
+"""Where a kernel request must be answered, whatever happens, and where the mount's threads are kept alive.
+
+**No exception leaves a handler but FUSEError**: llfuse ends the mount for everybody on any other. What is
+expected (WeirError, OSError) becomes its errno; what is not becomes EIO, logged with its traceback and counted.
+"""
+
+import functools
+import logging
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+import llfuse
+
+from app.core.errors import WeirError
+from fuse_mount.errno_map import errno_of
+
+log: Final = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+RESTART_S: Final = 0.5
+
+
+def answered(call: Callable[P, R], counters: Counter[str]) -> Callable[P, R]:
+    """Return `call` such that only FUSEError leaves it."""
+    name = call.__name__
+
+    @functools.wraps(call)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except llfuse.FUSEError:
+            raise
+        except Exception as error:
+            counters[f"{type(error).__name__} in {name}"] += 1
+            if isinstance(error, (WeirError, OSError)):
+                log.warning("%s: %s", name, error)
+            else:
+                log.exception("%s failed; answered EIO", name)
+            raise llfuse.FUSEError(errno_of(error)) from error
+
+    return answer
+
+
+class Background:
+    """The mount's own threads: named, restarted after an unexpected error, stopped together.
+
+    They are started with the stop signals blocked: llfuse waits for signals in the main thread, and one
+    delivered elsewhere would leave it waiting.
+    """
+
+    def __init__(self, counters: Counter[str]) -> None:
+        self.stopping = threading.Event()
+        self._counters = counters
+        self._threads: list[threading.Thread] = []
+
+    def start(self, name: str, body: Callable[[], None]) -> None:
+        """Run `body` until it returns; when it raises, log, count and run it again after 0.5 s."""
+        thread = threading.Thread(target=self._keep, args=(name, body), name=name, daemon=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        self._threads.append(thread)
+
+    def _keep(self, name: str, body: Callable[[], None]) -> None:
+        while not self.stopping.is_set():
+            try:
+                body()
+            except Exception as error:
+                self._counters[f"{type(error).__name__} in thread {name}"] += 1
+                log.exception("thread %s failed; it starts again", name)
+                self.stopping.wait(RESTART_S)
+            else:
+                return
+
+    def stop(self, timeout_s: float) -> list[str]:
+        """Ask all threads to end; return the names of those that have not within `timeout_s` each."""
+        self.stopping.set()
+        for thread in self._threads:
+            thread.join(timeout_s)
+        return [thread.name for thread in self._threads if thread.is_alive()]

@@ -1,0 +1,28 @@
+"""The handlers of a mount as llfuse calls them: each converts, asks, converts, and lets nothing but FUSEError out."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import llfuse
+
+from fuse_mount.content_calls import ContentCalls
+from fuse_mount.guard import answered
+from fuse_mount.state import MountState
+
+HANDLERS: Final = tuple(name for name in vars(llfuse.Operations) if not name.startswith("_"))
+
+
+class Operations(ContentCalls):
+    """See llfuse.Operations; `home` is a folder on the disk that holds the journal."""
+
+    def __init__(self, state: MountState, home: Path) -> None:
+        super().__init__(state)
+        self.home = home
+        for name in HANDLERS:
+            setattr(self, name, answered(getattr(self, name), state.counters))
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What went wrong, and how often."""
+        return self.state.counters

@@ -1,0 +1,123 @@
+"""What stands above the project's tree: the mounted root with current/, streams/ and debug/.
+
+Inode numbers of sections begin at 1 << 62, far above any incarnation's. The kernel's root (1) is the mounted root; the
+tree's root (1) is `current`. A debug file gets a fresh inode at every look-up: llfuse keeps pages for ever, so a
+number that is used again could show what the file said before. Its bytes are rendered once, at the look-up.
+"""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import llfuse
+
+from app.core.ids import ROOT_INODE
+from fuse_mount.attributes import absent, fixed
+from fuse_mount.errno_map import refuse
+
+SECTIONS: Final = 1 << 62
+CURRENT: Final = SECTIONS + 1
+STREAMS: Final = SECTIONS + 2
+DEBUG: Final = SECTIONS + 3
+_STREAM_FILES: Final = SECTIONS + (1 << 20)
+_RENDERED: Final = SECTIONS + (1 << 40)
+_NAMES: Final = {b"current": CURRENT, b"streams": STREAMS, b"debug": DEBUG}
+_DIRECTORY: Final = stat.S_IFDIR | 0o555
+_FILE: Final = stat.S_IFREG | 0o444
+
+
+def kernel_inode(inode: int) -> int:
+    """Return the number under which the kernel knows an inode of the tree."""
+    return CURRENT if inode == ROOT_INODE else inode
+
+
+def is_section(inode: int) -> bool:
+    """Tell whether a kernel inode is not the tree's."""
+    return inode == llfuse.ROOT_INODE or (inode >= SECTIONS and inode != CURRENT)
+
+
+class Sections:
+    """The inodes above the tree; `debug` renders each file's bytes."""
+
+    def __init__(self, streams: Path) -> None:
+        self.debug: dict[bytes, Callable[[], bytes]] = {}
+        self._streams = streams
+        self._since_ns = time.time_ns()
+        self._rendered: dict[int, bytes] = {}
+        self._next = _RENDERED
+        self._stream_inodes: dict[bytes, int] = {}
+
+    def lookup(self, parent: int, name: bytes) -> llfuse.EntryAttributes | int:
+        """Return a name's attributes; CURRENT itself where the tree must answer."""
+        match parent:
+            case llfuse.ROOT_INODE:
+                inode = _NAMES.get(name, 0)
+                return inode if inode == CURRENT else (self.getattr(inode) if inode else absent())
+            case _ if parent == DEBUG and name in self.debug:
+                return self._render(name)
+            case _ if parent == STREAMS and name in self._stream_names():
+                return self.getattr(self._stream_inode(name))
+            case _:
+                return absent(0.0)
+
+    def _render(self, name: bytes) -> llfuse.EntryAttributes:
+        self._next += 1
+        data = self._rendered[self._next] = self.debug[name]()
+        entry = fixed(self._next, _FILE, len(data), time.time_ns())
+        entry.entry_timeout = 0.0
+        return entry
+
+    def getattr(self, inode: int) -> llfuse.EntryAttributes:
+        """Return the attributes of a section's inode."""
+        if inode in {llfuse.ROOT_INODE, STREAMS, DEBUG}:
+            return fixed(inode, _DIRECTORY, 0, self._since_ns)
+        data = self._rendered.get(inode)
+        if data is not None:
+            return fixed(inode, _FILE, len(data), self._since_ns)
+        found = self._stream_path(inode).stat()
+        return fixed(inode, _FILE, found.st_size, found.st_mtime_ns, timeout_s=0.0)
+
+    def entries(self, inode: int) -> list[tuple[bytes, int, int]]:
+        """Return (name, inode, mode) of a directory above the tree."""
+        match inode:
+            case llfuse.ROOT_INODE:
+                return [(name, number, _DIRECTORY) for name, number in _NAMES.items()]
+            case _ if inode == DEBUG:
+                return [(name, DEBUG + 1 + at, _FILE) for at, name in enumerate(sorted(self.debug))]
+            case _ if inode == STREAMS:
+                return [(name, self._stream_inode(name), _FILE) for name in self._stream_names()]
+            case _:
+                raise refuse(errno.ENOTDIR)
+
+    def content(self, inode: int) -> bytes | None:
+        """Return the bytes of a rendered file; None where `read_stream` must be asked."""
+        return self._rendered.get(inode)
+
+    def read_stream(self, inode: int, offset: int, size: int) -> bytes:
+        """Return a part of a stream; the file is on the local disk, never on this mount."""
+        with self._stream_path(inode).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def forget(self, inode: int) -> None:
+        """Let a rendered file go."""
+        self._rendered.pop(inode, None)
+
+    def _stream_names(self) -> list[bytes]:
+        try:
+            return sorted(os.fsencode(name) for name in os.listdir(self._streams) if not name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def _stream_inode(self, name: bytes) -> int:
+        return self._stream_inodes.setdefault(name, _STREAM_FILES + len(self._stream_inodes))
+
+    def _stream_path(self, inode: int) -> Path:
+        for name, number in self._stream_inodes.items():
+            if number == inode:
+                return self._streams / os.fsdecode(name)
+        raise refuse(errno.ENOENT)

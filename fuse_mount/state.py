@@ -1,0 +1,199 @@
+"""What the handlers of one mount share: tree, content, open files, callers; and the questions that each of them asks.
+
+Everything here is read and changed **with llfuse.lock held**. Two methods release it: `warm` (cold content) and `throttle`;
+whoever calls them looks up again what it had looked up before.
+"""
+
+import errno
+import os
+import stat
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import llfuse
+from msgspec.structs import replace
+
+from app.core.errors import ContentUnavailable, JournalFull
+from app.core.ids import INODE_BITS, NAME_MAX, ROOT_INODE
+from app.core.layers import LayeredTree
+from app.core.tree import Node
+from fuse_mount.attributes import entry_of
+from fuse_mount.changes import Changes
+from fuse_mount.cold import DEADLINE_S, ColdContent
+from fuse_mount.content import Contents, FileContent
+from fuse_mount.errno_map import refuse
+from fuse_mount.files import OpenFiles
+from fuse_mount.sections import CURRENT, Sections, is_section, kernel_inode
+from fuse_mount.who import Callers, Who
+
+PINNED_MAX_BYTES: Final = 512 * 1024 * 1024
+STALLED_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class MountOptions:
+    """What a mount was asked to be. `durability`: 'journal' or 'store'."""
+
+    name: str
+    read_only: bool = False
+    durability: str = "journal"
+    judge_path: Callable[[str, bytes], str | None] | None = None
+    pinned_max_bytes: int = PINNED_MAX_BYTES
+
+
+@dataclass
+class MountState:
+    """One mount. `progress` is notified when the store has confirmed something of ours."""
+
+    options: MountOptions
+    tree: LayeredTree
+    changes: Changes
+    contents: Contents
+    cold: ColdContent
+    callers: Callers
+    sections: Sections
+    counters: Counter[str]
+    files: OpenFiles = field(default_factory=OpenFiles)
+    lookups: dict[int, int] = field(default_factory=dict)
+    progress: threading.Condition = field(default_factory=threading.Condition)
+    confirmed: dict[int, int] = field(default_factory=dict)
+    last_denial: dict[str, object] = field(default_factory=dict)
+    made: int = 0
+
+    def directory(self, parent: int) -> int:
+        """Return the tree's inode of a directory where something is to change."""
+        if is_section(parent):
+            raise refuse(errno.EROFS if self.options.read_only else errno.EPERM)
+        if self.options.read_only:
+            raise refuse(errno.EROFS)
+        inode = self.inode(parent)
+        node = self.tree.nodes.get(inode)
+        if node is None:
+            raise refuse(errno.ENOENT)
+        if not stat.S_ISDIR(node.mode):
+            raise refuse(errno.ENOTDIR)
+        return inode
+
+    def inode(self, inode: int) -> int:
+        """Return the tree's number of a kernel inode: merged directories lead to the one that stayed."""
+        if inode == CURRENT:
+            return ROOT_INODE
+        return self.tree.aliases.get(inode, inode) if self.tree.aliases else inode
+
+    def node(self, inode: int) -> Node:
+        """Return the node of a tree's inode, also of one that has lost its last name and is still held."""
+        node = self.tree.nodes.get(inode)
+        if node is None:
+            node = self.changes.orphans.get(inode)
+            if node is None:
+                raise refuse(errno.ENOENT)
+        return node
+
+    def entry(self, inode: int, node: Node) -> llfuse.EntryAttributes:
+        """Return attributes as the kernel gets them."""
+        if inode == ROOT_INODE and not node.uid:
+            node = replace(node, uid=os.getuid(), gid=os.getgid())
+        file = self.contents.files.get(inode)
+        if file is not None and file.version != node.version and not file.since_s:
+            file = None
+        return entry_of(kernel_inode(inode), node, file)
+
+    def found(self, inode: int, node: Node) -> llfuse.EntryAttributes:
+        """Return attributes and count one more look-up by the kernel."""
+        self.lookups[inode] = self.lookups.get(inode, 0) + 1
+        return self.entry(inode, node)
+
+    def content(self, inode: int) -> FileContent:
+        """Return the content that programs see of a regular file."""
+        node = self.node(inode)
+        return self.contents.at(inode, node.version, node.size, node.mtime_ns)
+
+    def fresh_name(self, parent: int, name: bytes) -> None:
+        """Refuse a name that is too long or taken."""
+        if len(name) > NAME_MAX:
+            raise refuse(errno.ENAMETOOLONG)
+        if self.tree.child(parent, name) is not None:
+            raise refuse(errno.EEXIST)
+
+    def named(self, parent: int, name: bytes) -> int:
+        """Return the inode at a name."""
+        child = self.tree.child(parent, name)
+        if child is None:
+            raise refuse(errno.ENAMETOOLONG if len(name) > NAME_MAX else errno.ENOENT)
+        return child
+
+    def new_inode(self) -> int:
+        """Return an inode number that nobody has had."""
+        self.made += 1
+        return (self.changes.journal.incarnation << INODE_BITS) + self.made
+
+    def path(self, parent: int, name: bytes) -> bytes:
+        """Return the path of a name in a directory, without a leading slash."""
+        above = self.tree.path_of(parent)
+        return above + b"/" + name if above else name
+
+    def allow(self, operation: str, path: bytes, who: Who) -> None:
+        """Ask the path rules; EACCES is explained in debug/last-denial. The store asks them again."""
+        judge = self.options.judge_path
+        reason = None if judge is None else judge(operation, path)
+        if reason is not None:
+            self.counters["denied by policy"] += 1
+            shown = path.decode(errors="backslashreplace")
+            self.last_denial = {
+                "at_ns": time.time_ns(),
+                "operation": operation,
+                "path": shown,
+                "agent": who.agent,
+                "reason": reason,
+            }
+            raise refuse(errno.EACCES)
+
+    def keep_orphan(self, inode: int, node: Node, at_ns: int) -> None:
+        """After an inode has lost its last name: keep it while somebody holds it, else let it go."""
+        if inode in self.tree.nodes:
+            return
+        if self.files.counts.get(inode) or self.lookups.get(inode):
+            self.changes.orphans[inode] = replace(node, nlink=0, ctime_ns=at_ns)
+        if not self.files.counts.get(inode):
+            self.contents.drop(inode)
+
+    def released(self, inode: int) -> None:
+        """After a last close or a forget: let an inode without a name go."""
+        if inode in self.changes.orphans and not self.files.counts.get(inode):
+            self.contents.drop(inode)
+            if not self.lookups.get(inode):
+                del self.changes.orphans[inode]
+
+    def warm(self, inode: int, cold: Callable[[FileContent], list[int]]) -> FileContent:
+        """Fetch what `cold` names until it names nothing; return the content. Releases llfuse.lock."""
+        file = self.content(inode)
+        wanted = cold(file)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while wanted:
+            version, known = file.base, file.map
+            with llfuse.lock_released:
+                found = self.cold.fetch(inode, version, known, wanted, deadline_s)
+            file = self.content(inode)
+            if file.base == version:
+                file.map = found.map if file.map is None else file.map
+                for index, data in found.chunks.items():
+                    self.contents.fetched(file, index, data)
+            self.counters["chunks fetched"] += len(found.chunks)
+            wanted = cold(file)
+            if wanted and time.monotonic() > deadline_s:
+                raise ContentUnavailable(f"inode {inode}: changed faster than it could be read")
+        return file
+
+    def throttle(self, tight: Callable[[], bool]) -> None:
+        """Wait while `tight`; ENOSPC when the store has confirmed nothing for 10 s. Releases llfuse.lock."""
+        self.counters["throttled"] += 1
+        with llfuse.lock_released, self.progress:
+            while tight():
+                before = dict(self.confirmed)
+                self.progress.wait(STALLED_S)
+                if before == self.confirmed and tight():
+                    raise JournalFull("the bound of unconfirmed bytes is reached and nothing drains")

@@ -1,0 +1,61 @@
+"""Frees a mount whose notifications hang: without it even kill -9 leaves processes in D state.
+
+**Never touches the mount point**: device numbers come from /proc/self/mountinfo. A notification that lasts longer
+than 2 s means a cycle of locks through the kernel; only `abort` of the connection ends it. The process then
+exits, and whoever supervises it mounts again; what was returned is in the journal.
+"""
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+log: Final = logging.getLogger(__name__)
+HANG_S: Final = 2.0
+LOOK_S: Final = 0.25
+ABORTED_EXIT: Final = 70
+CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
+
+
+def connection_of(mount_point: Path) -> str:
+    """Return the name of a mount's FUSE connection (its minor device number), "" if it is not mounted."""
+    found = ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123 - surrogates
+        for line in lines:
+            fields = line.split()
+            if _unescape(fields[4]) == str(mount_point):
+                found = fields[2].partition(":")[2]
+    return found
+
+
+def _unescape(path: str) -> str:
+    for code, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(code, plain)
+    return path
+
+
+def abort(connection: str) -> bool:
+    """Abort a FUSE connection; mounts fusectl where it is not."""
+    control = CONNECTIONS / connection / "abort"
+    if not control.exists():
+        subprocess.run(["mount", "-t", "fusectl", "none", str(CONNECTIONS)], check=False, capture_output=True)
+    try:
+        control.write_text("1")
+    except OSError as error:
+        log.critical("cannot abort FUSE connection %s: %s", connection, error)
+        return False
+    return True
+
+
+def watch(busy_since_s: Callable[[], float], connection: str, stopping: Event) -> None:
+    """Body of the watching thread; ends the process when a notification hangs."""
+    while not stopping.wait(LOOK_S):
+        since_s = busy_since_s()
+        if since_s and time.monotonic() - since_s > HANG_S:
+            log.critical("a notification to the kernel hangs for %.1f s: aborting connection %s", HANG_S, connection)
+            abort(connection)
+            os._exit(ABORTED_EXIT)
