@@ -19,6 +19,7 @@ from app.ports import (
     FeedSubscriber,
     FileEventWriter,
     LogReader,
+    MountParts,
     Program,
     Replies,
     ReplyBox,
@@ -194,9 +195,22 @@ def spool_shipper(settings: Settings) -> "SpoolShipper":
     return SpoolShipper(settings.project, spools, tasks(settings), reply_box(settings))
 
 
+def mount_kind(point: Path) -> str:
+    """What is mounted at a folder, '' for nothing; never touches the folder."""
+    from app.adapters import probes as outside
+
+    return outside.mount_kind(point)
+
+
+def unmount(point: Path) -> bool:
+    """Unmount a FUSE mount; return whether there was one."""
+    from app.adapters import probes as outside
+
+    return outside.unmount(point)
+
+
 def unmount_leftovers(settings: Settings) -> list[str]:
     """Unmount what is still mounted of this project and return where."""
-    from app.adapters.probes import unmount
     from app.services.status import mount_places
 
     return [place.path for place in mount_places(settings) if unmount(Path(place.path))]
@@ -226,3 +240,15 @@ def file_event_reader(settings: Settings) -> LogReader:
     from app.adapters.postgres.file_reader import PostgresFileReader
 
     return PostgresFileReader(open_pool(settings.reader_url, 2, name="weir reader"), settings.project)
+
+
+def mount_parts(settings: Settings, name: str) -> MountParts:
+    """What a mount works with; subscribed to the feed when this returns, unless Redis is away."""
+    from app.adapters.journal.folder import MountFolder
+    from app.adapters.mount_journal import FolderJournal
+    from config.flags import load_flags
+
+    flags = load_flags()
+    journal = FolderJournal(MountFolder(settings.mounts / name, settings.project))
+    subscriber = feed_subscriber(settings) if flags["feed_pubsub"] else None
+    return MountParts(settings.project, journal, file_event_reader(settings), subscriber, chunk_cache(settings), flags)

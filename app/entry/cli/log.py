@@ -1,0 +1,160 @@
+"""`weir log`: who changed what, newest first; `--decisions`: what was asked and answered."""
+
+import base64
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from app import bootstrap
+from app.core.decisions import DecisionRecord
+from app.core.errors import RequestInvalid, Unavailable
+from app.entry.cli.times import parse_time_ns, show_time
+from app.ports import EventFilter, LoggedDecision, LoggedEvent, LogReader
+from config import settings as weir_settings
+from config.settings import Settings
+
+_FOLLOW_S: Final = 0.2
+_PAGE: Final = 1000
+
+Entry = LoggedEvent | LoggedDecision
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("log")(log)
+
+
+def log(
+    path: Annotated[str, typer.Argument(help="A file or folder of the project; all without.")] = "",
+    *,
+    agent: Annotated[str, typer.Option(help="Only this agent.")] = "",
+    since: Annotated[str, typer.Option(help="From this time on, or an age: 15m, 2h, 3d.")] = "",
+    until: Annotated[str, typer.Option(help="Up to this time, or an age.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come, oldest first.")] = False,
+    decisions: Annotated[bool, typer.Option("--decisions", help="The decisions log instead of the files log.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show events, newest first."""
+    settings = weir_settings.load()
+    wanted = EventFilter(
+        log="decisions" if decisions else "files",
+        path=project_path(settings, path),
+        agent=agent,
+        since_ns=parse_time_ns(since, "--since"),
+        until_ns=parse_time_ns(until, "--until"),
+        limit=limit,
+    )
+    if decisions and wanted.path:
+        raise RequestInvalid("decisions have no path: give PATH or --decisions, not both")
+    reader = bootstrap.file_event_reader(settings)
+    show = _print_json if as_json else _print_text
+    newest = _entries(reader, wanted)
+    if follow:
+        _follow(reader, wanted, newest, show)
+        return
+    for entry in newest:
+        show(entry)
+
+
+def project_path(settings: Settings, given: str) -> bytes:
+    """Return the project's name of a path: below a mount's current/ the rest of it, else as it was given."""
+    if not given:
+        return b""
+    whole = Path(os.path.abspath(given))  # noqa: PTH100  resolve() would look into the mount
+    for folder in (settings.mount_point / "current", *Path(given).parents):
+        if folder.name == "current" and whole.is_relative_to(folder):
+            return os.fsencode(whole.relative_to(folder))
+    if Path(given).is_absolute():
+        raise RequestInvalid(f"{given} is not below {settings.mount_point / 'current'}")
+    return os.fsencode(os.path.normpath(given))
+
+
+def _entries(reader: LogReader, wanted: EventFilter) -> Iterator[Entry]:
+    return reader.decisions(wanted) if wanted.log == "decisions" else reader.log(wanted)
+
+
+def _follow(reader: LogReader, wanted: EventFilter, newest: Iterator[Entry], show: Callable[[Entry], None]) -> None:
+    """Show the newest ones in order, then each as it comes; a store that is away is waited for."""
+    last = reader.head(wanted.log).position
+    first = list(newest)
+    for entry in reversed(first):
+        show(entry)
+        last = max(last, entry.position)
+    try:
+        while True:
+            time.sleep(_FOLLOW_S)
+            fresh = wanted._replace(after=last, limit=_PAGE, ascending=True)
+            try:
+                for entry in _whole_rows(list(_entries(reader, fresh)), fresh.limit):
+                    show(entry)
+                    last = max(last, entry.position)
+            except Unavailable as error:
+                print(f"weir: {error}; waiting", file=sys.stderr, flush=True)
+                time.sleep(1)
+    except KeyboardInterrupt:
+        return
+
+
+def _whole_rows(page: list[Entry], limit: int) -> list[Entry]:
+    """Leave a last row that the page's end may have cut (256 decisions share a position) to the next page."""
+    if len(page) < limit or page[0].position == page[-1].position:
+        return page
+    return [entry for entry in page if entry.position != page[-1].position]
+
+
+def as_object(entry: Entry) -> dict[str, Any]:
+    """Return the JSON form of an event: names that are not UTF-8 come as `path_b64` besides a readable `path`."""
+    known = entry._asdict() if isinstance(entry, LoggedEvent) else _decision_fields(entry)
+    shown: dict[str, Any] = {}
+    for name, value in known.items():
+        if name == "at_ns":
+            shown["at"] = show_time(value)
+        elif isinstance(value, bytes):
+            shown |= _readable(name, value)
+        else:
+            shown[name] = value
+    return shown
+
+
+def _decision_fields(entry: LoggedDecision) -> dict[str, Any]:
+    record = msgspec.structs.asdict(entry.record)
+    place = {"log": "decisions", "position": entry.position, "leaf": entry.leaf, "kind": "decision"}
+    return place | record | {"task_id": entry.task_id, "spool": entry.spool}
+
+
+def _readable(name: str, value: bytes) -> dict[str, str]:
+    try:
+        return {name: value.decode()}
+    except UnicodeDecodeError:
+        return {name: value.decode(errors="replace"), f"{name}_b64": base64.b64encode(value).decode()}
+
+
+def _print_json(entry: Entry) -> None:
+    print(json.dumps(as_object(entry)), flush=True)
+
+
+def _print_text(entry: Entry) -> None:
+    match entry:
+        case LoggedEvent():
+            fate = "" if entry.outcome in {"", "applied"} else f"  [{entry.outcome}]"
+            _print_line(entry.position, entry.at_ns, entry, f"{entry.kind:<11} {_shown(entry.path)}{fate}")
+        case LoggedDecision(position=position, record=record):
+            _print_line(position, record.at_ns, record, f"{record.verdict:<9} {record.tool}: {record.reason}")
+
+
+def _print_line(position: int, at_ns: int, by: LoggedEvent | DecisionRecord, what: str) -> None:
+    who = by.agent + (f" ({by.session})" if by.session else "")
+    print(f"{position:>8}  {show_time(at_ns)}  {who:<16} {what}", flush=True)
+
+
+def _shown(path: bytes) -> str:
+    """Return a path that cannot steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path.decode(errors="replace"))

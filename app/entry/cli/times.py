@@ -1,0 +1,29 @@
+"""Times as people give them: 2026-11-23, 2026-11-23T20:15, or an age: 90s, 15m, 2h, 3d."""
+
+import datetime as dt
+import re
+import time
+from typing import Final
+
+from app.core.errors import RequestInvalid
+
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_time_ns(text: str, name: str) -> int:
+    """Return nanoseconds since the epoch, 0 for ''; raises RequestInvalid naming the option. Local time if no zone."""
+    if not text:
+        return 0
+    age = re.fullmatch(r"(\d+)([smhdw])", text)
+    if age:
+        return time.time_ns() - int(age[1]) * _UNIT_S[age[2]] * 1_000_000_000
+    try:
+        return int(dt.datetime.fromisoformat(text).astimezone().timestamp() * 1_000_000) * 1000
+    except (ValueError, OverflowError) as error:
+        raise RequestInvalid(f"{name} {text!r} is no time: 2026-11-23T20:15, or an age like 15m, 2h, 3d") from error
+
+
+def show_time(at_ns: int) -> str:
+    """Return a wall-clock time with milliseconds and zone, as JSON and people read it."""
+    at = dt.datetime.fromtimestamp(at_ns / 1e9, tz=dt.UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
