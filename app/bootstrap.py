@@ -7,7 +7,7 @@ needs. Nothing is opened at import: pools and clients are opened by the caller's
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from app.core.errors import JournalError, RequestInvalid
 from app.core.operations import FileOperationRequest
@@ -193,6 +193,13 @@ def spool_shipper(settings: Settings) -> "SpoolShipper":
 
     spools = SpoolFolder(settings.spool, settings.project)
     return SpoolShipper(settings.project, spools, tasks(settings), reply_box(settings))
+
+
+def ask_gateway(settings: Settings, route: str, body: dict[str, Any]) -> dict[str, Any]:
+    """POST to the gateway's Unix socket and return its JSON answer; raises Unavailable where there is none."""
+    from app.adapters.gateway_call import ask_gateway as ask
+
+    return ask(settings.gateway_socket, route, body)
 
 
 def mount_kind(point: Path) -> str:

@@ -5,12 +5,15 @@ import os
 import re
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from app.adapters.gateway_call import ask_gateway
+from app.core.errors import Unavailable
 from config.settings import Settings
 
 Probe = Callable[[], str]
@@ -32,13 +35,13 @@ def probes(settings: Settings, log_starts: Mapping[str, int] | None) -> dict[str
         return outside
     starts = log_starts
 
-    def said(name: str, pattern: re.Pattern[str], times: int = 1) -> Probe:
+    def said(name: str, pattern: re.Pattern[str]) -> Probe:
         log = settings.logs / f"{name}.log"
-        return lambda: _log_says(log, starts.get(name, 0), pattern, times)
+        return lambda: _log_says(log, starts.get(name, 0), pattern)
 
     workers = {name: said(name, _READY_LINE) for name in ("store", "record", "experts", "maintenance")}
     return outside | workers | {
-        "validate": said("validate", _READY_LINE, settings.validate_workers),
+        "validate": lambda: _decides(settings.gateway_socket),
         "beat": said("beat", re.compile(r"beat: Starting")),
     }  # fmt: skip
 
@@ -51,6 +54,16 @@ def _ready_file(path: Path) -> str:
     return "" if alive else "starts and becomes ready"
 
 
+def _decides(gateway: Path) -> str:
+    """Tell whether workers decide: an answer that is not the gateway's own."""
+    call = {"tool": "Bash", "input": {"command": f"ls -la {time.monotonic_ns()}"}, "agent": "weir-up", "dry_run": True}
+    try:
+        degraded = ask_gateway(gateway, "/v1/validate", call, 2.0).get("degraded", True)
+    except Unavailable:
+        return "waits for the gateway"
+    return "connects" if degraded else ""
+
+
 def _announced(path: Path) -> str:
     """Tell whether the file names a living process."""
     try:
@@ -60,14 +73,14 @@ def _announced(path: Path) -> str:
     return "" if alive else "listens"
 
 
-def _log_says(log: Path, start: int, pattern: re.Pattern[str], times: int) -> str:
+def _log_says(log: Path, start: int, pattern: re.Pattern[str]) -> str:
     try:
         with log.open("rb") as file:
             file.seek(start if start <= log.stat().st_size else 0)
-            found = len(pattern.findall(file.read().decode(errors="replace")))
+            found = pattern.search(file.read().decode(errors="replace"))
     except FileNotFoundError:
-        found = 0
-    return "" if found >= times else f"connects ({found} of {times})" if times > 1 else "connects"
+        found = None
+    return "" if found else "connects"
 
 
 def _connects(path: Path) -> str:

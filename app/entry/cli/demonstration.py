@@ -6,7 +6,6 @@ from typing import Any, Final, NamedTuple
 
 from app import bootstrap
 from app.core.errors import SetupError, WeirError
-from app.entry.cli.gateway_call import ask_gateway
 from app.ports import EventFilter, FileEventReader
 from config.settings import Settings
 
@@ -32,7 +31,7 @@ def demonstrate(settings: Settings) -> Shown:
 
 def _validate(settings: Settings, command: str, expected: str) -> dict[str, Any]:
     call = {"tool": "Bash", "input": {"command": command}, "agent": AGENT, "cwd": str(settings.mount_point / "current")}
-    answer = ask_gateway(settings.gateway_socket, "/v1/validate", call)
+    answer = bootstrap.ask_gateway(settings, "/v1/validate", call)
     if answer.get("verdict") != expected:
         raise SetupError(f"`{command}` was expected to be answered with {expected}, not {answer}")
     return {"command": command, **answer}
