@@ -90,7 +90,8 @@ def _base(settings: Settings) -> dict[str, Any]:
 def worker_configuration(settings: Settings) -> dict[str, Any]:
     """Return the configuration of workers, beat and Flower."""
     return _base(settings) | {
-        "broker_transport_options": _TRANSPORT | {
+        "broker_transport_options": _TRANSPORT
+        | {
             "global_keyprefix": broker_prefix(settings),
             # a worker may wait longer than a sender, but not for ever: kombu blocks 1 s in BRPOP
             "socket_timeout": 5.0,
@@ -151,7 +152,8 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
 def sender_configuration(settings: Settings) -> dict[str, Any]:
     """Return the configuration of processes that only send: gateway, courier, import."""
     return _base(settings) | {
-        "broker_transport_options": _TRANSPORT | {
+        "broker_transport_options": _TRANSPORT
+        | {
             "global_keyprefix": broker_prefix(settings),
             # together under the 1 s that ports.Tasks promises when Redis is frozen
             "socket_timeout": 0.5,

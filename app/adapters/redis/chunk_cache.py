@@ -63,6 +63,8 @@ def _plain(value: bytes) -> bytes | None:
     if value[:1] == b"r":
         return value[1 : CHUNK_BYTES + 1]
     try:
+        if zstandard.frame_content_size(value[1:]) > CHUNK_BYTES:
+            return None  # a declared size is allocated whole, and overrides max_output_size
         return zstandard.ZstdDecompressor().decompress(value[1:], max_output_size=CHUNK_BYTES)
     except zstandard.ZstdError:
         return None
