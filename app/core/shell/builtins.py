@@ -1,0 +1,126 @@
+"""Builtins that change what later commands mean: folders, variables, aliases, traps, eval.
+
+A step returns None where the command is to be kept like any other one.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from app.core.shell.form import UNKNOWN, Command, marks_of, unknown
+from app.core.shell.places import absolute
+from app.core.shell.reading import Frame, Reading
+
+Span = tuple[int, int]
+
+
+def _cd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    target = next((word for word in words[1:] if not word.startswith("-") or word == "-"), "~")
+    if words[0] == "popd" or target == "-" or target.startswith("+"):
+        frame.scope.cwd = UNKNOWN
+    elif target != ".":
+        frame.scope.cwd = absolute(target, frame.scope.cwd)
+    return None
+
+
+def _eval(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    from app.core.shell.launch import shell_text  # noqa: PLC0415 - both call each other
+
+    return shell_text(reading, " ".join(words[1:]), frame._replace(wrappers=(*frame.wrappers, "eval")), words, span)
+
+
+def _trap(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    operands = [word for word in words[1:] if not word.startswith("-")]
+    if not operands:
+        return None
+    inner = frame._replace(scope=frame.scope.copy(), wrappers=(*frame.wrappers, "trap"), base=span, depth=frame.depth + 1)
+    if marks_of(operands[0]):
+        reading.emit(Command("trap", tuple(words), frame.wrappers, span, frozenset(("unknown-code",)), (), unresolved=True))
+    return reading.run_text(reading, operands[0], inner)
+
+
+def _alias(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    for word in words[1:]:
+        name, sign, text = word.partition("=")
+        if sign:
+            frame.scope.aliases[name] = text
+    return ""
+
+
+def _unalias(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    for word in words[1:]:
+        frame.scope.aliases.pop(word, None)
+    return ""
+
+
+def _export(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    for word in words[1:]:
+        name, sign, value = word.partition("=")
+        if sign and name.isidentifier():
+            frame.scope.assign(name, value)
+    return ""
+
+
+def _read(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    names = _names(words)
+    text = (frame.stdin or UNKNOWN).partition("\n")[0]
+    if frame.stdin is None or marks_of(frame.stdin):
+        text = unknown(text, frame.stdin or UNKNOWN)
+    if "-a" in words and words[-1].isidentifier():
+        frame.scope.arrays[words[-1]] = text.split() or [UNKNOWN]
+        return ""
+    fields = text.split(None, max(len(names) - 1, 0)) if names else []
+    for index, name in enumerate(names):
+        stem = frame.stdin if frame.stdin and marks_of(frame.stdin) == UNKNOWN and len(names) == 1 else None
+        frame.scope.assign(name, stem or (fields[index] if index < len(fields) else (unknown(text) if marks_of(text) else "")))
+    return ""
+
+
+def _names(words: list[str]) -> list[str]:
+    names, skip = [], False
+    for word in words[1:]:
+        if skip:
+            skip = False
+        elif word.startswith("-"):
+            skip = word[-1:] in set("dinNptu")
+        elif word.isidentifier():
+            names.append(word)
+    return names or ["REPLY"]
+
+
+def _mapfile(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    text = frame.stdin or UNKNOWN
+    name = words[-1] if len(words) > 1 and words[-1].isidentifier() else "MAPFILE"
+    frame.scope.arrays[name] = [unknown(text)] if marks_of(text) else text.splitlines()
+    return ""
+
+
+def _set(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    if len(words) > 1 and (words[1] == "--" or not words[1].startswith(("-", "+"))):
+        frame.scope.positional = words[2:] if words[1] == "--" else words[1:]
+    return ""
+
+
+def _shift(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    count = int(words[1]) if len(words) > 1 and words[1].isdecimal() else 1
+    if frame.scope.positional is not None:
+        frame.scope.positional = frame.scope.positional[count:]
+    return ""
+
+
+def _getopts(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    if len(words) > 2:
+        frame.scope.assign(words[2], UNKNOWN)
+    frame.scope.assign("OPTARG", UNKNOWN)
+    return ""
+
+
+def _quiet(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    return ""
+
+
+BUILTINS: Final[dict[str, Callable[[Reading, list[str], Frame, Span], str | None]]] = {
+    "cd": _cd, "pushd": _cd, "popd": _cd, "eval": _eval, "trap": _trap, "alias": _alias, "unalias": _unalias, "export": _export,
+    "declare": _export, "typeset": _export, "local": _export, "readonly": _export, "read": _read, "mapfile": _mapfile, "readarray": _mapfile,
+    "set": _set, "shift": _shift, "getopts": _getopts, "return": _quiet, "break": _quiet, "continue": _quiet, "wait": _quiet, "unset": _quiet,
+    "exit": _quiet, "let": _quiet,
+}  # fmt: skip

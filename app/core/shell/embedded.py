@@ -1,0 +1,126 @@
+"""Code in other languages on the command line or on standard input: what it hands to a shell is followed, the rest is weighed.
+
+It is not parsed: literals given to calls that start programs are read as shell text, calls with effects are facts, and any
+literal that looks like a path counts as touched in the way that the effects say.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from app.core.shell.escapes import ansi_c
+from app.core.shell.form import NETWORK, Command, marks_of
+from app.core.shell.names import CODERS
+from app.core.shell.reading import Frame, Reading
+from app.core.shell.touches import touch
+
+Span = tuple[int, int]
+Leaf = Callable[..., str]
+_STRING: Final = r"""(?:[rbfu]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\[\[.*?\]\]|`[^`]*`|%q?\{[^}]*\}|q[qw]?[{(\[/|][^})\]/|]*[})\]/|])"""
+_LITERAL: Final = re.compile(_STRING, re.DOTALL)
+_RUNS: Final = re.compile(
+    r"(?:\b(?:system|popen2?|exec[a-zA-Z]*|spawn[a-zA-Z]*|call|run|check_call|check_output|Popen|getoutput|getstatusoutput|shell_exec|passthru|proc_open|capture2e?|"
+    r"capture3|startfile|do shell script|Invoke-Expression|iex|Start-Process|pipeline|sh)\b\s*\(?\s*|qx|%x|^\s*|[=;(]\s*(?=`))\s*(?P<list>\[\s*)?(?P<text>" + _STRING + r"(?:\s*,\s*" + _STRING + r")*)",
+    re.DOTALL,
+)
+_STARTS: Final = re.compile(
+    r"\b(?:os\.system|subprocess|popen|spawn|exec(?:v|l|Sync|File|ve|vp)?\b|system|shell_exec|passthru|child_process|pty\.|Popen|proc_open|do shell script|Invoke-|iex\b|Start-Process|qx|%x)|`"
+)
+_EFFECTS: Final = re.compile(
+    r"\b(?:remove|unlink|rmtree|rmdir|removedirs|rename|replace\(|renames|chmod|chown|write|writelines|truncate|symlink|link\b|mkdir|makedirs|shutil|copy|move|touch|putenv|setuid|kill"
+    r"|rm|rmSync|unlinkSync|writeFile|appendFile|createWriteStream|renameSync|cpSync|mkfifo|utime|delete|rm_rf|rm_r|FileUtils|File\.|Remove-Item|Set-Content|Out-File|Clear-Content|Move-Item|Copy-Item"
+    r"|open\s*\(|open\b|fs\.|fopen|file_put_contents|DELETE|DROP)"
+)
+_OPAQUE: Final = re.compile(
+    r"\b(?:eval|exec|compile|__import__|importlib|getattr|setattr|globals|locals|vars|builtins|__builtins__|ctypes|cffi|marshal|pickle|loads|b64decode|a85decode|fromhex|decode\(|codecs|zlib|"
+    r"instance_eval|send\(|Function\(|atob|Buffer\.from|pack\(|unhexlify|chr\(|fromCharCode|require|load|dofile|loadstring|import\()"
+)
+_NETWORK: Final = re.compile(r"\b(?:urllib|requests|httpx|http\.client|socket|aiohttp|ftplib|smtplib|paramiko|telnetlib|fetch\(|https?\.|axios|net\.|Net::|LWP|IO::Socket|TCPSocket|open-uri|curl_|fsockopen|Invoke-WebRequest|Invoke-RestMethod|iwr\b|irm\b)")  # fmt: skip
+_DELETES: Final = re.compile(r"remove|unlink|rmtree|rmdir|\brm|delete|Remove-Item|DROP", re.IGNORECASE)
+_PATHS: Final = re.compile(r"[~/.]|[\w-]+[./]")
+_HARMLESS_REQUIRE: Final = re.compile(r"""require\s*\(?\s*['"](?:\./[\w./-]*package\.json|path|util|assert|url|querystring|os|semver)['"]\s*\)?""")
+_SELF_PARSE: Final = re.compile(r"json\.loads?\b|yaml\.safe_load|tomllib\.loads?|JSON\.parse|ast\.parse|ast\.literal_eval|re\.compile|py_compile\.compile|compile\(open")
+
+
+def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf: Leaf) -> str | None:
+    """Weigh `python -c code`, code on standard input and scripts that the text itself wrote."""
+    code = _given(words, frame)
+    if code is None:
+        return None
+    facts = code_facts(code)
+    output: str = leaf(reading, words[0], words, frame, span, *facts)
+    _touched(reading, words, code, facts, frame, span)
+    inner = frame._replace(wrappers=(*frame.wrappers, words[0]), base=span, depth=frame.depth + 1, stdin=None)
+    for text in shell_texts(code):
+        reading.run_text(reading, text, inner)
+    return output
+
+
+def _given(words: list[str], frame: Frame) -> str | None:
+    options = CODERS[words[0]]
+    short = "".join(option[1] for option in options if len(option) == 2)
+    found: list[str] = []
+    for index, word in enumerate(words[1:], 1):
+        following = words[index + 1] if index + 1 < len(words) else ""
+        if word in options:
+            found.append(following)
+        elif short and re.fullmatch(rf"-[a-zA-Z0-9]*[{short}]", word) and word not in {"-m"}:
+            found.append(following)
+        elif any(len(option) == 2 and word.startswith(option) and len(word) > 2 and word[2] in " '\"(;" for option in options):
+            found.append(word[2:])
+        elif any(option.startswith("--") and word.startswith(f"{option}=") for option in options):
+            found.append(word.partition("=")[2])
+        elif not word.startswith("-") and not found:
+            return frame.scope.content(word)
+        elif word == "-m":
+            return None
+    if found:
+        return "\n".join(found)
+    return frame.stdin if frame.stdin is not None and not any(w in {"--version", "-V", "-v", "--help", "-h"} for w in words) else None
+
+
+def code_facts(code: str) -> tuple[str, ...]:
+    """Return what kinds of effects the code may have."""
+    marks = marks_of(code)
+    facts = ["remote-code"] if NETWORK in marks else ["unknown-code"] if marks else []
+    bare = _SELF_PARSE.sub("", _HARMLESS_REQUIRE.sub("", code[:20000]))
+    if _STARTS.search(bare):
+        facts.append("code-starts-programs")
+    if _OPAQUE.search(bare):
+        facts.append("code-opaque")
+    if _EFFECTS.search(bare):
+        facts.append("code-deletes" if _DELETES.search(bare) else "code-writes")
+    if _NETWORK.search(bare):
+        facts.append("code-network")
+    return tuple(facts)
+
+
+def shell_texts(code: str) -> list[str]:
+    """Return the literals that the code hands to a shell or starts as a program."""
+    texts: list[str] = []
+    for found in _RUNS.finditer(code[:20000]):
+        parts = [_literal(part[0]) for part in _LITERAL.finditer(found["text"])]
+        texts.append(" ".join(_quote(part) for part in parts) if len(parts) > 1 else parts[0])
+        if len(texts) > 16:
+            break
+    return [text for text in texts if text.strip()]
+
+
+def _quote(word: str) -> str:
+    return word if re.fullmatch(r"[\w./:=@%+,~-]+", word) else "'" + word.replace("'", "'\\''") + "'"
+
+
+def _literal(text: str) -> str:
+    if text.startswith(("'''", '"""', "[[")):
+        return text.strip("'\"[]")
+    body = re.sub(r"^(?:[rbfu]{0,2}['\"`]|%q?\{|q[qw]?.)", "", text)[:-1]
+    return ansi_c(body)
+
+
+def _touched(reading: Reading, words: list[str], code: str, facts: tuple[str, ...], frame: Frame, span: Span) -> None:
+    access = "delete" if "code-deletes" in facts else "write" if "code-writes" in facts else "read"
+    literals = {_literal(found[0]) for found in _LITERAL.finditer(code[:20000])}
+    paths = sorted(text for text in literals if len(text) < 200 and _PATHS.match(text) and not re.search(r"[\s(){};$]", text) and "://" not in text)
+    if paths:
+        touches = tuple([touch(access, path, frame) for path in paths[:32]])
+        reading.emit(Command(words[0], tuple(words), frame.wrappers, span, frozenset(facts), touches, any(map(marks_of, words))))

@@ -1,0 +1,54 @@
+"""The canonical form of a shell text, and the marks by which values carry what is not known about them.
+
+A value is a str. UNKNOWN stands for text that only the run would show, NETWORK for bytes that came from
+another machine, SECRET for bytes of a credential. Input that holds one of these characters is refused at once.
+"""
+
+from typing import Final, NamedTuple
+
+UNKNOWN: Final = "\ue000"
+NETWORK: Final = "\ue001"
+SECRET: Final = "\ue002"
+MARKS: Final = (UNKNOWN, NETWORK, SECRET)
+SHOWN: Final = str.maketrans({UNKNOWN: "<?>", NETWORK: "<net>", SECRET: "<secret>"})
+
+
+class Touch(NamedTuple):
+    """A path that a command reads, writes, deletes or sends; `where` are its classes (places.classify)."""
+
+    access: str
+    path: str
+    where: tuple[str, ...]
+
+
+class Command(NamedTuple):
+    """One simple command. `program` is words[0] without a standard folder; `span` counts characters of the source.
+
+    `facts` are what the reading found out beyond words: remote-code, unknown-code, sends-secret, ...
+    `unresolved`: at least one word is not known statically.
+    """
+
+    program: str
+    words: tuple[str, ...]
+    wrappers: tuple[str, ...] = ()
+    span: tuple[int, int] = (0, 0)
+    facts: frozenset[str] = frozenset()
+    touches: tuple[Touch, ...] = ()
+    unresolved: bool = False
+
+
+class Form(NamedTuple):
+    """All commands of a text in reading order; `doubts` say why the text as a whole is not understood."""
+
+    commands: tuple[Command, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def marks_of(value: str) -> str:
+    """Return the marks that `value` carries, each once."""
+    return "".join([mark for mark in MARKS if mark in value]) if not value.isascii() else ""
+
+
+def unknown(*sources: str) -> str:
+    """Return an unknown value that carries the marks of its sources."""
+    return marks_of(UNKNOWN + "".join(sources))

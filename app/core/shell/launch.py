@@ -1,0 +1,259 @@
+"""Running words: wrappers are taken off, launchers are followed into what they run, the rest is a command of its own."""
+
+from collections.abc import Callable
+from typing import Final
+
+from app.core.shell.builtins import BUILTINS
+from app.core.shell.embedded import run_code
+from app.core.shell.form import MARKS, NETWORK, SECRET, UNKNOWN, Command, marks_of, unknown
+from app.core.shell.launchers import LAUNCHERS
+from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
+from app.core.shell.output import network_facts, output_of
+from app.core.shell.places import classify
+from app.core.shell.reading import DEPTH_MAX, Frame, Reading
+from app.core.shell.touches import touches_of
+
+Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
+LOADERS: Final = frozenset(
+    "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT DYLD_INSERT_LIBRARIES DYLD_LIBRARY_PATH BASH_ENV ENV PROMPT_COMMAND PS4 PATH GIT_SSH_COMMAND GIT_SSH"
+    " GIT_EXTERNAL_DIFF GIT_PAGER GIT_EDITOR GIT_ASKPASS SSH_ASKPASS PAGER LESSOPEN MANPAGER PERL5OPT PERL5LIB RUBYOPT NODE_OPTIONS PYTHONSTARTUP"
+    " PYTHONPATH PYTHONHOME JAVA_TOOL_OPTIONS GIT_CONFIG_COUNT GIT_PROXY_COMMAND GIT_SEQUENCE_EDITOR VISUAL EDITOR TAR_OPTIONS TAPE RSYNC_RSH"
+    " GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM WEIR_AGENT WEIR_SESSION WEIR_HOME WEIR_POLICIES NPM_CONFIG_REGISTRY PIP_INDEX_URL BROWSER".split()
+)
+
+
+def run_words(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
+    """Read one simple command given as resolved words; return its output as far as it is known."""
+    if not words or reading.spent() or frame.depth > DEPTH_MAX:
+        return UNKNOWN if words else ""
+    name = words[0]
+    if marks_of(name) or not name:
+        return _unknown_program(reading, words, frame, span)
+    if name in frame.scope.functions:
+        return _call(reading, words, frame, span)
+    if name in frame.scope.aliases and name not in frame.calls:
+        return _alias(reading, words, frame, span)
+    program = program_of(name)
+    step = _step(program, words)
+    if step is not None:
+        output = step(reading, [program, *words[1:]], frame, span)
+        if output is not None:
+            return output
+    return leaf(reading, program, words, frame, span)
+
+
+def leaf(reading: Reading, program: str, words: list[str], frame: Frame, span: tuple[int, int], *facts: str) -> str:
+    """Keep a command that runs nothing else, with what it touches; return its output."""
+    touches = touches_of(program, words, frame)
+    found = {*facts, *network_facts(program, words, frame, touches)}
+    if frame.looped and program in {"bash", "sh"} and frame.piped:
+        found.add("spawns-in-loop")
+    reading.emit(
+        Command(program, tuple(words), frame.wrappers, span, frozenset(found), touches, any(marks_of(w) for w in words) if not _ascii(words) else False)
+    )
+    return output_of(program, words, frame, touches)
+
+
+def _ascii(words: list[str]) -> bool:
+    return "".join(words).isascii()
+
+
+def _step(program: str, words: list[str]) -> Step | None:
+    if len(words) > 1 and f"{program} {words[1]}" in PREFIXES:
+        return _prefix_pair
+    if program in PREFIXES:
+        return _prefix
+    if program in SHELLS:
+        return _shell
+    if program in CODERS:
+        return _coder
+    return STEPS.get(program)
+
+
+def _unknown_program(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
+    fact = "remote-code" if NETWORK in words[0] else "unknown-program"
+    reading.emit(Command("?", tuple(words), frame.wrappers, span, frozenset((fact,)), (), unresolved=True))
+    return unknown(*words)
+
+
+def _call(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
+    name = words[0]
+    if name in frame.calls:
+        facts = frozenset(("fork-bomb",)) if frame.piped else frozenset(("recursion",))
+        reading.emit(Command(name, tuple(words), frame.wrappers, span, facts))
+        return UNKNOWN
+    function = frame.scope.functions[name]
+    before = frame.scope.positional
+    frame.scope.positional = words[1:]
+    inner = frame._replace(source=function.source, base=span, depth=frame.depth + 1, calls=(*frame.calls, name), extra=(), bodies=())
+    output = reading.run_node(reading, function.body, inner)
+    frame.scope.positional = before
+    return output
+
+
+def _alias(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
+    text = frame.scope.aliases[words[0]]
+    rest = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words[1:])
+    return reading.run_text(reading, f"{text} {rest}", frame._replace(base=span, calls=(*frame.calls, words[0])))
+
+
+def _prefix_pair(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    return _prefix(reading, [f"{words[0]} {words[1]}", *words[2:]], frame, span)
+
+
+def _prefix(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    values, skip = PREFIXES[words[0]]
+    if skip > 8:
+        return None
+    index = 1
+    while index < len(words) and words[index].startswith(("-", "+")) and words[index] != "-":
+        option = words[index]
+        if option == "--":
+            index += 1
+            break
+        if option in {"-c", "--command"} and words[0] in {"flock", "runuser"} and index + 1 < len(words):
+            return reading.run_text(reading, words[index + 1], _inside(frame, words[0], span))
+        index += 2 if option in values else 1
+    while index < len(words) and "=" in words[index] and words[index].partition("=")[0].isidentifier():
+        index += 1
+    inner = words[index + skip :]
+    if words[0] == "flock" and inner[:1] == ["-c"] and len(inner) > 1:
+        return reading.run_text(reading, inner[1], _inside(frame, words[0], span))
+    if not inner:
+        return None
+    return run_words(reading, inner, _inside(frame, words[0], span), span)
+
+
+def _inside(frame: Frame, wrapper: str, span: tuple[int, int]) -> Frame:
+    return frame._replace(wrappers=(*frame.wrappers, wrapper), base=span, depth=frame.depth + 1)
+
+
+def _env(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    index, scope = 1, frame.scope.copy()
+    while index < len(words):
+        word = words[index]
+        name, sign, value = word.partition("=")
+        if word in {"-S", "--split-string"} or word.startswith(("-S", "--split-string=")):
+            text = " ".join([word.removeprefix("--split-string=").removeprefix("-S"), *words[index + 1 :]])
+            return reading.run_text(reading, text, _inside(frame, "env", span))
+        if sign and not word.startswith("-"):
+            scope.assign(name, value)
+            if name in LOADERS and not (name == "PATH" and value == UNKNOWN):
+                reading.emit(Command("export", ("export", word), frame.wrappers, span, frozenset(("loader-environment",))))
+        elif word in {"-u", "-C", "--unset", "--chdir"}:
+            index += 1
+        elif not word.startswith("-"):
+            break
+        index += 1
+    if index >= len(words):
+        return None
+    return run_words(reading, words[index:], _inside(frame._replace(scope=scope), "env", span), span)
+
+
+def _shell(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    """`sh -c text`, `sh file`, or a shell that reads its commands from its input."""
+    code, rest = _shell_code(words)
+    inner = _inside(frame, words[0], span)
+    if code is not None:
+        scope = frame.scope.copy()
+        scope.positional = rest[1:]
+        if rest:
+            scope.variables["0"] = rest[0]
+        return shell_text(reading, code, inner._replace(scope=scope), words, span)
+    if rest and rest[0] not in {"-", "/dev/stdin", "/dev/fd/0"}:
+        content = frame.scope.content(rest[0])
+        if content is None:
+            return leaf(reading, words[0], words, frame, span, *(("unknown-program",) if marks_of(rest[0]) else ()))
+        scope = frame.scope.copy()
+        scope.positional = rest[1:]
+        return shell_text(reading, content, inner._replace(scope=scope), words, span)
+    if frame.stdin is None:
+        return None
+    return shell_text(reading, frame.stdin, inner._replace(stdin=None), words, span)
+
+
+def _shell_code(words: list[str]) -> tuple[str | None, list[str]]:
+    index, wants_code = 1, False
+    while index < len(words):
+        word = words[index]
+        if word in {"-o", "+o", "-O", "+O", "--rcfile", "--init-file"}:
+            index += 2
+            continue
+        if not word.startswith(("-", "+")) or word in {"-", "--"}:
+            index += word in {"--", "-"} and wants_code
+            break
+        wants_code = wants_code or word == "--command" or (word[0] == "-" and word[1:2] != "-" and "c" in word)
+        index += 1
+    rest = words[index:]
+    if rest[:1] == ["--"]:
+        rest = rest[1:]
+    return (rest[0], rest[1:]) if wants_code and rest else (None, rest)
+
+
+def shell_text(reading: Reading, code: str, frame: Frame, words: list[str], span: tuple[int, int]) -> str:
+    """Read code for a shell; code with marks in it is also a command of its own, with the fact that says so."""
+    if any(mark in code for mark in MARKS) if not code.isascii() else False:
+        fact = "remote-code" if NETWORK in code else "unknown-code"
+        facts = {fact, "sends-secret"} if SECRET in code and NETWORK in code else {fact}
+        reading.emit(Command(program_of(words[0]), tuple(words), frame.wrappers[:-1], span, frozenset(facts), (), unresolved=True))
+        if not code.strip("".join(MARKS) + "\n "):
+            return unknown(code)
+    return reading.run_text(reading, code, frame._replace(base=span))
+
+
+def _coder(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    return run_code(reading, words, frame, span, leaf)
+
+
+def _exec(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    index = 1
+    while index < len(words) and words[index].startswith("-"):
+        index += 2 if words[index] == "-a" else 1
+    if index >= len(words) or words[index].startswith("{"):
+        return ""
+    return run_words(reading, words[index:], frame, span)
+
+
+def _command(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    index = 1
+    while index < len(words) and words[index].startswith("-"):
+        if set(words[index]) & set("vV"):
+            return None
+        index += 1
+    if index >= len(words):
+        return ""
+    bare = frame.scope.copy()
+    bare.functions = {}
+    bare.aliases = {}
+    return run_words(reading, words[index:], _inside(frame._replace(scope=bare), "command", span), span)
+
+
+def _source(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    if len(words) < 2:
+        return ""
+    content = frame.scope.content(words[1])
+    if content is None and words[1] in {"/dev/stdin", "/dev/fd/0"}:
+        content = frame.stdin or ""
+    if content is not None:
+        return shell_text(reading, content, _inside(frame, "source", span), words, span)
+    return leaf(reading, "source", words, frame, span, *(("unknown-program",) if marks_of(words[1]) else ()))
+
+
+def run_path(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    """A file of the script's own making that is run by its path."""
+    content = frame.scope.content(words[0])
+    if content is None:
+        return None
+    if content.startswith("#!") and "sh" not in content.partition("\n")[0]:
+        return leaf(reading, words[0], words, frame, span, "unknown-code")
+    return shell_text(reading, content, _inside(frame, words[0], span), words, span)
+
+
+def is_path(program: str, frame: Frame) -> bool:
+    """Tell whether a program is named by a path of the project's or the script's own."""
+    return "/" in program and classify(program, frame.scope.cwd, frame.scope.project)[0] != "null"
+
+
+STEPS: Final[dict[str, Step]] = {
+    **BUILTINS, **LAUNCHERS, "env": _env, "exec": _exec, "command": _command, "source": _source, ".": _source,
+}  # fmt: skip

@@ -1,0 +1,210 @@
+"""Lexical classes of paths: where a path lies and what is special about it; no I/O, so symlinks are not seen.
+
+The first class is the location: project, temp, home, system, device, null, root, parent, outside, remote, unknown.
+Then come what it is: project-root, home-root, system-root, temp-root, git, weir, secret, persistence, agent-config.
+"""
+
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from posixpath import normpath
+from typing import Final
+
+from app.core.shell.form import UNKNOWN, marks_of
+
+SYSTEM: Final = frozenset(
+    "bin boot dev etc lib lib32 lib64 libx32 opt proc root sbin sys usr var run srv mnt media snap nix private System Library"
+    " Applications Volumes cores Users home tmp".split()
+)
+NULLS: Final = frozenset(("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin", "/dev/tty", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full"))
+SECRETS: Final = tuple(
+    "~/.ssh/id_rsa ~/.ssh/id_ed25519 ~/.ssh/id_ecdsa ~/.ssh/config ~/.ssh/authorized_keys ~/.ssh/google_compute_engine ~/.aws/credentials ~/.aws/config"
+    " ~/.aws/sso/cache/session.json ~/.aws/cli/cache/session.json ~/.config/gcloud/credentials.db ~/.config/gcloud/access_tokens.db"
+    " ~/.config/gcloud/application_default_credentials.json ~/.config/gcloud/legacy_credentials/adc.json ~/.azure/accessTokens.json"
+    " ~/.azure/msal_token_cache.json ~/.kube/config ~/.docker/config.json ~/.netrc ~/.npmrc ~/.yarnrc.yml ~/.pypirc ~/.pgpass ~/.my.cnf"
+    " ~/.git-credentials ~/.config/git/credentials ~/.config/gh/hosts.yml ~/.config/hub ~/.gnupg/secring.gpg ~/.gnupg/private-keys-v1.d/x.key"
+    " ~/.boto ~/.s3cfg ~/.vault-token ~/.terraform.d/credentials.tfrc.json ~/.cargo/credentials ~/.cargo/credentials.toml ~/.gem/credentials"
+    " ~/.password-store/x.gpg ~/.local/share/keyrings/login.keyring ~/.mozilla/firefox/x/logins.json ~/.config/rclone/rclone.conf"
+    " ~/.bash_history ~/.zsh_history ~/.config/op/config ~/.heroku/credentials.json ~/.databrickscfg ~/.snowflake/config.toml"
+    " /etc/shadow /etc/gshadow /etc/sudoers /etc/ssh/ssh_host_rsa_key /proc/self/environ /var/run/secrets/kubernetes.io/serviceaccount/token".split()
+)
+SECRET_FOLDERS: Final = ("~/.ssh", "~/.aws", "~/.gnupg", "~/.config/gcloud", "~/.azure", "~/.kube", "~/.password-store", "~/.docker",
+                         "~/.local/share/keyrings")
+SECRET_NAMES: Final = tuple(
+    ".env .env.local .env.production .env.development .env.staging .env.test.local .envrc .netrc .pgpass .npmrc .pypirc .git-credentials .boto .s3cfg .my.cnf"
+    " .htpasswd .vault-token .databrickscfg credentials.json secrets.json secrets.yaml secrets.yml secret.yaml service-account.json"
+    " id_rsa id_dsa id_ecdsa id_ed25519 terraform.tfstate terraform.tfvars .dockercfg .dockerconfigjson kubeconfig master.key".split()
+)
+SECRET_SUFFIXES: Final = (".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".p8")
+SECRET_PARTS: Final = frozenset((".ssh", ".aws", ".gnupg", ".azure", "secrets", ".secrets", "certs", ".password-store", "private-keys-v1.d"))
+HARMLESS_ENDS: Final = (".pub", ".example", ".sample", ".template", ".dist", "known_hosts", ".md", ".py", ".rs", ".go", ".ts", ".js")
+PERSISTENT: Final = tuple(
+    "~/.bashrc ~/.bash_profile ~/.bash_login ~/.bash_logout ~/.profile ~/.zshrc ~/.zshenv ~/.zprofile ~/.zlogin ~/.config/fish/config.fish"
+    " ~/.ssh/authorized_keys ~/.ssh/rc ~/.ssh/config ~/.gitconfig ~/.config/git/config ~/.xinitrc ~/.xprofile ~/.inputrc ~/.vimrc ~/.npmrc"
+    " ~/.config/autostart/x.desktop ~/.config/systemd/user/x.service ~/Library/LaunchAgents/x.plist ~/.pam_environment ~/.forward ~/.tmux.conf"
+    " /etc/crontab /etc/cron.d/x /etc/profile /etc/profile.d/x.sh /etc/rc.local /etc/ld.so.preload /etc/sudoers /etc/sudoers.d/x"
+    " /etc/systemd/system/x.service /var/spool/cron/x /var/spool/cron/crontabs/x /etc/passwd /etc/hosts".split()
+)
+PERSISTENT_FOLDERS: Final = (
+    "~/.config/autostart", "~/.config/systemd", "~/Library/LaunchAgents", "/etc/cron.d", "/etc/cron.daily", "/etc/cron.hourly",
+    "/etc/profile.d", "/etc/sudoers.d", "/etc/systemd", "/etc/init.d", "/var/spool/cron", "/Library/LaunchDaemons",
+)  # fmt: skip
+AGENT_PARTS: Final = frozenset((".claude", ".codex", ".cursor", ".gemini", ".mcp.json", ".cline", ".aider.conf.yml"))
+_GLOB: Final = frozenset("*?[")
+
+
+@lru_cache(maxsize=8192)
+def classify(path: str, cwd: str, project: str) -> tuple[str, ...]:
+    """Return the classes of `path` as a program in `cwd` would meet it; '' for an unknown cwd means the project."""
+    full = absolute(path, cwd)
+    marked = bool(marks_of(full))
+    parts = full.split("/")
+    kinds = [*_kinds(full, parts)]
+    if marked:
+        return (_stem_location(full, project), "unresolved", *kinds)
+    location = _location(full, parts, project)
+    return (*location, *kinds)
+
+
+def absolute(path: str, cwd: str) -> str:
+    """Return `path` on `cwd` without `.`, `..` and doubled slashes; home stays `~`; a relative answer is project-relative."""
+    if path == "~" or path.startswith("~/"):
+        joined = path
+    elif path.startswith("/"):
+        joined = path
+    elif path.startswith("~"):
+        name, _, rest = path[1:].partition("/")
+        joined = f"/home/{name}/{rest}"
+    else:
+        joined = f"{cwd}/{path}" if cwd else path
+    clean = normpath(joined)
+    if clean.startswith("//"):
+        clean = clean[1:]
+    if joined.startswith("~"):
+        return _inside_home(clean)
+    return _shorten_home(clean)
+
+
+def _inside_home(clean: str) -> str:
+    # ~/../.. leaves the home: what normpath made of it no longer starts with ~
+    if clean == "~" or clean.startswith("~/"):
+        return clean
+    return "/home" if clean == "." else "/" + clean.replace("..", "").strip("/")
+
+
+def _shorten_home(clean: str) -> str:
+    parts = clean.split("/")
+    if len(parts) > 2 and parts[0] == "" and parts[1] in {"home", "Users"} and not _GLOB.intersection(parts[2]):
+        return "/".join(["~", *parts[3:]]) if len(parts) > 3 else "~"
+    if clean == "/root" or clean.startswith("/root/"):
+        return "~" + clean[5:]
+    return clean
+
+
+def _stem_location(full: str, project: str) -> str:
+    """Where a partly unknown path can only lie; `unknown` unless its known beginning settles it."""
+    stem = full[: min(full.find(mark) for mark in marks_of(full))]
+    if ".." in full[len(stem) :] or "/" not in stem:
+        return "unknown"
+    folder = stem.rpartition("/")[0]
+    location = _location(folder or "/", folder.split("/"), project)[0] if folder else "root"
+    return "unknown" if location == "project" and not stem.startswith(project or "./") else location
+
+
+def _location(full: str, parts: list[str], project: str) -> tuple[str, ...]:
+    home_project = _shorten_home(project) if project else ""
+    if not full.startswith(("/", "~")):
+        return _relative(full, parts)
+    if home_project and (full == home_project or full.startswith(home_project + "/")):
+        rest = full[len(home_project) + 1 :]
+        return ("project", "project-root") if rest in {"", "*", ".*"} else ("project",)
+    if full.startswith("~"):
+        return ("home", "home-root") if len(parts) == 1 or (len(parts) == 2 and _wide(parts[1])) else ("home",)
+    return _top(full, parts)
+
+
+def _relative(full: str, parts: list[str]) -> tuple[str, ...]:
+    if parts[0] == "..":
+        return ("parent", "parent-root") if parts[-1] in {"..", "*"} else ("parent",)
+    return ("project", "project-root") if full in {".", "*", ".*"} else ("project",)
+
+
+def _top(full: str, parts: list[str]) -> tuple[str, ...]:
+    top = parts[1]
+    if full == "/" or (len(parts) == 2 and _wide(top)):
+        return ("root",)
+    if top == "dev":
+        return _device(full, parts)
+    if _is_temp(full):
+        root = len(parts) <= 2 or (len(parts) == 3 and (_wide(parts[2]) or full in {"/var/tmp", "/private/tmp"}))
+        return ("temp", "temp-root") if root else ("temp",)
+    if top in {"home", "Users"}:
+        return ("home", "home-root") if len(parts) <= 3 or (len(parts) == 4 and _wide(parts[3])) else ("home",)
+    if top in SYSTEM or (_GLOB.intersection(top) and any(fnmatchcase(name, top) for name in SYSTEM)):
+        return ("system", "system-root") if len(parts) <= 3 else ("system",)
+    return ("outside", "outside-root") if len(parts) <= 2 else ("outside",)
+
+
+def _is_temp(full: str) -> bool:
+    return full in {"/tmp", "/var/tmp", "/private/tmp"} or full.startswith(("/tmp/", "/var/tmp/", "/private/tmp/", "/var/folders/", "/dev/shm/"))
+
+
+def _device(full: str, parts: list[str]) -> tuple[str, ...]:
+    if full in NULLS or full.startswith("/dev/fd/"):
+        return ("null",)
+    if full.startswith("/dev/shm/"):
+        return ("temp",)
+    if full.startswith(("/dev/tcp/", "/dev/udp/")):
+        return ("remote",)
+    return ("device", "system-root") if len(parts) == 2 else ("device",)
+
+
+def _wide(name: str) -> bool:
+    """Tell whether a glob stands for everything in a folder."""
+    return bool(name) and not name.strip("*.?[]!")
+
+
+def _kinds(full: str, parts: list[str]) -> list[str]:
+    kinds = []
+    if ".git" in parts:
+        kinds.append("git")
+    if ".weir" in parts or parts[-1] == "gateway.sock":
+        kinds.append("weir")
+    if AGENT_PARTS.intersection(parts):
+        kinds.append("agent-config")
+    if _is_secret(full, parts):
+        kinds.append("secret")
+    if _is_persistent(full, parts):
+        kinds.append("persistence")
+    return kinds
+
+
+def _is_secret(full: str, parts: list[str]) -> bool:
+    name = parts[-1]
+    if name.endswith(HARMLESS_ENDS):
+        return False
+    if name.endswith(SECRET_SUFFIXES) or name in SECRET_NAMES or full in SECRETS or full in SECRET_FOLDERS:
+        return True
+    if SECRET_PARTS.intersection(parts) or full.startswith(tuple(f"{folder}/" for folder in SECRET_FOLDERS)):
+        return True
+    if (name.startswith(".env.") and len(name) < 20) or (full.startswith("/proc/") and name == "environ"):
+        return True
+    return _glob_reaches(full, name, SECRETS, SECRET_NAMES)
+
+
+def _is_persistent(full: str, parts: list[str]) -> bool:
+    if full in PERSISTENT or full.startswith(tuple(f"{folder}/" for folder in PERSISTENT_FOLDERS)):
+        return True
+    if ".git" in parts and ("hooks" in parts or parts[-1] == "config"):
+        return True
+    return _glob_reaches(full, "", PERSISTENT, ())
+
+
+def _glob_reaches(full: str, name: str, paths: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    if not _GLOB.intersection(full):
+        return False
+    if any(fnmatchcase(path, full) and path.count("/") == full.count("/") for path in paths):
+        return True
+    return bool(name.strip("*?[]!./")) and any(fnmatchcase(known, name) for known in names) and name.startswith((".", "id_"))
+
+
+UNRESOLVED: Final = UNKNOWN

@@ -1,0 +1,79 @@
+"""The state of one reading: commands found so far, doubts, and the budget that bounds it.
+
+A Frame is one place of execution: its scope, its text, its standard input and the wrappers around it.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tree_sitter import Node
+
+from app.core.shell.form import Command
+from app.core.shell.scope import Scope
+
+STEPS_MAX: Final = 600
+DEPTH_MAX: Final = 24
+NODE_DEPTH_MAX: Final = 80
+VALUE_MAX: Final = 64 * 1024
+
+
+class Frame(NamedTuple):
+    """`stdin` None is the caller's own, empty input; `base` is the span in the outermost text, once inside an inner one."""
+
+    scope: Scope
+    source: bytes
+    bodies: tuple[str, ...] = ()
+    stdin: str | None = None
+    wrappers: tuple[str, ...] = ()
+    base: tuple[int, int] | None = None
+    depth: int = 0
+    calls: tuple[str, ...] = ()
+    looped: bool = False
+    piped: bool = False
+    extra: tuple[Node, ...] = ()
+
+    def text(self, node: Node) -> str:
+        """Return the source text of a node."""
+        return self.source[node.start_byte : node.end_byte].decode()
+
+    def span(self, node: Node) -> tuple[int, int]:
+        """Return where a node stands in the outermost text."""
+        return self.base or (node.start_byte, node.end_byte)
+
+
+class Reading:
+    """Collects; the functions that walk are given, so that words, launchers and statements can call each other."""
+
+    __slots__ = ("commands", "depth", "doubts", "run_node", "run_text", "run_words", "steps", "substituted")
+
+    def __init__(
+        self,
+        run_node: "Callable[[Reading, Node, Frame], str]",
+        run_text: "Callable[[Reading, str, Frame], str]",
+        run_words: "Callable[[Reading, list[str], Frame, tuple[int, int]], str]",
+    ) -> None:
+        self.commands: list[Command] = []
+        self.doubts: list[str] = []
+        self.steps = 0
+        self.depth = 0
+        self.substituted = 0
+        self.run_node = run_node
+        self.run_text = run_text
+        self.run_words = run_words
+
+    def doubt(self, reason: str) -> None:
+        """Note that the text as a whole is not understood."""
+        if reason not in self.doubts:
+            self.doubts.append(reason)
+
+    def spent(self) -> bool:
+        """Count a step; True when the budget is gone, which is a doubt."""
+        self.steps += 1
+        if self.steps > STEPS_MAX:
+            self.doubt("too-complex")
+        return self.steps > STEPS_MAX
+
+    def emit(self, command: Command) -> None:
+        """Keep a command, once."""
+        if not self.commands or self.commands[-1] != command:
+            self.commands.append(command)

@@ -1,0 +1,148 @@
+"""Redirections: what flows into a statement, where its output goes, and the files that this reads and writes."""
+
+from collections.abc import Callable
+
+from tree_sitter import Node
+
+from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Command, Touch, marks_of, unknown
+from app.core.shell.places import classify
+from app.core.shell.reading import Frame, Reading
+from app.core.shell.syntax import PLACEHOLDER
+from app.core.shell.words import process, quoted, value_of
+
+
+class Sink:
+    """Where a statement's output goes: files, sockets and process substitutions."""
+
+    __slots__ = ("captured", "inner", "paths")
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.inner: list[Node] = []
+        self.captured = False
+
+
+def run_redirected(reading: Reading, redirects: list[Node], body: Node | None, frame: Frame) -> str:
+    """Read a statement with its redirections; words after a redirection belong to the command."""
+    extra = tuple(node for redirect in redirects if redirect.type == "file_redirect" for node in _extra(redirect))
+    inside = tuple(n for r in redirects if r.type == "heredoc_redirect" for n in r.named_children if n.type in _ARGUMENTS)
+
+    def run(inner: Frame) -> str:
+        return "" if body is None else reading.run_node(reading, body, inner._replace(extra=(*inner.extra, *extra, *inside)))
+
+    return apply_redirects(reading, redirects, frame, run)
+
+
+_ARGUMENTS = frozenset(("word", "string", "raw_string", "concatenation", "simple_expansion", "expansion", "number", "command_substitution"))
+
+
+def _extra(redirect: Node) -> list[Node]:
+    named = [child for child in redirect.named_children if child.type != "file_descriptor"]
+    return named[1:]
+
+
+def apply_redirects(reading: Reading, redirects: list[Node], frame: Frame, run: Callable[[Frame], str]) -> str:
+    """Run a statement with its input set and its output sent where the redirections say; return what is left of it."""
+    if not redirects:
+        return run(frame)
+    sink = Sink()
+    trailing: list[Node] = []
+    inner = frame
+    for redirect in redirects:
+        inner = _incoming(reading, redirect, inner, sink, trailing)
+    output = run(inner)
+    for path in sink.paths:
+        _write(reading, path, output, frame, redirects[0])
+    for node in sink.inner:
+        process(reading, node, frame._replace(stdin=output))
+    shown = "" if sink.captured else output
+    for node in trailing:
+        shown = reading.run_node(reading, node, frame._replace(scope=frame.scope.copy(), stdin=shown, piped=True))
+    return shown
+
+
+def _incoming(reading: Reading, redirect: Node, frame: Frame, sink: Sink, trailing: list[Node]) -> Frame:
+    match redirect.type:
+        case "herestring_redirect":
+            target = redirect.named_children[-1]
+            return frame._replace(stdin=value_of(reading, target, frame) + "\n")
+        case "heredoc_redirect":
+            return _heredoc(reading, redirect, frame, sink, trailing)
+        case _:
+            return _file(reading, redirect, frame, sink)
+
+
+def _heredoc(reading: Reading, redirect: Node, frame: Frame, sink: Sink, trailing: list[Node]) -> Frame:
+    literal, text = False, ""
+    for child in redirect.named_children:
+        if child.type == "heredoc_start":
+            literal = any(mark in frame.text(child) for mark in "'\"\\")
+        elif child.type == "heredoc_body":
+            text = _body(reading, child, frame, literal=literal)
+        elif child.type in {"file_redirect", "herestring_redirect"}:
+            frame = _incoming(reading, child, frame, sink, trailing)
+        elif child.type not in {"heredoc_end", "file_descriptor"} and child.type not in _ARGUMENTS:
+            trailing += child.named_children if child.type == "pipeline" else [child]
+    return frame._replace(stdin=text)
+
+
+def _body(reading: Reading, node: Node, frame: Frame, *, literal: bool) -> str:
+    raw = frame.text(node)
+    if raw.startswith(PLACEHOLDER) and frame.bodies:
+        return frame.bodies[int(raw[len(PLACEHOLDER) :].split()[0])]
+    return raw if literal else quoted(reading, node, frame)
+
+
+def _file(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
+    operator = next((child.type for child in redirect.children if not child.is_named), ">")
+    descriptor = next((frame.text(child) for child in redirect.children if child.type == "file_descriptor"), "")
+    target = redirect.child_by_field_name("destination")
+    if target is None:
+        return frame
+    if target.type == "process_substitution" and operator.startswith(">"):
+        sink.inner.append(target)
+        sink.captured = True
+        return frame
+    path = value_of(reading, target, frame)
+    if operator in {">&", "<&", "&>", "<&-", ">&-"} and (path.isdigit() or path in {"-", ""}):
+        return frame
+    if operator == "<":
+        return _read(reading, path, frame, redirect, descriptor)
+    if operator == "<>" or operator.startswith("<"):
+        frame = _read(reading, path, frame, redirect, descriptor)
+    if descriptor != "2":
+        sink.captured = True
+        sink.paths.append(path)
+    else:
+        _write(reading, path, UNKNOWN, frame, redirect)
+    return frame
+
+
+def _read(reading: Reading, path: str, frame: Frame, node: Node, descriptor: str) -> Frame:
+    where = classify(path, frame.scope.cwd, frame.scope.project)
+    content = frame.scope.content(path)
+    if content is None:
+        content = UNKNOWN
+        if "null" not in where:
+            reading.emit(_touching("<", "read", path, where, frame, node))
+        if "secret" in where:
+            content += SECRET
+        if "remote" in where:
+            content += NETWORK
+    return frame if descriptor not in {"", "0"} else frame._replace(stdin=content)
+
+
+def _write(reading: Reading, path: str, output: str, frame: Frame, node: Node) -> None:
+    where = classify(path, frame.scope.cwd, frame.scope.project)
+    if "null" in where:
+        return
+    old = frame.scope.content(path) or ""
+    frame.scope.put(path, output if not old else unknown(old, output) if marks_of(old + output) else old + "\n" + output)
+    facts = ("sends-secret",) if SECRET in output and "remote" in where else ()
+    reading.emit(_touching(">", "write", path, where, frame, node)._replace(facts=frozenset(facts)))
+
+
+def _touching(program: str, access: str, path: str, where: tuple[str, ...], frame: Frame, node: Node) -> Command:
+    return Command(
+        program, (program, path), frame.wrappers, frame.span(node), frozenset(), (Touch(access, path, where),), bool(marks_of(path))
+    )

@@ -1,0 +1,105 @@
+"""What a point of a script knows: variables, functions, aliases, folder, and files that the script itself wrote.
+
+`files` is shared by all copies, since subshells share the disk; everything else is a subshell's own.
+"""
+
+from typing import Final, NamedTuple
+
+from tree_sitter import Node
+
+from app.core.shell.form import UNKNOWN, unknown
+from app.core.shell.places import absolute
+
+GIVEN: Final = {
+    "HOME": "~", "IFS": " \t\n", "TMPDIR": "/tmp", "SHELL": "/bin/bash", "0": "bash", "?": "0", "#": "0", "BASH": "/bin/bash",
+    "BASHPID": "1", "$": "1", "!": "1", "-": "hB", "PPID": "1", "RANDOM": "1", "SECONDS": "1", "LINENO": "1", "UID": "1000", "EUID": "1000",
+    "USER": "user", "HOSTNAME": "host", "PIPESTATUS": "0",
+}  # fmt: skip
+
+
+class Function(NamedTuple):
+    """A body and the text that its byte offsets count in."""
+
+    body: Node
+    source: bytes
+
+
+class Scope:
+    """See the module. Mutable while one text is read, never kept."""
+
+    __slots__ = ("aliases", "arrays", "cwd", "files", "functions", "positional", "project", "variables")
+
+    def __init__(self, cwd: str, project: str) -> None:
+        self.cwd = cwd
+        self.project = project
+        self.variables: dict[str, str] = {}
+        self.arrays: dict[str, list[str]] = {}
+        self.functions: dict[str, Function] = {}
+        self.aliases: dict[str, str] = {}
+        self.files: dict[str, str] = {}
+        self.positional: list[str] | None = None
+
+    def copy(self) -> "Scope":
+        """Return a subshell's scope: same files, everything else its own."""
+        other = Scope(self.cwd, self.project)
+        other.variables = dict(self.variables)
+        other.arrays = dict(self.arrays)
+        other.functions = dict(self.functions)
+        other.aliases = dict(self.aliases)
+        other.files = self.files
+        other.positional = self.positional
+        return other
+
+    def value(self, name: str) -> str:
+        """Return a variable's value; what the script did not set comes from outside and is UNKNOWN."""
+        if name in self.variables:
+            return self.variables[name]
+        if name in self.arrays:
+            return self.arrays[name][0] if self.arrays[name] else ""
+        if name in {"@", "*"}:
+            return UNKNOWN if self.positional is None else " ".join(self.positional)
+        if name.isdigit() and name != "0":
+            return self._positional(int(name))
+        if name == "PWD":
+            return self.cwd or "."
+        return GIVEN.get(name, UNKNOWN)
+
+    def _positional(self, number: int) -> str:
+        if self.positional is None:
+            return UNKNOWN
+        return self.positional[number - 1] if number <= len(self.positional) else ""
+
+    def has(self, name: str) -> bool:
+        """Tell whether the script itself gave this name a value."""
+        return name in self.variables or name in self.arrays or name in GIVEN
+
+    def assign(self, name: str, value: str, *, append: bool = False) -> None:
+        """Set a variable; appending to an unknown one stays unknown."""
+        if append:
+            value = self.value(name) + value if self.has(name) else unknown(value)
+        self.variables[name] = value
+        self.arrays.pop(name, None)
+
+    def join(self, other: "Scope") -> bool:
+        """Make this scope what holds after either of two ways; False when functions or aliases differ."""
+        for name in self.variables.keys() | other.variables.keys():
+            mine, theirs = self.variables.get(name), other.variables.get(name)
+            if mine != theirs:
+                self.variables[name] = unknown(mine or "", theirs or "")
+        for name in self.arrays.keys() | other.arrays.keys():
+            if self.arrays.get(name) != other.arrays.get(name):
+                self.arrays[name] = [UNKNOWN]
+        if self.cwd != other.cwd:
+            self.cwd = UNKNOWN
+        alike = self.functions.keys() == other.functions.keys() and self.aliases == other.aliases
+        self.functions = {**self.functions, **other.functions}
+        self.aliases = {**self.aliases, **other.aliases}
+        return alike
+
+    def content(self, path: str) -> str | None:
+        """Return what the script itself put into a file, or None."""
+        return self.files.get(absolute(path, self.cwd))
+
+    def put(self, path: str, content: str) -> None:
+        """Remember what the script put into a file."""
+        self.files[absolute(path, self.cwd)] = content

@@ -1,0 +1,321 @@
+"""Statements: walk a parsed text in the order in which it would run and return what it would print.
+
+Branches are all read; what they leave different is unknown afterwards. Loops are read twice, so that a later round sees
+what an earlier one set. Everything is bounded by the reading's budget.
+"""
+
+from typing import Final
+
+from tree_sitter import Node
+
+from app.core.shell.form import UNKNOWN, Command, Form, unknown
+from app.core.shell.launch import LOADERS, run_words
+from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
+from app.core.shell.redirect import apply_redirects, run_redirected
+from app.core.shell.scope import Function, Scope
+from app.core.shell.syntax import parse, parse_inner, plain_words
+from app.core.shell.words import run_inside, text_words, value_of, words_of
+
+_LOOPS: Final = frozenset(("while_statement", "for_statement", "c_style_for_statement"))
+_QUIET: Final = frozenset(("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number"))
+_ROUNDS_MAX: Final = 12
+
+
+def canonical(text: str, cwd: str = "", project: str = "") -> Form:
+    """Return the canonical form of a shell text that would run in `cwd` of the project at `project`."""
+    reading = Reading(run_node, run_text, run_words)
+    scope = Scope(cwd, project or cwd)
+    words = plain_words(text.strip()) if len(text) < 4096 else None
+    if words is not None:
+        run_words(reading, words, Frame(scope, b""), (0, len(text)))
+        return Form(tuple(reading.commands), tuple(reading.doubts))
+    parsed = parse(text)
+    if parsed.doubt:
+        reading.doubt(parsed.doubt)
+    if parsed.root is not None:
+        run_node(reading, parsed.root, Frame(scope, parsed.source, parsed.bodies))
+    return Form(tuple(reading.commands), tuple(reading.doubts))
+
+
+def run_text(reading: Reading, text: str, frame: Frame) -> str:
+    """Read an inner text (sh -c, eval, decoded pipe) at the place of the command that runs it."""
+    if frame.depth > DEPTH_MAX or reading.spent():
+        reading.doubt("too-deep")
+        return UNKNOWN
+    words = plain_words(text.strip()) if len(text) < 4096 else None
+    inner = frame._replace(base=frame.base or (0, 0), depth=frame.depth + 1, extra=())
+    if words is not None:
+        return run_words(reading, words, inner, inner.base or (0, 0))
+    parsed = parse_inner(text)
+    if parsed.doubt:
+        reading.doubt(parsed.doubt)
+    return UNKNOWN if parsed.root is None else run_node(reading, parsed.root, inner._replace(source=parsed.source, bodies=()))
+
+
+def run_node(reading: Reading, node: Node, frame: Frame) -> str:
+    """Read one statement and return its standard output as far as it is known."""
+    if reading.spent():
+        return UNKNOWN
+    reading.depth += 1
+    if reading.depth > NODE_DEPTH_MAX:
+        reading.doubt("too-deep")
+        reading.depth -= 1
+        return UNKNOWN
+    step = _STEPS.get(node.type)
+    output = step(reading, node, frame) if step is not None else _other(reading, node, frame)
+    reading.depth -= 1
+    return output if len(output) <= VALUE_MAX else unknown(output)
+
+
+def _sequence(reading: Reading, node: Node, frame: Frame) -> str:
+    outputs: list[str] = []
+    children = node.children
+    for index, child in enumerate(children):
+        if not child.is_named:
+            continue
+        background = index + 1 < len(children) and children[index + 1].type == "&"
+        if background and frame.looped:
+            reading.emit(Command("&", ("&",), frame.wrappers, frame.span(child), frozenset(("spawns-in-loop",))))
+        here = frame._replace(piped=True) if background else frame
+        outputs.append(run_node(reading, child, here))
+    return "".join(outputs)
+
+
+def _subshell(reading: Reading, node: Node, frame: Frame) -> str:
+    return _sequence(reading, node, frame._replace(scope=frame.scope.copy()))
+
+
+def _list(reading: Reading, node: Node, frame: Frame, *, joined: bool = True) -> str:
+    left, operator, right = _sides(node)
+    chained = left.type == "list" and operator == "&&"
+    first = _list(reading, left, frame, joined=False) if chained else run_node(reading, left, frame)
+    before = frame.scope.copy()
+    second = run_node(reading, right, frame)
+    if (joined or operator == "||") and not frame.scope.join(before):
+        reading.doubt("conditional-function")
+    return first + second
+
+
+def _sides(node: Node) -> tuple[Node, str, Node]:
+    named = node.named_children
+    operator = next((child.type for child in node.children if child.type in {"&&", "||"}), "&&")
+    return named[0], operator, named[-1]
+
+
+def _pipeline(reading: Reading, node: Node, frame: Frame) -> str:
+    flowing = frame.stdin
+    output = ""
+    for child in node.named_children:
+        inner = frame._replace(scope=frame.scope.copy(), stdin=flowing, piped=True, extra=())
+        output = run_node(reading, child, inner)
+        flowing = output
+    return output
+
+
+def _command(reading: Reading, node: Node, frame: Frame) -> str:
+    words: list[str] = []
+    assigned: list[Node] = []
+    redirects: list[Node] = []
+    for child in node.children:
+        kind = child.type
+        if kind == "command_name":
+            words += words_of(reading, child.children[0] if len(child.children) == 1 else child, frame)
+        elif kind == "variable_assignment":
+            assigned.append(child)
+        elif kind.endswith("_redirect"):
+            redirects.append(child)
+        elif kind != "$":
+            words += words_of(reading, child, frame)
+    for child in frame.extra:
+        words += words_of(reading, child, frame)
+    here = frame._replace(extra=())
+    return apply_redirects(reading, redirects, here, lambda inner: _assigned_words(reading, assigned, words, inner, node))
+
+
+def _assigned_words(reading: Reading, assigned: list[Node], words: list[str], frame: Frame, node: Node) -> str:
+    if not assigned:
+        return run_words(reading, words, frame, frame.span(node)) if words else ""
+    if not words:
+        for child in assigned:
+            _assignment(reading, child, frame)
+        return ""
+    inner = frame._replace(scope=frame.scope.copy())
+    names = [_assignment(reading, child, inner) for child in assigned]
+    return run_words(reading, ["env", *[f"{name}={inner.scope.value(name)}" for name in names], *words], inner, frame.span(node))
+
+
+def _assignment(reading: Reading, node: Node, frame: Frame) -> str:
+    name_node, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+    name = frame.text(name_node) if name_node is not None else ""
+    append = any(child.type == "+=" for child in node.children)
+    if "[" in name:
+        run_inside(reading, node, frame)
+        frame.scope.arrays[name.partition("[")[0]] = [UNKNOWN]
+        return name
+    if value is not None and value.type == "array":
+        items = [word for child in value.named_children for word in words_of(reading, child, frame)]
+        frame.scope.variables.pop(name, None)
+        frame.scope.arrays[name] = [*frame.scope.arrays.get(name, []), *items] if append else items
+        return name
+    text = value_of(reading, value, frame) if value is not None else ""
+    frame.scope.assign(name, text, append=append)
+    _note_environment(reading, node, frame, name, text)
+    return name
+
+
+def _note_environment(reading: Reading, node: Node, frame: Frame, name: str, text: str) -> None:
+    if name in LOADERS:
+        reading.emit(Command("export", ("export", f"{name}={text}"), frame.wrappers, frame.span(node), frozenset(("loader-environment",))))
+
+
+def _assignments(reading: Reading, node: Node, frame: Frame) -> str:
+    for child in node.named_children:
+        _assignment(reading, child, frame)
+    return ""
+
+
+def _single_assignment(reading: Reading, node: Node, frame: Frame) -> str:
+    _assignment(reading, node, frame)
+    return ""
+
+
+def _declaration(reading: Reading, node: Node, frame: Frame) -> str:
+    words = [node.children[0].type]
+    for child in node.named_children:
+        if child.type == "variable_assignment":
+            words.append(_assignment(reading, child, frame))
+        else:
+            words += words_of(reading, child, frame)
+    for child in frame.extra:
+        words += words_of(reading, child, frame)
+    return run_words(reading, words, frame, frame.span(node))
+
+
+def _test(reading: Reading, node: Node, frame: Frame) -> str:
+    run_inside(reading, node, frame)
+    return ""
+
+
+def _if(reading: Reading, node: Node, frame: Frame) -> str:
+    """Condition and branches in order; whichever way was taken, what differs is unknown after."""
+    outputs: list[str] = []
+    start = frame.scope.copy()
+    for child in node.named_children:
+        if child.type in {"elif_clause", "else_clause"}:
+            other = start.copy()
+            outputs.append(_sequence(reading, child, frame._replace(scope=other)))
+            _join(reading, frame.scope, other)
+        else:
+            outputs.append(run_node(reading, child, frame))
+    _join(reading, frame.scope, start)
+    return "".join(outputs)
+
+
+def _join(reading: Reading, scope: Scope, other: Scope) -> None:
+    if not scope.join(other):
+        reading.doubt("conditional-function")
+
+
+def _while(reading: Reading, node: Node, frame: Frame) -> str:
+    inner = frame._replace(looped=True)
+    outputs = []
+    for _ in range(2):
+        before = frame.scope.copy()
+        outputs = [run_node(reading, child, inner) for child in node.named_children]
+        _join(reading, frame.scope, before)
+    return unknown(*outputs)
+
+
+def _for(reading: Reading, node: Node, frame: Frame) -> str:
+    variable = node.child_by_field_name("variable")
+    body = node.child_by_field_name("body")
+    if variable is None or body is None:
+        return _while(reading, node, frame)
+    items = [w for c in node.named_children if c not in {variable, body} for w in words_of(reading, c, frame)]
+    if not any(child.type == "in" for child in node.children):
+        items = [UNKNOWN] if frame.scope.positional is None else list(frame.scope.positional)
+    if len(items) > _ROUNDS_MAX:
+        items = [*items[:_ROUNDS_MAX], unknown(*items)]
+    outputs = []
+    before = frame.scope.copy()
+    for item in items:
+        frame.scope.assign(frame.text(variable), item)
+        outputs.append(run_node(reading, body, frame))
+    if len(items) > 1 and frame.scope.variables.keys() - before.variables.keys() - {frame.text(variable)}:
+        outputs.append(run_node(reading, body, frame))
+    _join(reading, frame.scope, before)
+    return "".join(outputs)
+
+
+def _case(reading: Reading, node: Node, frame: Frame) -> str:
+    start = frame.scope.copy()
+    outputs = []
+    for child in node.named_children:
+        if child.type != "case_item":
+            run_inside(reading, child, frame)
+            continue
+        branch = start.copy()
+        outputs += [run_node(reading, c, frame._replace(scope=branch)) for c in child.named_children if c.type not in _QUIET]
+        _join(reading, frame.scope, branch)
+    return "".join(outputs)
+
+
+def _function(reading: Reading, node: Node, frame: Frame) -> str:
+    name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
+    if name is None or body is None:
+        reading.doubt("syntax")
+        return ""
+    frame.scope.functions[frame.text(name)] = Function(body, frame.source)
+    return ""
+
+
+def _negated(reading: Reading, node: Node, frame: Frame) -> str:
+    return "".join([run_node(reading, child, frame) for child in node.named_children])
+
+
+def _unset(reading: Reading, node: Node, frame: Frame) -> str:
+    for word in [w for child in node.named_children for w in words_of(reading, child, frame)]:
+        frame.scope.variables.pop(word, None)
+        frame.scope.functions.pop(word, None)
+    return ""
+
+
+def _error(reading: Reading, node: Node, frame: Frame) -> str:
+    reading.doubt("syntax")
+    for child in node.named_children:
+        if child.type in {"command_name", "word", "concatenation", "string", "raw_string"}:
+            continue
+        run_node(reading, child, frame)
+    loose = [frame.text(child) for child in node.children if child.type in {"command_name", "word", "concatenation", "number"}]
+    if loose:
+        run_words(reading, text_words(reading, " ".join(loose), frame) or loose, frame, frame.span(node))
+    return UNKNOWN
+
+
+def _other(reading: Reading, node: Node, frame: Frame) -> str:
+    """A node of no known kind: read what is below it; it says nothing about its own effect."""
+    if node.type in _QUIET:
+        return ""
+    if node.type in {"heredoc_redirect", "file_redirect", "herestring_redirect"}:
+        return run_redirected(reading, [node], None, frame)
+    if node.type in {"binary_expression", "unary_expression", "postfix_expression", "parenthesized_expression", "ternary_expression"}:
+        run_inside(reading, node, frame)
+        return ""
+    if node.type not in {"do_group", "program", "compound_statement"}:
+        words_of(reading, node, frame)
+        return ""
+    return _sequence(reading, node, frame)
+
+
+def _redirected(reading: Reading, node: Node, frame: Frame) -> str:
+    body = node.child_by_field_name("body")
+    return run_redirected(reading, [c for c in node.named_children if c.type.endswith("_redirect")], body, frame)
+
+
+_STEPS: Final = {
+    "program": _sequence, "compound_statement": _sequence, "do_group": _sequence, "subshell": _subshell, "list": _list, "pipeline": _pipeline,
+    "command": _command, "redirected_statement": _redirected, "declaration_command": _declaration, "unset_command": _unset,
+    "test_command": _test, "if_statement": _if, "while_statement": _while, "for_statement": _for, "c_style_for_statement": _while,
+    "case_statement": _case, "function_definition": _function, "negated_command": _negated, "variable_assignment": _single_assignment,
+    "variable_assignments": _assignments, "ERROR": _error,
+}  # fmt: skip

@@ -1,0 +1,126 @@
+"""Bounds and parsing: text to a tree-sitter tree, or the reason why not.
+
+Bounds come first: 64 KiB of `a;` would cost 70 ms of parsing. Quoted heredoc bodies are data of any length; they are
+cut out before parsing, and only where the parsed tree then shows exactly as many cut bodies does the cut stand.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+import tree_sitter_bash
+from tree_sitter import Language, Node, Parser
+
+from app.core.shell.form import MARKS
+
+LANGUAGE: Final = Language(tree_sitter_bash.language())
+TEXT_MAX: Final = 8 * 1024
+WHOLE_MAX: Final = 1024 * 1024
+NODES_MAX: Final = 2000
+PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+(?: +[A-Za-z0-9_./:=@%+,-]+)*\Z")
+RESERVED: Final = frozenset("if then elif else fi for while until do done case esac select function time coproc in".split())
+_QUOTED_HEREDOC: Final = re.compile(r"<<-?[ \t]*(?:'([^'\n]{1,64})'|\"([^\"\n$`\\]{1,64})\"|\\(\w{1,64}))")
+_BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s{}'\"()$;|&<>`\\]*,[^\s{}'\"()$;|&<>`\\]*)\}(?=$|[\s;|&)])")
+PLACEHOLDER: Final = "weir heredoc body cut"
+
+
+class Parsed(NamedTuple):
+    """A tree over `source` (UTF-8), with the bodies that were cut out, or the `doubt` that stopped it."""
+
+    root: Node | None
+    source: bytes
+    bodies: tuple[str, ...] = ()
+    doubt: str = ""
+
+
+def plain_words(text: str) -> list[str] | None:
+    """Return the words of a text that has no shell syntax in it at all, else None."""
+    if PLAIN.match(text) is None:
+        return None
+    words = text.split()
+    return None if words[0] in RESERVED or words[0].startswith("%") else words
+
+
+def parse(text: str) -> Parsed:
+    """Return the tree of `text` within the bounds."""
+    refused = _refusal(text)
+    if refused:
+        return Parsed(None, b"", doubt=refused)
+    short, bodies = _cut(text) if len(text) > TEXT_MAX // 4 and "<<" in text else (text, ())
+    source = short.encode()
+    if len(source) > TEXT_MAX:
+        return Parsed(None, b"", doubt="too-long")
+    root = Parser(LANGUAGE).parse(source).root_node
+    if bodies and source.count(PLACEHOLDER.encode()) != _cut_bodies(root):
+        if len(text.encode()) > TEXT_MAX:
+            return Parsed(None, b"", doubt="too-long")
+        source, bodies = text.encode(), ()
+        root = Parser(LANGUAGE).parse(source).root_node
+    if root.descendant_count > NODES_MAX:
+        return Parsed(None, b"", doubt="too-many-nodes")
+    if root.has_error:
+        return _mended(root, source, bodies)
+    return Parsed(root, source, bodies)
+
+
+def parse_inner(text: str) -> Parsed:
+    """Return the tree of a text that the reading itself made: marks are allowed in it, the bounds stay."""
+    if len(text) > TEXT_MAX or "\0" in text:
+        return Parsed(None, b"", doubt="too-long")
+    source = text.encode(errors="replace")
+    root = Parser(LANGUAGE).parse(source).root_node
+    if root.descendant_count > NODES_MAX:
+        return Parsed(None, b"", doubt="too-many-nodes")
+    return _mended(root, source, ()) if root.has_error else Parsed(root, source)
+
+
+def _refusal(text: str) -> str:
+    if len(text) > WHOLE_MAX or (len(text) > TEXT_MAX and "<<" not in text):
+        return "too-long"
+    if "\0" in text:
+        return "null-byte"
+    if not text.isascii():
+        if any(mark in text for mark in MARKS):
+            return "private-character"
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "not-unicode"
+    return ""
+
+
+def _mended(root: Node, source: bytes, bodies: tuple[str, ...]) -> Parsed:
+    """A brace expansion in command position parses as an error: write its words out and try once more."""
+    text = source.decode()
+    mended = _BRACES.sub(lambda found: found[1].replace(",", " "), text)
+    if mended != text:
+        again = Parser(LANGUAGE).parse(mended.encode()).root_node
+        if not again.has_error:
+            return Parsed(again, mended.encode(), bodies)
+    return Parsed(root, source, bodies, doubt="syntax")
+
+
+def _cut(text: str) -> tuple[str, tuple[str, ...]]:
+    """Replace the body of each quoted heredoc by a placeholder line with its number."""
+    kept: list[str] = []
+    bodies: list[str] = []
+    position = 0
+    while (found := _QUOTED_HEREDOC.search(text, position)) is not None:
+        line_end = text.find("\n", found.end())
+        tag = found[1] or found[2] or found[3]
+        end = re.compile(r"^\t*" + re.escape(tag) + r"$", re.MULTILINE).search(text, line_end + 1) if line_end >= 0 else None
+        if end is None:
+            break
+        kept += [text[position : line_end + 1], f"{PLACEHOLDER} {len(bodies)}\n"]
+        bodies.append(text[line_end + 1 : end.start()])
+        position = end.start()
+    return "".join([*kept, text[position:]]), tuple(bodies)
+
+
+def _cut_bodies(root: Node) -> int:
+    count, stack = 0, [root]
+    while stack:
+        node = stack.pop()
+        if node.type == "heredoc_body" and (node.text or b"").startswith(PLACEHOLDER.encode()):
+            count += 1
+        stack.extend(node.named_children)
+    return count

@@ -1,0 +1,182 @@
+"""Words: quotes, variables, substitutions, braces and splitting, to the list of arguments that a program would get."""
+
+import re
+from typing import Final, NamedTuple
+
+from tree_sitter import Node
+
+from app.core.shell.escapes import ansi_c, braces, unescape, unescape_quoted
+from app.core.shell.expansion import expand
+from app.core.shell.form import UNKNOWN
+from app.core.shell.reading import Frame, Reading
+
+_SPACE: Final = re.compile(r"[ \t\n]+")
+
+
+class Piece(NamedTuple):
+    """A part of a word; `splits`: an unquoted expansion, which the shell would split at IFS."""
+
+    text: str
+    splits: bool = False
+
+
+def words_of(reading: Reading, node: Node, frame: Frame) -> list[str]:
+    """Return the words that a word node becomes: none, one or several."""
+    kind = node.type
+    if kind in {"word", "number"}:
+        raw = frame.text(node)
+        if "{" in raw and _braced(raw):
+            return _alternatives(reading, raw, frame)
+        return [unescape(raw) if "\\" in raw else raw]
+    if kind in {"concatenation", "brace_expression"}:
+        raw = frame.text(node)
+        if "{" in raw and _braced(raw):
+            return _alternatives(reading, raw, frame)
+    return _split(pieces_of(reading, node, frame), frame.scope.value("IFS"))
+
+
+def value_of(reading: Reading, node: Node, frame: Frame) -> str:
+    """Return a word's text where no splitting happens (assignments, redirections, heredocs)."""
+    return "".join([piece.text for piece in pieces_of(reading, node, frame)])
+
+
+def pieces_of(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
+    """Return the parts of a word node."""
+    match node.type:
+        case "word" | "number" | "extglob_pattern" | "variable_name" | "regex" | "test_operator" | "special_variable_name":
+            return [Piece(unescape(frame.text(node)))]
+        case "raw_string":
+            return [Piece(frame.text(node)[1:-1])]
+        case "ansi_c_string":
+            return [Piece(ansi_c(frame.text(node)[2:-1]))]
+        case "string" | "translated_string":
+            return [Piece(quoted(reading, node, frame))]
+        case "simple_expansion" | "expansion":
+            return _expansion(reading, node, frame)
+        case "command_substitution":
+            return [Piece(substitute(reading, node, frame), splits=True)]
+        case "process_substitution":
+            return [Piece(process(reading, node, frame))]
+        case "arithmetic_expansion":
+            run_inside(reading, node, frame)
+            return [Piece(UNKNOWN)]
+        case "concatenation" | "command_name" | "array":
+            return [piece for child in node.children for piece in pieces_of(reading, child, frame)]
+        case "brace_expression":
+            return [Piece(frame.text(node))]
+        case "$":
+            return []
+        case _:
+            run_inside(reading, node, frame)
+            return [Piece(frame.text(node) if not node.is_named else UNKNOWN)]
+
+
+def quoted(reading: Reading, node: Node, frame: Frame) -> str:
+    """Return the text of a double-quoted string or a heredoc body; bytes between children count as text."""
+    start, end = node.start_byte, node.end_byte
+    if node.type in {"string", "translated_string"}:
+        start, end = frame.source.index(b'"', start) + 1, end - 1
+    parts: list[str] = []
+    for child in node.named_children:
+        if child.type in {"string_content", "heredoc_content"} or child.start_byte < start:
+            continue
+        parts.append(unescape_quoted(frame.source[start : child.start_byte].decode()))
+        parts += [piece.text for piece in pieces_of(reading, child, frame)]
+        start = child.end_byte
+    parts.append(unescape_quoted(frame.source[start:end].decode()))
+    return "".join(parts)
+
+
+def substitute(reading: Reading, node: Node, frame: Frame) -> str:
+    """Run a command substitution in a subshell and return its output without the last newlines."""
+    inner = frame._replace(scope=frame.scope.copy(), extra=(), depth=frame.depth + 1)
+    if frame.text(node).startswith("`"):
+        code = re.sub(r"\\([`$\\])", r"\1", frame.text(node)[1:-1])
+        return reading.run_text(reading, code, inner).rstrip("\n")
+    only = node.named_children
+    if len(only) == 1 and only[0].type == "file_redirect":
+        return _slurp(reading, only[0], inner)
+    return "".join([reading.run_node(reading, child, inner) for child in only]).rstrip("\n")
+
+
+def _slurp(reading: Reading, node: Node, frame: Frame) -> str:
+    """`$(<file)` is `$(cat file)`."""
+    target = node.child_by_field_name("destination")
+    path = value_of(reading, target, frame) if target is not None else UNKNOWN
+    return reading.run_words(reading, ["cat", path], frame, frame.span(node)).rstrip("\n")
+
+
+def process(reading: Reading, node: Node, frame: Frame) -> str:
+    """Run a process substitution; what it gives is known under the name that stands for it."""
+    reading.substituted += 1
+    name = f"/dev/fd/{60 + reading.substituted}"
+    writes = frame.text(node).startswith(">")
+    inner = frame._replace(scope=frame.scope.copy(), extra=(), depth=frame.depth + 1, stdin=(frame.stdin or UNKNOWN) if writes else None)
+    output = "".join([reading.run_node(reading, child, inner) for child in node.named_children])
+    if not writes:
+        frame.scope.put(name, output)
+    return name
+
+
+def run_inside(reading: Reading, node: Node, frame: Frame) -> None:
+    """Run every substitution below a node whose own value does not matter."""
+    for child in node.named_children:
+        if child.type in {"command_substitution", "process_substitution", "expansion"}:
+            pieces_of(reading, child, frame)
+        else:
+            run_inside(reading, child, frame)
+
+
+def text_words(reading: Reading, text: str, frame: Frame) -> list[str]:
+    """Return the words of a piece of shell source."""
+    from app.core.shell.syntax import parse_inner  # noqa: PLC0415 - the parser is needed for nested words only
+
+    parsed = parse_inner("x " + text)
+    if parsed.root is None or parsed.doubt or not parsed.root.named_children or reading.spent():
+        return [UNKNOWN]
+    command = parsed.root.named_children[0]
+    if command.type != "command" or len(parsed.root.named_children) > 1:
+        return [UNKNOWN]
+    inner = frame._replace(source=parsed.source, base=frame.base or (0, 0), depth=frame.depth + 1)
+    return [word for child in command.named_children[1:] for word in words_of(reading, child, inner)]
+
+
+def _expansion(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
+    raw = frame.text(node)
+    run_later = raw[1:] if node.type == "simple_expansion" else raw[2:-1]
+
+    def resolve(text: str) -> str:
+        return " ".join(text_words(reading, text, frame)) if text else ""
+
+    value, doubt = expand(run_later, frame.scope, resolve)
+    if doubt:
+        reading.doubt(doubt)
+    return [Piece(value, splits=True)]
+
+
+def _braced(raw: str) -> bool:
+    return ("," in raw or ".." in raw) and len(braces(raw)) > 1
+
+
+def _alternatives(reading: Reading, raw: str, frame: Frame) -> list[str]:
+    return [word for part in braces(raw) for word in text_words(reading, part or "''", frame)]
+
+
+def _split(pieces: list[Piece], separators: str) -> list[str]:
+    if not any(piece.splits for piece in pieces):
+        return ["".join([piece.text for piece in pieces])]
+    pattern = _SPACE if separators == " \t\n" else re.compile("[" + re.escape(separators) + "]+") if separators.isascii() and separators else None
+    words: list[str] = []
+    current: str | None = None
+    for piece in pieces:
+        if not piece.splits or pattern is None:
+            current = (current or "") + piece.text
+            continue
+        fields = pattern.split(piece.text)
+        for index, field in enumerate(fields):
+            if index and current is not None:
+                words.append(current)
+                current = None
+            if field:
+                current = (current or "") + field
+    return words if current is None else [*words, current]
