@@ -259,3 +259,15 @@ def mount_parts(settings: Settings, name: str) -> MountParts:
     journal = FolderJournal(MountFolder(settings.mounts / name, settings.project))
     subscriber = feed_subscriber(settings) if flags["feed_pubsub"] else None
     return MountParts(settings.project, journal, file_event_reader(settings), subscriber, chunk_cache(settings), flags)
+
+
+def server_binaries(settings: Settings) -> list[tuple[str, str]]:
+    """Which servers would run; raises SetupError naming the one that is missing and the remedy."""
+    from app.adapters.binaries import find_postgres, find_redis
+
+    redis = find_redis() if not settings.redis_given else None
+    postgres = find_postgres(settings.home / "postgres") if not settings.database_given else None
+    return [
+        ("redis", f"{redis.path} ({redis.source})" if redis else "REDIS_URL"),
+        ("postgres", f"{postgres.major} in {postgres.folder} ({postgres.source})" if postgres else "DATABASE_URL"),
+    ]

@@ -3,13 +3,16 @@
 Every method may raise the `Unavailable` of its server; nothing else unless it says so.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from app.core.decisions import DecisionRecord, Judgement, ToolCall
 from app.core.frames import JournalHeader, Record
+from app.core.ids import VersionId
 from app.core.messages import ChunkData, FeedEvent, FeedMessage, PersistBatch, PersistReply, RecordBatch, RecordReply
 from app.core.operations import FileOperationRequest
+from app.core.seal_plan import PlannedRequest
 from app.core.tree import Node
 
 
@@ -401,8 +404,8 @@ class Supervisor(Protocol):
     def start(self, name: str) -> None:
         """Start one program that is stopped or has given up; does not wait."""
 
-    def stop(self, name: str, timeout_s: float) -> None:
-        """Stop one program and wait; raises SetupError when it does not stop in time."""
+    def stop(self, names: Sequence[str], timeout_s: float) -> None:
+        """Stop programs at the same time and wait; raises SetupError when one does not stop in time."""
 
     def remove(self, name: str) -> None:
         """Forget a stopped program that was added."""

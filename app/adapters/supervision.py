@@ -101,9 +101,11 @@ class Supervisord:
     def start(self, name: str) -> None:
         self._call("startProcess", name, False, allowed={"ALREADY_STARTED"})
 
-    def stop(self, name: str, timeout_s: float) -> None:
-        self._call("stopProcess", name, False, allowed=_NO_SUCH)
-        _until(lambda: self._is_still(name), timeout_s, f"{name} did not stop within {timeout_s:g} s")
+    def stop(self, names: Sequence[str], timeout_s: float) -> None:
+        for name in names:
+            self._call("stopProcess", name, False, allowed=_NO_SUCH)
+        late = f"{', '.join(names)} did not stop within {timeout_s:g} s"
+        _until(lambda: all(self._is_still(name) for name in names), timeout_s, late)
 
     def remove(self, name: str) -> None:
         (self._added / f"{name}.conf").unlink(missing_ok=True)

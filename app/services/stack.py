@@ -1,4 +1,4 @@
-"""Bring all programs up, wait until each serves, and take them down in reverse: up twice changes nothing.
+"""Bring all programs up, wait until each serves, and take them down by tiers: up twice changes nothing.
 
 A probe returns "" once its program serves, else what it is about to do; a program without one serves when it runs.
 """
@@ -12,6 +12,7 @@ from app.ports import Program, ProgramState, Supervisor
 
 DRAIN_S: Final = 40.0
 _POLL_S: Final = 0.1
+_ENDED: Final = {"stopped", "exited", "fatal"}
 _RESTARTS_MAX: Final = 5
 
 Probe = Callable[[], str]
@@ -54,7 +55,7 @@ def bring_up(
     else:
         known = probes(False)
         for state in supervisor.states():
-            if state.state in {"stopped", "exited", "fatal"}:
+            if state.state in _ENDED:
                 supervisor.start(state.name)
     give_up = time.monotonic() + timeout_s
     while not _all_serve(supervisor, programs, known, notify, final=time.monotonic() > give_up):
@@ -87,19 +88,33 @@ def _look(name: str, state: ProgramState | None, probes: Mapping[str, Probe]) ->
 
 
 def take_down(supervisor: Supervisor, notify: Callable[[str, str], None]) -> list[str]:
-    """Stop all programs, last started first, each drained; return those that had to be killed."""
-    killed = []
-    for state in reversed(supervisor.states()):
-        if state.state in {"stopped", "exited", "fatal"}:
-            continue
-        notify(state.name, "stopping")
+    """Stop everything in the order of the drain; return the programs that had to be killed."""
+    killed: list[str] = []
+    left = [state.name for state in supervisor.states() if state.state not in _ENDED]
+    for tier in sorted({_tier(name) for name in left}):
+        names = [name for name in left if _tier(name) == tier]
         began = time.monotonic()
         try:
-            supervisor.stop(state.name, DRAIN_S)
+            supervisor.stop(names, DRAIN_S)
         except SetupError as error:
-            killed.append(state.name)
-            notify(state.name, str(error))
+            killed += names
+            notify(names[0], str(error))
         else:
-            notify(state.name, f"stopped in {time.monotonic() - began:.1f} s")
+            notify(", ".join(names), f"stopped in {time.monotonic() - began:.1f} s")
     supervisor.end(DRAIN_S)
     return killed
+
+
+def _tier(name: str) -> int:
+    """Return when a program stops: first what takes new work in, then what ships it, what does it, what keeps it."""
+    match name.partition("-")[0]:
+        case "mount" | "beat" | "flower":
+            return 0
+        case "courier":
+            return 1
+        case "gateway":
+            return 2
+        case "redis" | "postgres":
+            return 4
+        case _:
+            return 3

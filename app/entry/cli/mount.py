@@ -116,7 +116,7 @@ def end_mount(settings: Settings, folder: Path) -> None:
         _end_process(known.pid)
     elif supervisor.alive():
         for name in (f"mount-{known.name}", f"courier-{known.name}"):
-            supervisor.stop(name, DRAIN_S)
+            supervisor.stop([name], DRAIN_S)
             supervisor.remove(name)
     bootstrap.unmount(folder)
     mounting.forget(settings, known.name)

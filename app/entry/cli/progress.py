@@ -52,7 +52,7 @@ class ProgressBoard:
     def say(self, name: str, what: str) -> None:
         """Say one line about a program."""
         if not self._quiet:
-            self._console.print(f"  {name:<12} {what}", markup=False)
+            self._console.print(f"  {name}: {what}", markup=False)
 
     def _table(self, items: Sequence[Progress]) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False)
