@@ -167,9 +167,9 @@ class StoredContents:
     def __init__(self, connection: Connection, project: int) -> None:
         self._connection, self._project = connection, project
 
-    def map_of(self, inode: int, version: VersionId) -> ChunkMap:
+    def map_of(self, version: VersionId) -> ChunkMap:
         """See Contents."""
-        return map_of(self._connection, self._project, inode, version)
+        return map_of(self._connection, self._project, version)
 
     def bytes_of(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
         """See Contents."""

@@ -18,6 +18,10 @@ union all
 select index, hash, size_bytes from content_chunks_past
 where project = %(project)s and inode = %(inode)s and since <= %(at)s and until > %(at)s"""
 
+_VERSION: Final = """
+select position, inode, outcome, payload from file_events
+where project = %s and incarnation = %s and sequence = %s"""
+
 
 def map_at(connection: Connection, project: int, inode: int, position: int) -> ChunkMap:
     """Return index -> (hash, size) of an inode's content at a position."""
@@ -25,7 +29,7 @@ def map_at(connection: Connection, project: int, inode: int, position: int) -> C
     return {index: (name, size) for index, name, size in rows}
 
 
-def map_of(connection: Connection, project: int, inode: int, version: VersionId) -> ChunkMap:
+def map_of(connection: Connection, project: int, version: VersionId) -> ChunkMap:
     """Return the map of one version. A version that never was current is its base's map and its own chunks; so is the
     writer's own version of an append that was composed, while (incarnation, -sequence) names the composed content.
     """
@@ -33,12 +37,12 @@ def map_of(connection: Connection, project: int, inode: int, version: VersionId)
     found: ChunkMap = {}
     while version != EMPTY_VERSION:
         row = connection.execute(
-            "select position, outcome, payload from file_events where project = %s and incarnation = %s and sequence = %s",
+            _VERSION,
             (project, version[0], abs(version[1])),
         ).fetchone()
         if row is None:
             break
-        position, outcome, payload = row
+        position, inode, outcome, payload = row
         kind = (decode(Outcome, outcome) if outcome else APPLIED).kind
         if kind == "applied" or version[1] < 0 or payload is None:
             found = map_at(connection, project, inode, position)
@@ -62,7 +66,7 @@ def overlay(base: ChunkMap, content: Content) -> ChunkMap:
 def plain_chunks(connection: Connection, project: int, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return the plain bytes of the chunks that the store has."""
     rows = connection.execute(
-        "select hash, size_bytes, encoding, data from chunks where project = %s and hash = any(%s) and data is not null",
+        "select hash, size_bytes, encoding, data from chunks where project = %s and data is not null and hash = any(%s)",
         (project, arrays.bytea_array(list(hashes))),
         binary=True,
     )

@@ -71,7 +71,7 @@ class PostgresFileReader:
 
     def chunk_map(self, inode: int, version: tuple[int, int]) -> dict[int, tuple[bytes, int]]:
         """See FileEventReader."""
-        return self._run(lambda c, n: _in_snapshot(c, lambda: map_of(c, n, inode, version)))
+        return self._run(lambda c, n: _in_snapshot(c, lambda: map_of(c, n, version)))
 
     def chunk_map_at(self, inode: int, position: int) -> dict[int, tuple[bytes, int]]:
         """See LogReader."""

@@ -49,7 +49,7 @@ class CutHere(Exception):
 class Contents(Protocol):
     """Content as the database has it, inside the transaction."""
 
-    def map_of(self, inode: int, version: VersionId) -> ChunkMap:
+    def map_of(self, version: VersionId) -> ChunkMap:
         """Return the chunk map of a version."""
 
     def bytes_of(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -198,8 +198,8 @@ class Fold:
             return self._compose(inode, before, content, outcome)
         if stale:
             contents = self._stored()
-            new = overlay(contents.map_of(content.inode, content.base), content)
-            self._rows.rebase(inode, contents.map_of(inode, before.version), new, tree.position)
+            new = overlay(contents.map_of(content.base), content)
+            self._rows.rebase(inode, contents.map_of(before.version), new, tree.position)
         else:
             self._rows.replace(inode, content.chunks, content.size, before.size, tree.position)
         return outcome
@@ -207,10 +207,10 @@ class Fold:
     def _compose(self, inode: int, before: Node, content: Content, outcome: Outcome) -> Outcome:
         """Let the appended bytes follow the current content; the chunks that this makes are stored and named."""
         contents = self._stored()
-        written = overlay(contents.map_of(content.inode, content.base), content)
+        written = overlay(contents.map_of(content.base), content)
         added = self._bytes_between(written, content.append_from, content.size)
         tail = before.size // CHUNK_BYTES
-        last = contents.map_of(inode, before.version).get(tail)
+        last = contents.map_of(before.version).get(tail)
         base = {} if last is None else {tail: contents.bytes_of([last[0]])[last[0]]}
         plain = compose(base, before.size, [Extent(before.size, added)], outcome.size)
         named = [(i, chunk_hash(self._task.chunk_key, data), data) for i, data in sorted(plain.items())]

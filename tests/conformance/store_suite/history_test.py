@@ -1,0 +1,107 @@
+"""Random histories of three mounts: the rows that Postgres holds are what its events fold to, now and at every position."""
+
+import random
+
+import pytest
+
+from app.core.ids import CHUNK_BYTES
+from app.core.operations import (
+    ChunkRef,
+    Content,
+    Link,
+    Make,
+    RemoveXattr,
+    Rename,
+    Rmdir,
+    SetAttr,
+    SetXattr,
+    Unlink,
+)
+
+NAMES = [b"a", b"b", b"c", b"d"]
+
+
+class Player:
+    """Draws operations that often meet each other's; looks at the model for bases and names."""
+
+    def __init__(self, seed, mounts, model):
+        self.random, self.mounts, self.model = random.Random(seed), mounts, model
+        self.inodes = [1]
+
+    def draw(self, mount):
+        pick, tree = self.random, self.model.tree
+        inode = pick.choice(self.inodes[-12:])
+        folders = [i for i, n in tree.nodes.items() if n.mode & 0o40000 == 0o40000 and n.mode & 0o170000 == 0o40000]
+        parent, other = pick.choice([*folders, inode]), pick.choice(folders)
+        name, new = pick.choice(NAMES), pick.choice(NAMES)
+        there = tree.child(parent, name) or inode
+        kind = pick.random()
+        if kind < 0.3:
+            fresh = mount.inode()
+            self.inodes.append(fresh)
+            return Make(parent, name, fresh, pick.choice([0o40755, 0o100644, 0o100644]), 0, 0), []
+        if kind < 0.4:
+            return Rename(parent, name, there, other, new, pick.choice([0, tree.child(other, new) or 0])), []
+        if kind < 0.5:
+            return Unlink(parent, name, there), []
+        if kind < 0.56:
+            return Rmdir(parent, name, there), []
+        if kind < 0.62:
+            return Link(there, other, new), []
+        if kind < 0.68:
+            return SetAttr(inode, mode=pick.randrange(0o777), mtime_ns=pick.randrange(1000)), []
+        if kind < 0.72:
+            return pick.choice([SetXattr(inode, b"user.x", b"1"), RemoveXattr(inode, b"user.x")]), []
+        return self.content(mount, there)
+
+    def content(self, mount, inode):
+        pick, node = self.random, self.model.tree.nodes.get(inode)
+        known = [v for v in self.model.maps if v[1] >= 0]
+        base = node.version if node is not None and pick.random() < 0.7 else pick.choice(known)
+        size = pick.randrange(4 * CHUNK_BYTES)
+        appending = -1
+        if node is not None and pick.random() < 0.25:
+            appending = min(node.size, size) if pick.random() < 0.7 else min(size, 10)
+        indexes = [i for i in range(-(-size // CHUNK_BYTES)) if pick.random() < 0.5]
+        chunks = [mount.chunk(bytes([pick.randrange(1, 255)]) * min(CHUNK_BYTES, size - i * CHUNK_BYTES)) for i in indexes]
+        refs = [ChunkRef(i, c.hash if pick.random() < 0.9 else b"", c.size_bytes) for i, c in zip(indexes, chunks, strict=True)]
+        return Content(inode, base, size, pick.randrange(99), False, appending, tuple(refs)), chunks
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_are_what_the_events_fold_to_now_and_at_every_position(postgres_store, model, seed):
+    writers = [postgres_store.writer(), postgres_store.writer()]
+    mounts = [postgres_store.mount(f"m{i}") for i in range(3)]
+    for index, mount in enumerate(mounts):
+        mount.writer = writers[index % (1 + seed % 2)]  # one writer keeps what it knows, two invalidate each other
+    player, reader = Player(seed, mounts, model), postgres_store.read()
+    shots, kinds, position = {}, set(), 0
+    for _ in range(40):
+        mount = player.random.choice(mounts)
+        operations, chunks = [], {}
+        for _ in range(player.random.choice([1, 1, 2, 5, 12])):
+            operation, brought = player.draw(mount)
+            operations.append(operation)
+            chunks.update({c.hash: c for c in brought})
+        reply, feed = mount.do(*operations, chunks=[c for h, c in chunks.items() if h])
+        assert not reply.missing
+        for message in feed:
+            for event in message.events:
+                model.fold(event)
+                kinds.add(event.outcome.kind)
+                position = event.position
+                names = {(p, n, i) for p, n, i in model.rows()[1]}
+                shots[position] = (dict(model.tree.nodes), names, {i: n.version for i, n in model.tree.nodes.items()})
+    assert reader.rows() == model.rows()
+    assert list(reader.load_tree().aliases) == list(model.tree.aliases.items())
+    for at in player.random.sample(sorted(shots), 40):
+        snapshot = reader.tree_at(at)
+        nodes, names, versions = shots[at]
+        assert dict(snapshot.nodes) == nodes, at
+        assert set(snapshot.dentries) == names, at
+        for inode, version in versions.items():
+            assert reader.chunk_map_at(inode, at) == model.maps[version], (at, inode)
+    for version, content in model.maps.items():
+        assert reader.chunk_map(0, version) == content, version
+    assert reader.verify_chain().broken_at == 0
+    assert {"applied", "rejected", "renamed"} <= kinds
