@@ -1,6 +1,7 @@
 """Answers leave here: numbered, recorded in the spool, then handed to their callers, once a loop tick.
 
-A call is answered only after its record is in the spool (a dry run has none): one write for all answers of a tick. A spool that refuses makes every answer of that tick a block.
+A call is answered only after its record is in the spool (a dry run has none): one write for all answers of a tick.
+A spool that refuses makes every answer of that tick a block.
 """
 
 import asyncio

@@ -68,6 +68,7 @@ class Courier:
         self._spare = SpareKeeper(self._sender, ports.journals)
         self._backoff_s = BACKOFF_FIRST_S
         self._hold_until_s = 0.0
+        self._abandoned = False
         self.status = Status(ports.journals.name, ports.journals.origin)
 
     def run(self, should_stop: Callable[[], bool], *, exit_when_drained: bool = False, drain_s: float = 20.0) -> bool:
@@ -80,7 +81,7 @@ class Courier:
             self.step()
             if deadline_s is None and should_stop():
                 deadline_s = self._monotonic() + drain_s
-            if deadline_s is not None and self._monotonic() >= deadline_s:
+            if self._abandoned or (deadline_s is not None and self._monotonic() >= deadline_s):
                 break
             leave = deadline_s is not None or (exit_when_drained and not self._journals.is_written())
             if leave and (self.status.state == "stopped" or self.is_drained):
@@ -95,6 +96,15 @@ class Courier:
             return False
         waiting, drain = self._undone(), self._drain
         return not waiting or (drain is not None and waiting == [drain.incarnation] and drain.is_drained)
+
+    @property
+    def acked(self) -> int:
+        """Highest acknowledged sequence of the incarnation that is being drained, or was last."""
+        return self.status.acked
+
+    def abandon(self) -> None:
+        """Make `run` end at its next turn; the rest is shipped by the next courier."""
+        self._abandoned = True
 
     def step(self) -> None:
         """Do what can be done now, then wait briefly for a reply or an append."""
@@ -313,10 +323,10 @@ class Status:
         self._name = name
         self._origin = origin
         self._incarnation = 0
-        self._acked = 0
+        self.acked = 0
         self._position = 0
-        self._rejected: list[Rejection] = []
-        self._rejected_count = 0
+        self.rejected: list[Rejection] = []
+        self.rejected_count = 0
         self._written_s: float | None = None
         self._last: tuple[Any, ...] = ()
 
@@ -338,38 +348,38 @@ class Status:
 
     def begins(self, incarnation: int, acked: int) -> None:
         """Another incarnation is drained from here on."""
-        self._incarnation, self._acked = incarnation, acked
+        self._incarnation, self.acked = incarnation, acked
 
     def acknowledges(self, acked: int, reply: PersistReply) -> None:
         """The store has answered."""
-        self._acked = acked
+        self.acked = acked
         self._position = max(self._position, reply.position)
-        self._rejected_count += len(reply.rejected)
-        self._rejected = [*self._rejected, *reply.rejected][-REJECTIONS_KEPT:]
+        self.rejected_count += len(reply.rejected)
+        self.rejected = [*self.rejected, *reply.rejected][-REJECTIONS_KEPT:]
         self.error = ""
 
     def is_due(self, now_s: float, *, force: bool) -> bool:
         """Tell whether something changed that is worth writing now (at most once in STATUS_S)."""
         if self._written_s is not None and not force and now_s - self._written_s < STATUS_S:
             return False
-        shown = (self.state, self.error, self.problem, self._incarnation, self._acked, self._rejected_count)
+        shown = (self.state, self.error, self.problem, self._incarnation, self.acked, self.rejected_count)
         return force or shown != self._last
 
     def written(self, now_s: float, pending_bytes: int, wall_ns: int) -> dict[str, Any]:
         """Return the object of courier.json."""
         self._written_s = now_s
-        self._last = (self.state, self.error, self.problem, self._incarnation, self._acked, self._rejected_count)
+        self._last = (self.state, self.error, self.problem, self._incarnation, self.acked, self.rejected_count)
         return {
             "name": self._name,
             "origin": self._origin,
             "pid": os.getpid(),
             "state": self.state,
             "incarnation": self._incarnation,
-            "acked": self._acked,
+            "acked": self.acked,
             "position": self._position,
             "pending_bytes": pending_bytes,
-            "rejected": self._rejected_count,
-            "last_rejected": [{"sequence": r.sequence, "position": r.position, "reason": r.reason} for r in self._rejected],
+            "rejected": self.rejected_count,
+            "last_rejected": [{"sequence": r.sequence, "position": r.position, "reason": r.reason} for r in self.rejected],
             "damage": [list(damage) for damage in self.damage],
             "error": self.error,
             "problem": self.problem,

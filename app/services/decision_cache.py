@@ -2,7 +2,8 @@
 
 Only the event loop writes. Eviction is CLOCK (a hit sets a bit; the oldest entry without one goes, one with it goes
 round again), so a hit moves nothing. An OrderedDict, because the first key of a plain dict that loses its first keys
-is found by walking over the lost ones. A key is the whole question, or its full digest where that is long: never a shortened hash, because two calls under one key would share an approval.
+is found by walking over the lost ones. A key is the whole question, or its full digest where that is long: never a
+shortened hash, because two calls under one key would share an approval.
 """
 
 from collections import OrderedDict

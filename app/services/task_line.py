@@ -58,9 +58,9 @@ class TaskLine:
         self._letters.put(letter)
 
     def stop(self, timeout_s: float) -> None:
-        """Send what was posted, then end both threads."""
-        self._letters.put(None)
+        """End both threads; a task that is being sent is finished, the rest is dropped (no caller waits any more)."""
         self._stopping.set()
+        self._letters.put(None)
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -72,11 +72,16 @@ class TaskLine:
                 self._died(name)
 
     def _send(self, on_failure: Callable[[int], None]) -> None:
-        while (letter := self._letters.get()) is not None:
+        while (letter := self._letters.get()) is not None and not self._stopping.is_set():
             try:
                 self._tasks.send(letter.task, letter.payload, letter.queue)
             except BrokerUnavailable:
-                self._tell(on_failure, letter.batch)
+                self._report(on_failure, letter.batch)
+
+    def _report(self, to: Callable[..., None], what: int | bytes) -> None:
+        # after stop the loop may be gone, and nobody waits any more
+        if not self._stopping.is_set():
+            self._tell(to, what)
 
     def _receive(self, on_reply: Callable[[bytes], None]) -> None:
         while not self._stopping.is_set():
@@ -86,4 +91,4 @@ class TaskLine:
                 time.sleep(_PAUSE_S)
                 continue
             if reply is not None:
-                self._tell(on_reply, reply)
+                self._report(on_reply, reply)

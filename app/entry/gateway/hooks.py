@@ -14,27 +14,11 @@ from app.entry.gateway.problems import Problem
 
 PERMISSIONS: Final = {Verdict.APPROVE: "allow", Verdict.BLOCK: "deny", Verdict.ESCALATE: "ask"}
 NOT_GATES: Final = frozenset(
-    [
-        "ConfigChange",
-        "CwdChanged",
-        "FileChanged",
-        "InstructionsLoaded",
-        "Notification",
-        "PostCompact",
-        "PostToolUse",
-        "PostToolUseFailure",
-        "PreCompact",
-        "SessionEnd",
-        "SessionStart",
-        "Setup",
-        "Stop",
-        "StopFailure",
-        "SubagentStart",
-        "SubagentStop",
-        "TaskCompleted",
-        "TeammateIdle",
-        "UserPromptSubmit",
-    ]
+    """
+    ConfigChange CwdChanged FileChanged InstructionsLoaded Notification PostCompact PostToolUse PostToolUseFailure
+    PreCompact SessionEnd SessionStart Setup Stop StopFailure SubagentStart SubagentStop TaskCompleted TeammateIdle
+    UserPromptSubmit
+    """.split()  # noqa: SIM905 - one name a line would be twenty lines
 )
 """Events that decide nothing about a tool call: they get an empty answer. Any other name is taken for a gate."""
 
@@ -54,7 +38,7 @@ class PreToolUse(msgspec.Struct, frozen=True):
     agent_type: str = ""
     model: str = ""
     prompt_id: str = ""
-    effort: msgspec.Raw = msgspec.Raw(b"null")
+    effort: Any = None
 
 
 _KNOWN: Final = frozenset(field.name for field in msgspec.structs.fields(PreToolUse))

@@ -39,7 +39,7 @@ _OPERATIONS: Final = (
         parameters=(("id", "path"),),
     ),
     _Operation("get", "/healthz", "The process runs. Needs no token.", (), (Health,), (403,)),
-    _Operation("get", "/readyz", "Calls are decided and recorded (503 with the same body while not).", (), (Readiness,)),
+    _Operation("get", "/readyz", "Calls are decided and recorded (503 while not).", (), (Readiness,)),
     _Operation("get", "/metrics", "Figures in the Prometheus text format.", (), (), media_type="text/plain"),
     _Operation("get", "/openapi.json", "This document.", (), (), (401, 403)),
 )  # fmt: skip

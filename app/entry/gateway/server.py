@@ -172,7 +172,8 @@ class Gateway:
         for connection in list(site.connections):
             connection.close_when_answered()
         until = time.monotonic() + ANSWER_S
-        while (validation.busy or any(c.owes for c in site.connections)) and time.monotonic() < until:
+        # busy is the sum of many parts, so the end of a life polls
+        while (validation.busy or any(c.owes for c in site.connections)) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for connection in list(site.connections):
             connection.transport.close()
