@@ -1,144 +1,23 @@
-"""Real worker processes of the `workers` app, driven by pytest-celery without Docker: a local process stands in for
-its container. Redis is real; Postgres is not needed by the queues used here (experts, maintenance).
+"""Real worker processes of the `workers` app, driven by pytest-celery without Docker (conftest.py beside this).
+
+Redis is real; Postgres is not needed by the queues used here (experts, maintenance).
 """
 
 import os
-import shlex
-import signal
-import subprocess
-import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from celery import Celery
-from pytest_celery import (
-    CeleryBrokerCluster,
-    CeleryTestSetup,
-    CeleryTestWorker,
-    CeleryWorkerCluster,
-    CeleryWorkerContainer,
-    RedisContainer,
-    RedisTestBroker,
-)
+from pytest_celery import CeleryTestSetup
 
 from app import bootstrap
 from app.core.decisions import ValidateReply, Verdict
+from app.core.errors import PayloadRefused
 from app.core.messages import decode, encode
 from app.services.escalation import EscalationRequest
-from config.celery import broker_prefix, worker_configuration
+from config.celery import broker_prefix
 from config.settings import Settings, load
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-class LocalProcess:
-    """What pytest-celery asks of a Docker container, done by a process of this machine."""
-
-    def __init__(self, argv: list[str], name: str, folder: Path, environ: dict[str, str]) -> None:
-        self.argv, self.name, self.folder, self.environ = argv, name, folder, environ
-        self.id = uuid.uuid4().hex
-        self.log = folder / f"{name}.log"
-        self.attrs = {
-            "Config": {"Hostname": os.uname().nodename, "Env": [f"{k}={v}" for k, v in environ.items()]},
-            "HostConfig": {"PortBindings": {}},
-            "NetworkSettings": {"Networks": {}, "Ports": {}},
-        }
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.argv, cwd=REPOSITORY, env=self.environ, stdout=log, stderr=log, start_new_session=True
-            )
-
-    @property
-    def status(self) -> str:
-        return "running" if self.process.poll() is None else "exited"
-
-    def reload(self) -> None:
-        """A container's state is asked for; a process's is always known."""
-
-    def logs(self, **_: object) -> bytes:
-        return self.log.read_bytes()
-
-    def kill(self, signal: str | int | None = None) -> None:  # noqa: A002  # Docker's name
-        number = _signal(signal)
-        if self.status == "running":
-            (os.killpg if number == _signal(None) else os.kill)(self.process.pid, number)
-            self.process.wait(30)
-
-    def restart(self, timeout: float = 15) -> None:
-        self.stop(timeout)
-        self.start()
-
-    def stop(self, timeout: float = 15) -> None:
-        if self.status == "running":
-            self.process.terminate()
-            self.process.wait(timeout)
-
-    def exec_run(self, command: str | list[str], **_: object) -> tuple[int, bytes]:
-        argv = shlex.split(command) if isinstance(command, str) else command
-        done = subprocess.run(
-            [sys.executable if argv[0] == "python" else argv[0], *argv[1:]],
-            check=False,
-            env=self.environ,
-            capture_output=True,
-        )
-        return done.returncode, done.stdout
-
-
-def _signal(name: str | int | None) -> signal.Signals:
-    return signal.SIGKILL if name is None else signal.Signals[name] if isinstance(name, str) else signal.Signals(name)
-
-
-class LocalRedis(RedisContainer):
-    """The session's own Redis on its Unix socket."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    @property
-    def celeryconfig(self) -> dict:
-        return {"url": self._url, "host_url": self._url}
-
-    def ready(self, *_: object, **__: object) -> bool:
-        return True
-
-
-class LocalWorker(CeleryWorkerContainer):
-    """A worker of the Procfile's form on the queues experts and maintenance."""
-
-    @classmethod
-    def worker_name(cls) -> str:
-        return "test-experts"
-
-    @classmethod
-    def worker_queue(cls) -> str:
-        return "experts,maintenance"
-
-    @classmethod
-    def command(cls, *args: str, **_: object) -> list[str]:
-        options = ["--pool", "solo", "-E", "--without-gossip", "--without-mingle", "-l", "INFO", *args]
-        return [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "workers",
-            "worker",
-            "-n",
-            f"{cls.worker_name()}@%h",
-            "-Q",
-            cls.worker_queue(),
-            *options,
-        ]
-
-    def wait_ready(self) -> None:
-        until(lambda: b" ready." in self._container.logs(), 30, lambda: self._container.logs().decode())
 
 
 def until(condition, timeout_s: float = 10, explain=lambda: "") -> None:
@@ -164,39 +43,8 @@ def settings(project) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def worker_node(project, server_folder: Path) -> Iterator[LocalWorker]:
-    node = LocalWorker(LocalProcess(LocalWorker.command(), "experts", server_folder, project[1]))
-    node.wait_ready()
-    yield node
-    node._container.stop()
-
-
-@pytest.fixture
-def celery_setup_app(project, monkeypatch) -> Celery:
-    for name in ("WEIR_HOME", "REDIS_URL"):
-        monkeypatch.setenv(name, project[1][name])
-    from workers.celery import app
-
-    app.conf.update(worker_configuration(project[0]))
-    return app
-
-
-@pytest.fixture
-def celery_broker_cluster(redis_server) -> CeleryBrokerCluster:
-    return CeleryBrokerCluster(RedisTestBroker(LocalRedis(redis_server.url)))
-
-
-@pytest.fixture
-def celery_backend_cluster() -> None:
-    return None
-
-
-@pytest.fixture
-def celery_worker_cluster(worker_node: LocalWorker, celery_setup_app: Celery) -> CeleryWorkerCluster:
-    if worker_node._container.status != "running":
-        worker_node._container.start()
-        worker_node.wait_ready()
-    return CeleryWorkerCluster(CeleryTestWorker(worker_node, celery_setup_app))
+def worker_node(project, start_worker):
+    return start_worker(project[1], "experts,maintenance", "--pool", "solo")
 
 
 @pytest.fixture
@@ -282,7 +130,7 @@ def test_a_malformed_payload_is_refused_and_the_worker_goes_on(
     sender.send("weir.escalate", foreign, "experts")
     sender.send("weir.escalate", escalation(settings, box, "after"), "experts")
     until(lambda: open_ones(redis_client, settings) == {"after"})
-    assert worker_node._container.logs().count(b"PayloadRefused") >= 5
+    assert worker_node.process.logs().count(b"PayloadRefused") >= 5
 
 
 def test_pickle_is_refused_before_it_is_loaded(
@@ -298,12 +146,10 @@ def test_pickle_is_refused_before_it_is_loaded(
     sender.send("weir.escalate", escalation(settings, box, "after-pickle"), "experts")
     until(lambda: open_ones(redis_client, settings) == {"after-pickle"})
     assert not planted.exists()
-    assert b"Refusing to deserialize" in worker_node._container.logs()
+    assert b"Refusing to deserialize" in worker_node.process.logs()
 
 
 def test_a_reply_address_outside_the_project_is_refused(settings, redis_client) -> None:
-    from app.core.errors import PayloadRefused
-
     replies = bootstrap.replies(settings)
     for address in (f"{broker_prefix(settings)}validate", "somebody:else", ""):
         with pytest.raises(PayloadRefused):
@@ -317,9 +163,9 @@ def test_sigterm_in_the_middle_of_work_loses_no_task(
     for name in sent:
         sender.send("weir.escalate", escalation(settings, box, name), "experts")
     until(lambda: open_ones(redis_client, settings))
-    worker_node._container.stop()
+    worker_node.process.stop()
     done_by_then = open_ones(redis_client, settings)
-    worker_node._container.start()
+    worker_node.process.start()
     until(lambda: open_ones(redis_client, settings) == sent, 20)
     assert done_by_then
 
@@ -331,8 +177,8 @@ def test_work_queued_behind_a_killed_worker_is_done_after_its_restart(
     for payload in sent.values():
         sender.send("weir.escalate", payload, "experts")
     until(lambda: open_ones(redis_client, settings))
-    worker_node._container.kill()
-    worker_node._container.start()
+    worker_node.process.kill()
+    worker_node.process.start()
     queue = f"{broker_prefix(settings)}experts"
     until(lambda: redis_client.llen(queue) == 0, 20)
     time.sleep(0.5)
