@@ -216,9 +216,8 @@ class NamespaceCalls(llfuse.Operations):
 
     def opendir(self, inode: int, ctx: llfuse.RequestContext) -> int:
         """See llfuse.Operations."""
-        return self.state.files.add(
-            Handle(inode if is_section(inode) else self.state.inode(inode), os.O_RDONLY, Who(""))
-        )
+        held = inode if is_section(inode) or inode == CURRENT else self.state.inode(inode)
+        return self.state.files.add(Handle(held, os.O_RDONLY, Who("")))
 
     def readdir(self, fh: int, off: int) -> list[tuple[bytes, llfuse.EntryAttributes, int]]:
         """See llfuse.Operations; a listing is taken at offset 0, and read to its end whatever changes meanwhile."""
@@ -238,6 +237,7 @@ class NamespaceCalls(llfuse.Operations):
         if is_section(inode):
             above = [(b".", inode, stat.S_IFDIR), (b"..", llfuse.ROOT_INODE, stat.S_IFDIR)]
             return [*above, *self.state.sections.entries(inode)]
+        inode = self.state.inode(inode)
         node = self.state.node(inode)
         up = llfuse.ROOT_INODE if inode == ROOT_INODE else kernel_inode(node.parent)
         entries = [(name, child, 0) for name, child in self.state.tree.entries(inode)]

@@ -1,0 +1,88 @@
+"""A mount without servers: `alone.py MOUNTPOINT FOLDER [--fuse_mount options]`; commands as JSON lines on stdin, answers on stdout.
+
+The journal is the real one, the store is in memory. ["foreign", verb, path, argument], ["set", name, value],
+["journal", name] ...
+"""
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+from app.adapters.journal.folder import MountFolder
+from app.adapters.mount_journal import FolderJournal
+from app.ports import MountParts
+from fuse_mount import __main__ as mount
+from fuse_mount.guard import STOP_SIGNALS
+from fuse_mount.session import start
+from fuse_mount.state import MountOptions
+from memory_store import MemoryStore
+
+PROJECT = "0" * 32
+
+
+class Spares(FolderJournal):
+    """Gives out incarnations without a courier."""
+
+    def take_spare(self) -> int:
+        return max(self.incarnations(), default=0) + 1
+
+
+def obey(store: MemoryStore, session) -> None:
+    for line in sys.stdin:
+        verb, *arguments = json.loads(line)
+        answer: object = None
+        try:
+            if verb == "foreign":
+                store.foreign(*arguments)
+                answer = len(store.events)
+            elif verb == "set":
+                setattr(store, arguments[0], arguments[1])
+            elif verb == "position":
+                answer = [len(store.events), session.feed.position, session.cache.delivered]
+            elif verb == "figures":
+                answer = vars(session.feed.figures) | {"pending": len(session.state.tree.pending), "counters": dict(session.state.counters)}
+            elif verb == "contents":
+                held = session.state.contents
+                answer = [held.clean_bytes, held.pinned_bytes, len(held.files)]
+            elif verb == "bound":
+                session.state.contents.clean_max_bytes = arguments[0]
+            elif verb == "budget":
+                session.state.changes.journal._bytes_max = arguments[0]
+                session.state.changes.journal._reserve = arguments[0] // 16
+                session.state.changes.journal._budget = 0
+            elif verb == "events":
+                answer = len(store.events)
+        except Exception as error:
+            answer = repr(error)
+        print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    chosen = mount.parser().parse_args(sys.argv[1:])
+    directory, home = Path(chosen.directory), Path(chosen.mount)
+    mount.logging.basicConfig(level="INFO")
+    sys.setswitchinterval(mount.SWITCH_INTERVAL_S)
+    home.mkdir(parents=True, exist_ok=True)
+    folder = MountFolder(home / "alone", PROJECT)
+    store = MemoryStore(PROJECT)
+    stopping = threading.Event()
+    mount.prepare(directory)
+    for incarnation in folder.incarnations():
+        store._ship_one(folder, incarnation)
+    parts = MountParts(PROJECT, Spares(folder), store, store, None, {"commuting_fast_path": True})
+    session = start(parts, MountOptions("alone", read_only=chosen.read_only, durability=chosen.durability), chosen.agent)
+    mount.signal_mask = STOP_SIGNALS
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    threading.Thread(target=store.ship, args=(folder, stopping), daemon=True).start()
+    threading.Thread(target=obey, args=(store, session), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    mount.serve(session, directory, mount.fuse_options("alone", chosen.options, read_only=chosen.read_only), home, chosen.workers)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
