@@ -34,6 +34,7 @@ from config.settings import ROOT, Settings
 if TYPE_CHECKING:
     from app.adapters.journal.folder import MountFolder
     from app.services.courier import Courier
+    from app.services.importing import ImportParts
     from app.services.spool_shipping import SpoolShipper
 
 
@@ -271,3 +272,24 @@ def server_binaries(settings: Settings) -> list[tuple[str, str]]:
         ("redis", f"{redis.path} ({redis.source})" if redis else "REDIS_URL"),
         ("postgres", f"{postgres.major} in {postgres.folder} ({postgres.source})" if postgres else "DATABASE_URL"),
     ]
+
+
+def import_parts(settings: Settings) -> "ImportParts":
+    """What `weir import` works with: each import is an origin of its own in mounts/import-*."""
+    import shutil
+
+    from app.adapters.mount_journal import FolderJournal
+    from app.services.importing import ImportOrigin, ImportParts
+    from app.services.status import mount_places
+
+    def open_origin(name: str) -> ImportOrigin:
+        folder = mount_folder(settings, name)
+        return ImportOrigin(FolderJournal(folder), courier(settings, name), lambda: shutil.rmtree(folder.path))
+
+    def leftovers() -> list[str]:
+        names = sorted(path.name for path in settings.mounts.glob("import-*"))
+        return [name for name in names if not mount_folder(settings, name).is_locked("courier")]
+
+    places = [settings.home, *(Path(place.path) for place in mount_places(settings))]
+    excluded = frozenset(os.fsencode(place.parent.resolve() / place.name) for place in places)
+    return ImportParts(settings.project, file_event_reader(settings), open_origin, leftovers, excluded)
