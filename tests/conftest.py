@@ -5,13 +5,15 @@
 A missing service fails under WEIR_REQUIRE_SERVICES=1, and skips without it.
 """
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
@@ -177,3 +179,29 @@ def weir_home(
         monkeypatch.setenv(name, value)
     environ = dict(os.environ)
     return WeirHome(weir_settings.load(environ), environ)
+
+
+class Stack(NamedTuple):
+    """The whole Procfile, running: its environment, and what `weir up --json` said."""
+
+    environ: dict[str, str]
+    shown: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The whole Procfile with its own servers, mounted; everything is stopped and unmounted in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="wk-", dir="/tmp"))
+    given = ("REDIS_URL", "DATABASE_URL", "WEIR_WRITER_URL", "WEIR_AGENT", "WEIR_SESSION", "WEIR_TOOL_CALL")
+    environ = {name: value for name, value in os.environ.items() if name not in given}
+    environ |= {"WEIR_HOME": str(folder / "h"), "WEIR_MOUNT": str(folder / "mnt")}
+    environ |= {"WEIR_GATEWAY_PORT": "0", "WEIR_FLOWER_PORT": "0"}
+    weir = str(Path(sys.executable).parent / "weir")
+    try:
+        ran = subprocess.run([weir, "up", "--json"], env=environ, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"weir up: {ran.stderr}\n{ran.stdout}"
+        yield Stack(environ, json.loads(ran.stdout))
+    finally:
+        subprocess.run([weir, "down"], env=environ, check=False, capture_output=True)
+        unmount_all(folder)
+        shutil.rmtree(folder, ignore_errors=True)
