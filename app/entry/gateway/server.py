@@ -15,21 +15,22 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import uvloop
-from config.flags import load_flags
 
 from app import bootstrap
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
-from app.entry.gateway.heartbeat import Heartbeat
+from app.entry.gateway.periodic import Heartbeat, Periodic, RulesWatch
 from app.entry.gateway.site import CONNECTIONS_MAX, GatewaySite
 from app.services.task_line import TaskLine
 from app.services.validation import Validation
 from app.telemetry.metrics import Metrics
+from config.flags import load_flags
 from config.secret_files import secret_text
 from config.settings import Settings
 
@@ -37,6 +38,8 @@ BACKLOG: Final = 2048
 PORTS_TRIED: Final = 64
 ANSWER_S: Final = 3.0
 SHIP_S: Final = 10.0
+HEARTBEAT_S: Final = 0.5
+RULES_S: Final = 0.5
 _SWEEP_S: Final = 1.0
 
 
@@ -87,7 +90,7 @@ class Gateway:
         self._metrics = Metrics()
         self._policy = bootstrap.policy(settings)
         self._spool = bootstrap.decision_spool(settings)
-        self._shipper = bootstrap.spool_shipper(settings, self._spool)
+        self._shipper = bootstrap.spool_shipper(settings)
         token = secret_text(settings.secrets / "gateway.token")
         self._gate = access.Gate({token: access.ALL_SCOPES})
 
@@ -102,18 +105,14 @@ class Gateway:
         )
         validation = self._validation(line)
         site = GatewaySite(validation, self._metrics, self._gate, openapi.encode())
-        heartbeat = Heartbeat(
-            self._settings.project,
-            bootstrap.reader(self._settings),
-            bootstrap.feed_publisher(self._settings),
-            lambda name: loop.call_soon_threadsafe(self._died, name),
-        )
+        beside = self._beside(lambda name: loop.call_soon_threadsafe(self._died, name))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         line.start(validation.on_reply, validation.on_failure)
         validation.sweep()
-        self._shipper.start()
-        heartbeat.start()
+        self._shipper.start([self._spool.spool])
+        for periodic in beside:
+            periodic.start()
         servers = await self._listen(site)
         sweep = loop.create_task(_close_stale(site))
         gc.collect()
@@ -122,11 +121,18 @@ class Gateway:
         await self._stopping.wait()
         sweep.cancel()
         await self._drain(servers, site, validation)
-        heartbeat.stop(1)
+        for periodic in beside:
+            periodic.stop(1)
         line.stop(2)
         self._shipper.stop(drain_s=SHIP_S)
         self._spool.close()
         return self._code
+
+    def _beside(self, died: Callable[[str], object]) -> list[Periodic]:
+        reader, publisher = bootstrap.file_event_reader(self._settings), bootstrap.feed_publisher(self._settings)
+        heartbeat = Heartbeat(self._settings.project, reader, publisher)
+        rules = RulesWatch(self._policy)
+        return [Periodic("heartbeat", HEARTBEAT_S, heartbeat.beat, died), Periodic("rules", RULES_S, rules.look, died)]
 
     def _validation(self, line: TaskLine) -> Validation:
         return Validation(

@@ -1,0 +1,114 @@
+"""`weir validate`: ask the gateway about one tool call. Exits 0 approve, 2 block, 3 escalate, 1 error."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from app.client import GatewayUnreachable, find_socket, post
+from app.core.decisions import Decision, Verdict
+
+CODES: Final = {Verdict.APPROVE: 0, Verdict.BLOCK: 2, Verdict.ESCALATE: 3}
+ERROR: Final = 1
+_STYLES: Final = {Verdict.APPROVE: "bold green", Verdict.BLOCK: "bold red", Verdict.ESCALATE: "bold yellow"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("validate")(validate)
+
+
+def validate(
+    command: Annotated[
+        list[str] | None, typer.Argument(help="The shell command, after `--`; `-` or nothing reads stdin.")
+    ] = None,
+    tool: Annotated[str, typer.Option(help="The tool that would run.")] = "Bash",
+    agent: Annotated[str, typer.Option(envvar="WEIR_AGENT", help="Who would run it.")] = "cli",
+    session: Annotated[str, typer.Option(envvar="WEIR_SESSION", help="The agent's session.")] = "",
+    cwd: Annotated[str | None, typer.Option(help="Where it would run; default: here.")] = None,
+    tool_input: Annotated[
+        str | None, typer.Option("--input", help="The tool's input as JSON, instead of a command.")
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide without recording.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
+) -> None:
+    """Ask whether a tool call would be approved: exits 0 approve, 2 block, 3 escalate, 1 error."""
+    call = {
+        "tool": tool,
+        "input": _input(command, tool_input),
+        "agent": agent,
+        "session": session,
+        "cwd": str(Path.cwd()) if cwd is None else cwd,
+        "dry_run": dry_run,
+    }
+    decision = _ask(call, as_json=as_json)
+    if as_json:
+        print(msgspec.json.encode(decision).decode())
+    else:
+        show(decision, Console())
+    raise typer.Exit(CODES[decision.verdict])
+
+
+def _input(command: list[str] | None, tool_input: str | None) -> dict[str, Any]:
+    if command and tool_input is not None:
+        _fail("give a command or --input, not both")
+    if tool_input is not None:
+        return _object(tool_input)
+    # one word is the command as the shell would get it; several were split by the caller's shell already
+    words = command or []
+    text = sys.stdin.read() if not words or words == ["-"] else " ".join(words)
+    if not text.strip():
+        _fail("the command is empty; give it after `--`, or on stdin")
+    return {"command": text}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        _fail(f"--input is not JSON: {error}")
+    if not isinstance(value, dict):
+        _fail('--input must be a JSON object such as {"file_path": "a.txt"}')
+    return value
+
+
+def _ask(call: dict[str, Any], *, as_json: bool) -> Decision:
+    try:
+        answer = post(find_socket(), "/v1/validate", json.dumps(call).encode())
+        if answer.status != 200:
+            _fail_on(answer.json(), as_json=as_json)
+        return msgspec.json.decode(answer.body, type=Decision)
+    except (GatewayUnreachable, msgspec.DecodeError) as error:
+        _fail(str(error))
+
+
+def _fail_on(problem: dict[str, Any], *, as_json: bool) -> NoReturn:
+    if as_json:
+        print(json.dumps(problem))
+    field = f" ({problem['field']})" if problem.get("field") else ""
+    _fail(f"{problem.get('detail', 'refused')}{field}. Remedy: {problem.get('remedy', 'see `weir status`')}")
+
+
+def _fail(text: str) -> NoReturn:
+    print(f"weir validate: {text}", file=sys.stderr)
+    raise typer.Exit(ERROR)
+
+
+def show(decision: Decision, console: Console) -> None:
+    """Print a decision for a person."""
+    head = Text(decision.verdict.value, _STYLES[decision.verdict])
+    for rule in decision.rules:
+        head.append(f"  {rule.id}", "bold").append(f" ({rule.file}:{rule.line})", "dim")
+    console.print(head)
+    if decision.reason:
+        console.print(Text(decision.reason))
+    if decision.remedy:
+        console.print(Text(f"remedy: {decision.remedy}"))
+    mark = ", degraded: no worker answered in time" if decision.degraded else ""
+    console.print(Text(f"{decision.layer}{mark}, {decision.duration_us / 1000:.1f} ms, {decision.id}", "dim"))
