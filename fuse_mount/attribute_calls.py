@@ -147,7 +147,7 @@ class AttributeCalls(NamespaceCalls):
 def _setattr_of(
     inode: int, node: Node, attr: llfuse.EntryAttributes, fields: llfuse.SetattrFields, ctx: llfuse.RequestContext
 ) -> SetAttr | None:
-    """Return the change; None if nothing but the size was asked for. A chown by a user takes set-id bits away."""
+    """Return the change; None if nothing but the size was asked for (asked for nothing at all, ctime moves). A chown by a user takes set-id bits away."""
     mode = stat.S_IMODE(attr.st_mode) if fields.update_mode else None
     uid = attr.st_uid if fields.update_uid else None
     gid = attr.st_gid if fields.update_gid else None
@@ -157,7 +157,7 @@ def _setattr_of(
     if mode is None and (chowned or fields.update_size) and not stat.S_ISDIR(node.mode):
         cleared = without_set_ids(node.mode) if ctx.uid else stat.S_IMODE(node.mode)
         mode = cleared if cleared != stat.S_IMODE(node.mode) else None
-    if mode is None and not chowned and atime_ns is None and mtime_ns is None:
+    if fields.update_size and mode is None and not chowned and atime_ns is None and mtime_ns is None:
         return None
     return SetAttr(inode, mode, uid, gid, atime_ns, mtime_ns)
 
