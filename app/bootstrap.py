@@ -32,6 +32,7 @@ from app.services.escalation import WaitingRoom
 from config.settings import ROOT, Settings
 
 if TYPE_CHECKING:
+    from app.adapters.policy_files import PolicyWatcher
     from app.adapters.journal.folder import MountFolder
     from app.services.courier import Courier
     from app.services.importing import ImportParts
@@ -293,3 +294,10 @@ def import_parts(settings: Settings) -> "ImportParts":
     places = [settings.home, *(Path(place.path) for place in mount_places(settings))]
     excluded = frozenset(os.fsencode(place.parent.resolve() / place.name) for place in places)
     return ImportParts(settings.project, file_event_reader(settings), open_origin, leftovers, excluded)
+
+
+def policy(settings: Settings) -> "PolicyWatcher":
+    """The rules in force, which follow their files; every judgement blocks while none could be loaded."""
+    from app.adapters.policy_files import PolicyWatcher
+
+    return PolicyWatcher([settings.policies])
