@@ -32,6 +32,7 @@ class Child:
 
     name: str
     queue: str
+    loglevel: str
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -45,7 +46,8 @@ class Child:
         if self.process is not None:
             self._bury(now)
         if now >= self.start_at:
-            self.process = subprocess.Popen(_command(self.name, self.queue), preexec_fn=_die_with(os.getpid()))  # noqa: PLW1509  # one thread
+            command = _command(self.name, self.queue, self.loglevel)
+            self.process = subprocess.Popen(command, preexec_fn=_DieWith(os.getpid()))  # noqa: PLW1509  # one thread
             self.started_at = now
             self.starts += 1
 
@@ -92,9 +94,10 @@ def main(arguments: list[str] | None = None) -> None:
     about = "Solo Celery workers of one queue, kept running."
     parser = argparse.ArgumentParser(prog="python -m workers.pool", description=about)
     parser.add_argument("--queue", default="validate")
+    parser.add_argument("--loglevel", default="INFO")
     parser.add_argument("--workers", type=int, default=load().validate_workers, help="default: WEIR_VALIDATE_WORKERS")
     given = parser.parse_args(arguments)
-    pool = Pool([Child(f"{given.queue}{index + 1}", given.queue) for index in range(given.workers)])
+    pool = Pool([Child(f"{given.queue}{index + 1}", given.queue, given.loglevel) for index in range(given.workers)])
 
     def stop(_number: int, _frame: object) -> None:
         pool.stopping = True
@@ -104,13 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
     pool.run()
 
 
-def _command(name: str, queue: str) -> list[str]:
-    options = ["--pool", "solo", "-E", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+def _command(name: str, queue: str, loglevel: str) -> list[str]:
+    options = ["--pool", "solo", "-E", "--without-gossip", "--without-mingle", "--loglevel", loglevel]
     return [sys.executable, "-m", "celery", "-A", "workers", "worker", "-Q", queue, "-n", f"{name}@%h", *options]
-
-
-def _die_with(parent: int) -> "_DieWith":
-    return _DieWith(parent)
 
 
 class _DieWith:
