@@ -120,7 +120,7 @@ def test_a_second_mount_shows_the_project_and_goes_away(stack, short_path):
     (current / "seen.txt").write_text("by both")
     weir(stack, "mount", str(second), "--agent", "reviewer")
     try:
-        until(lambda: (second / "current" / "seen.txt").exists(), 10)
+        until((second / "current" / "seen.txt").exists, 10)
         assert (second / "current" / "seen.txt").read_text() == "by both"
         assert [m["path"] for m in status(stack)["mounts"]] == [stack.environ["WEIR_MOUNT"], str(second)]
     finally:
