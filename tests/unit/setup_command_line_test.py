@@ -1,0 +1,94 @@
+"""Small parts of the command line: times, paths, odd names, names of mounts, the generated configuration."""
+
+import configparser
+from pathlib import Path
+
+import pytest
+
+from app.adapters.supervision import Supervisord, procfile
+from app.core.errors import RequestInvalid
+from app.entry import wait
+from app.entry.cli.log import as_object, project_path
+from app.entry.cli.times import parse_time_ns, show_time
+from app.ports import LoggedEvent, Program
+from app.services import mounting
+from app.services.mounting import MountWish
+from config import settings as weir_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return weir_settings.load({"WEIR_HOME": str(tmp_path / "h"), "WEIR_MOUNT": str(tmp_path / "mnt")})
+
+
+def event(path):
+    return LoggedEvent("files", 1, "write", 0, "a", "", "", "", "t", path, 7, "o", "main", 1, 1, "applied", 3)
+
+
+def test_a_name_that_is_not_utf8_is_kept_in_base64():
+    assert as_object(event(b"caf\xe9"))["path_b64"] == "Y2Fm6Q=="
+    assert "path_b64" not in as_object(event("café".encode()))
+
+
+def test_a_path_below_the_mount_is_the_projects_path(settings):
+    assert project_path(settings, f"{settings.mount_point}/current/src/a.py") == b"src/a.py"
+    assert project_path(settings, "src/../src/a.py") == b"src/a.py"
+    with pytest.raises(RequestInvalid):
+        project_path(settings, "/etc/passwd")
+
+
+def test_times_are_ages_or_iso_and_anything_else_is_refused():
+    assert show_time(parse_time_ns("2026-11-23T20:15:00+00:00", "--since")) == "2026-11-23T20:15:00.000Z"
+    assert parse_time_ns("1h", "--since") < parse_time_ns("1m", "--since")
+    assert parse_time_ns("", "--since") == 0
+    with pytest.raises(RequestInvalid, match="--until"):
+        parse_time_ns("tomorrow-ish", "--until")
+
+
+def test_every_line_of_the_procfile_is_exec_and_servers_come_first():
+    programs = procfile((ROOT / "Procfile").read_text())
+    assert all(program.command.startswith("exec ") for program in programs)
+    assert [program.name for program in programs][:2] == ["redis", "postgres"]
+    assert len(programs) == 12
+
+
+def test_percent_signs_and_quotes_reach_the_program_unchanged(settings):
+    text = Supervisord(settings)._section(Program("x", """exec celery -n x@%h --say "it's" """.strip(), nice=5), 10)
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
+    command = parser["program:x"]["command"] % {}
+    assert "x@%h" in command
+    assert '\\"it\'s\\"' in command
+    assert "nice -n 5" in command
+
+
+@pytest.mark.parametrize("name", ["main", "import-1", "../x", "Ä", "a" * 64])
+def test_a_mount_name_that_is_no_plain_word_is_refused(settings, tmp_path, name):
+    with pytest.raises(RequestInvalid, match="--name"):
+        mounting.checked(settings, MountWish(tmp_path / "second", name), "")
+
+
+def test_a_mount_is_refused_where_something_is(settings, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for folder, kind in ((tmp_path / "full", ""), (tmp_path / "b", "fuse"), (settings.mount_point / "in", "")):
+        with pytest.raises(RequestInvalid):
+            mounting.checked(settings, MountWish(folder, ""), kind)
+
+
+def test_two_mounts_of_one_folder_name_get_two_names(settings, tmp_path):
+    first = mounting.checked(settings, MountWish(tmp_path / "a" / "Second View", ""), "")
+    mounting.remember(settings, first)
+    second = mounting.checked(settings, MountWish(tmp_path / "b" / "Second View", ""), "")
+    assert (first.name, second.name) == ("second-view", "second-view-2")
+
+
+def test_a_ready_file_of_a_dead_process_counts_for_nothing(tmp_path):
+    ready = tmp_path / "redis.ready"
+    assert not wait.is_ready(ready)
+    ready.write_text("999999999")
+    assert not wait.is_ready(ready)
+    ready.write_text("1")
+    assert wait.is_ready(ready)
