@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from app.core.errors import ContentUnavailable
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 
 UNCUT: Final = 1 << 62
@@ -122,6 +123,8 @@ class Contents:
     def _part(self, file: FileContent, index: int, low: int, high: int) -> bytes:
         chunk = file.chunks.get(index)
         if chunk is None:
+            if file.cold(index):
+                raise ContentUnavailable(f"inode {file.inode}: chunk {index} is not here")  # never zeros in its place
             return bytes(high - low)
         key = (file.inode, index)
         if key in self._clean:

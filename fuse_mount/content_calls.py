@@ -74,10 +74,12 @@ class ContentCalls(AttributeCalls):
         if is_section(handle.inode):
             return state.sections.read_stream(handle.inode, off, size)
         file = state.content(handle.inode)
-        if state.contents.cold_for_read(file, off, size):
-            file = state.warm(handle.inode, lambda held: state.contents.cold_for_read(held, off, size))
-            state.contents.shrink()
-        return state.contents.read(file, off, size)
+        if not state.contents.cold_for_read(file, off, size):
+            return state.contents.read(file, off, size)
+        file = state.warm(handle.inode, lambda held: state.contents.cold_for_read(held, off, size))
+        found = state.contents.read(file, off, size)
+        state.contents.shrink()
+        return found
 
     def write(self, fh: int, off: int, buf: bytes) -> int:
         """See llfuse.Operations; appended bytes go to the end that the tree knows, not to the kernel's."""
