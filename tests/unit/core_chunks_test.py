@@ -32,7 +32,9 @@ def split(data: bytes) -> dict[int, bytes]:
 
 @given(st.binary(max_size=50), CHANGES)
 @settings(max_examples=1500, deadline=None)
-def test_a_composed_version_holds_the_bytes_of_every_write_and_truncation(base: bytes, changes: list[Extent | ResizeTo]) -> None:
+def test_a_composed_version_holds_the_bytes_of_every_write_and_truncation(
+    base: bytes, changes: list[Extent | ResizeTo]
+) -> None:
     want = flat(base, changes)
     indexes = touched(changes, len(base), CHUNK)
     needed = {i: chunk for i, chunk in split(base).items() if i in indexes}
