@@ -170,8 +170,8 @@ def courier(settings: Settings, mount_name: str) -> "Courier":
     journals = FolderJournals(mount_folder(settings, mount_name))
     if not journals.hold_courier_lock():
         raise JournalError(f"another courier ships {mount_name}")
-    ports = Ports(journals, tasks(settings), reply_box(settings), file_event_reader(settings), chunk_cache(settings))
-    return Courier(ports)
+    parts = (journals, tasks(settings), reply_box(settings), file_event_reader(settings), chunk_cache(settings))
+    return Courier(Ports(*parts, release=lambda: _close(*parts)))
 
 
 def mount_folder(settings: Settings, name: str) -> "MountFolder":
@@ -293,11 +293,21 @@ def import_parts(settings: Settings) -> "ImportParts":
 
     places = [settings.home, *(Path(place.path) for place in mount_places(settings))]
     excluded = frozenset(os.fsencode(place.parent.resolve() / place.name) for place in places)
-    return ImportParts(settings.project, file_event_reader(settings), open_origin, leftovers, excluded)
+    reader = file_event_reader(settings)
+    return ImportParts(settings.project, reader, open_origin, leftovers, excluded, lambda: _close(reader))
+
+
+def _close(*parts: object) -> None:
+    """Close what has something to close: pools, clients, locks."""
+    for part in parts:
+        close = getattr(part, "close", None)
+        if close is not None:
+            close()
 
 
 def policy(settings: Settings) -> "PolicyWatcher":
     """The rules in force, which follow their files; every judgement blocks while none could be loaded."""
-    from app.adapters.policy_files import PolicyWatcher
+    from app.adapters.policy_files import Place, PolicyWatcher
+    from app.core.policy.source import Tier
 
-    return PolicyWatcher([settings.policies])
+    return PolicyWatcher([Place(settings.policies), Place(settings.home / "policies", Tier.USER)])

@@ -171,6 +171,8 @@ def _fetch(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             found.append(touch("send", value, frame))
         elif name in {"-d", "--data", "--data-binary", "--data-raw", "--data-ascii", "--data-urlencode", "-F", "--form", "--json", "-H", "--header"} and "@" in value:
             found += [touch("send", value.partition("@")[2].partition(";")[0], frame)]
+        elif name in {"--unix-socket", "--abstract-unix-socket"}:
+            found.append(touch("read", value, frame))
         elif name in {"-P", "--directory-prefix", "--output-dir"}:
             found.append(touch("write", value, frame))
     return tuple([t for t in found if t.path not in {"", "-"}])

@@ -1,0 +1,140 @@
+"""Rule files on disk: reading, compiling, and watching them for change.
+
+A change builds a new snapshot aside and swaps one reference; what does not load keeps the old one in force, with an alert.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import yaml
+
+from app.core.decisions import Judgement, ToolCall
+from app.core.errors import PolicyInvalid
+from app.core.policy import Policy, RuleFile, compile_policy, refusing
+from app.core.policy.source import Tier
+
+CHECK_EVERY_S: Final = 0.5
+FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+KEPT_VERSIONS: Final = 5
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML 1.2 booleans: `yes`, `no`, `on` and `off` are words, since programs and fields are called so."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:bool"]
+    for first, found in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
+
+
+class Place(NamedTuple):
+    """A rule file or a folder of `*.yaml`, and who speaks there."""
+
+    path: Path
+    tier: Tier = Tier.DEFAULT
+
+
+def load_policy(paths: Sequence[Path | Place]) -> Policy:
+    """Return the compiled policy of files and folders; raises PolicyInvalid with file, line and remedy."""
+    places = [place if isinstance(place, Place) else Place(place) for place in paths]
+    files = [rule_file(path, place.tier) for place in places for path in _files(place.path)]
+    if not files:
+        raise PolicyInvalid(f"no rule files in {', '.join(str(p.path) for p in places)}; put *.yaml there or set WEIR_POLICIES")
+    return compile_policy(files)
+
+
+def rule_file(path: Path, tier: Tier) -> RuleFile:
+    """Parse one file; raises PolicyInvalid with the line that YAML stopped at."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PolicyInvalid(f"{path}: cannot be read ({error.strerror}); check its mode") from error
+    if len(content) > FILE_BYTES_MAX:
+        raise PolicyInvalid(f"{path}: larger than {FILE_BYTES_MAX} bytes; split it")
+    try:
+        node = yaml.compose(content, Loader=_Loader)
+        raw = yaml.load(content, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark is not None else 1
+        raise PolicyInvalid(f"{path}:{line}: not YAML ({getattr(error, 'problem', error)}); check indentation and quotes") from error
+    return RuleFile(path.name, tier, *_rules(path, node, raw), content)
+
+
+def _rules(path: Path, node: yaml.Node | None, raw: object) -> tuple[list[object], list[int]]:
+    rules = raw.get("rules") if isinstance(raw, dict) else None
+    if not isinstance(rules, list) or not isinstance(node, yaml.MappingNode) or set(raw) - {"rules", "about"}:  # type: ignore[arg-type]
+        raise PolicyInvalid(f"{path}:1: a rule file holds `rules:` with a list (and `about:`); see docs/reference/rules.md")
+    sequence = next(value for key, value in node.value if key.value == "rules")
+    return rules, [item.start_mark.line + 1 for item in sequence.value]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.yaml")) if path.is_dir() else [path] if path.exists() else []
+
+
+class PolicyWatcher:
+    """The policy in force. `refresh` is called off the request path; `judge`, `judge_path` and `version` never touch the disk."""
+
+    def __init__(self, places: Sequence[Path | Place]) -> None:
+        self._places = [place if isinstance(place, Place) else Place(place) for place in places]
+        self._checked_s = time.monotonic()
+        self._stamp = self._stamps()
+        self.alert = ""
+        self.previous: list[Policy] = []
+        try:
+            self.current = load_policy(self._places)
+        except PolicyInvalid as error:
+            self.alert = str(error)
+            self.current = refusing(f"No valid policy could be loaded: {error}")
+
+    @property
+    def version(self) -> str:
+        """Version of the policy in force."""
+        return self.current.version
+
+    def judge(self, call: ToolCall) -> Judgement:
+        """See Policy.judge."""
+        return self.current.judge(call)
+
+    def judge_path(self, operation: str, path: bytes) -> str | None:
+        """See Policy.judge_path."""
+        return self.current.judge_path(operation, path)
+
+    def refresh(self, *, force: bool = False) -> bool:
+        """Reload when files changed, at most every 0.5 s; True when another version came into force."""
+        now_s = time.monotonic()
+        if not force and now_s - self._checked_s < CHECK_EVERY_S:
+            return False
+        self._checked_s = now_s
+        stamp = self._stamps()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            fresh = load_policy(self._places)
+        except PolicyInvalid as error:
+            self.alert = f"rules not changed, version {self.version} stays in force: {error}"
+            return False
+        self.alert = ""
+        changed = fresh.version != self.version
+        if changed:
+            self.previous = [self.current, *self.previous][:KEPT_VERSIONS]
+            self.current = fresh
+        return changed
+
+    def _stamps(self) -> tuple[tuple[str, int, int, int], ...]:
+        found = []
+        for place in self._places:
+            for path in _files(place.path):
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue
+                found.append((str(path), status.st_mtime_ns, status.st_size, status.st_ino))
+        return tuple(found)

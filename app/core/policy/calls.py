@@ -1,0 +1,78 @@
+"""A tool call as rules see it: the simple commands of a shell text, the path of a file tool, the host of a fetch."""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from app.core.decisions import ToolCall
+from app.core.policy.match import READ_TOOLS, WRITE_TOOLS, Seen
+from app.core.policy.options import Line
+from app.core.shell import Command, Touch, canonical
+from app.core.shell.form import SHOWN
+from app.core.shell.places import classify
+
+SHELL_TOOLS: Final = frozenset(("Bash", "bash", "shell", "run_shell_command", "run_in_terminal", "execute_command", "local_shell", "exec_command"))
+_PATH_KEYS: Final = ("file_path", "notebook_path", "path", "filePath", "file", "filename", "absolute_path")
+PATH_MAX: Final = 4096
+_NO_LINE: Final = Line("", ())
+
+
+def seen_of(call: ToolCall) -> tuple[list[Seen], tuple[str, ...]]:
+    """Return what rules are asked about, and the doubts that forbid an approval."""
+    project = _project(call)
+    if call.tool in SHELL_TOOLS:
+        return _shell(call, project)
+    access = "write" if call.tool in WRITE_TOOLS else "read" if call.tool in READ_TOOLS else ""
+    paths, doubt = _paths(call.input, access)
+    touches = tuple([Touch(access, path, classify(path, call.cwd, project)) for path in paths])
+    host, odd = _host(call.input)
+    seen = Seen(call.tool, Command("", (call.tool,), touches=touches), _NO_LINE, "", call.cwd, project, call.agent, call.session, host)
+    return [seen], tuple([d for d in (doubt, odd) if d])
+
+
+def _project(call: ToolCall) -> str:
+    given = call.context.get("project")
+    return given if isinstance(given, str) and given.startswith("/") else call.cwd
+
+
+def _shell(call: ToolCall, project: str) -> tuple[list[Seen], tuple[str, ...]]:
+    text = call.input.get("command")
+    if isinstance(text, list) and all(isinstance(word, str) for word in text):
+        text = " ".join("'" + word.replace("'", "'\\''") + "'" for word in text)
+    if not isinstance(text, str):
+        return [], ("no-command",)
+    form = canonical(text, call.cwd, project)
+    return [_seen(call, command, project) for command in form.commands], form.doubts
+
+
+def _seen(call: ToolCall, command: Command, project: str) -> Seen:
+    words = command.words
+    text = " ".join((command.program, *words[1:]))
+    if not text.isascii():
+        text = text.translate(SHOWN).encode(errors="replace").decode()
+    return Seen("Bash", command, Line(command.program, words), text, call.cwd, project, call.agent, call.session)
+
+
+def _paths(given: dict[str, Any], access: str) -> tuple[list[str], str]:
+    if not access:
+        return [], ""
+    found = [given[key] for key in _PATH_KEYS if key in given]
+    pattern = given.get("pattern") or given.get("glob")
+    if access == "read" and isinstance(pattern, str) and "/" in pattern and len(pattern) < PATH_MAX:
+        found.append(pattern)
+    if any(not isinstance(path, str) or len(path) > PATH_MAX or "\0" in path for path in found):
+        return [], "path"
+    if not found and access == "write":
+        return [], "no-path"
+    return [path for path in found if path] or ["."], ""
+
+
+def _host(given: dict[str, Any]) -> tuple[str, str]:
+    url = given.get("url")
+    if url is None:
+        return "", ""
+    if not isinstance(url, str):
+        return "", "url"
+    try:
+        return (urlsplit(url).hostname or "").lower().rstrip("."), ""
+    except ValueError:
+        return "", "url"

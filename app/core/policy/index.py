@@ -1,0 +1,151 @@
+"""The index: which rules can at all speak of a command, by tool, program and first argument, fact and place.
+
+Cost is flat in the number of rules: look-ups are by key, and many text patterns under one key become one RE2 set.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from app.core.policy.glob import expression_set, simple_glob, text_expression
+from app.core.policy.match import Rule, Seen
+
+SET_FROM: Final = 6
+MEMO_MAX: Final = 4096
+
+
+class Bucket:
+    """Rules under one key; those that are nothing but text patterns are asked through one set when they are many."""
+
+    __slots__ = ("_set", "rules", "texts")
+
+    def __init__(self) -> None:
+        self.rules: list[Rule] = []
+        self.texts: list[Rule] = []
+        self._set: Any = None
+
+    def add(self, rule: Rule) -> None:
+        """Keep a rule."""
+        (self.texts if _only_text(rule) else self.rules).append(rule)
+
+    def seal(self) -> None:
+        """Build the set; few text rules are cheaper one by one."""
+        if len(self.texts) < SET_FROM:
+            self.rules += self.texts
+            self.texts = []
+            return
+        self._set = expression_set(["|".join(f"(?:{text_expression(p.text)})" for p in rule.patterns) for rule in self.texts])
+
+    def candidates(self, text: str) -> Iterable[Rule]:
+        """Return the rules that may match a command of this text."""
+        if self._set is None:
+            return self.rules
+        hits = self._set.Match(text)
+        return [*self.rules, *[self.texts[i] for i in hits]] if hits else self.rules
+
+
+def _only_text(rule: Rule) -> bool:
+    return bool(rule.patterns) and all(p.text for p in rule.patterns)
+
+
+class Index:
+    """See the module; built once, then only read (but for a bounded memo of program globs)."""
+
+    __slots__ = ("_by_key", "_by_program_glob", "_by_tool", "_by_trait", "_memo", "_rest", "_tool_globs")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._by_key: dict[str, Bucket] = {}
+        self._by_tool: dict[str, Bucket] = {}
+        self._by_trait: dict[str, Bucket] = {}
+        self._by_program_glob: list[tuple[str, Rule]] = []
+        self._tool_globs: list[Rule] = []
+        self._rest = Bucket()
+        self._memo: dict[str, tuple[Rule, ...]] = {}
+        for rule in rules:
+            self._add(rule)
+        for group in (self._by_key, self._by_tool, self._by_trait):
+            for bucket in group.values():
+                bucket.seal()
+        self._rest.seal()
+
+    def _add(self, rule: Rule) -> None:
+        if rule.facts:
+            return self._put(self._by_trait, rule.facts, rule)
+        if rule.programs or rule.program_globs:
+            self._by_program_glob += [(glob, rule) for glob in rule.program_globs]
+            return self._put(self._by_key, _keys(rule), rule)
+        if rule.patterns:
+            return self._add_patterns(rule)
+        if rule.tools:
+            return self._put(self._by_tool, rule.tools, rule)
+        if rule.touches and rule.where:
+            return self._put(self._by_trait, rule.where, rule)
+        if rule.wrappers:
+            return self._put(self._by_trait, rule.wrappers, rule)
+        return self._rest.add(rule)
+
+    def _add_patterns(self, rule: Rule) -> None:
+        for pattern in rule.patterns:
+            if pattern.text:
+                key = _text_key(pattern.text)
+                self._put(self._by_key, (key,), rule) if key else self._rest.add(rule)
+            elif pattern.tool_glob:
+                self._tool_globs.append(rule)
+            elif pattern.path is not None:
+                self._rest.add(rule)
+            else:
+                self._put(self._by_tool, pattern.tools, rule)
+
+    @staticmethod
+    def _put(group: dict[str, Bucket], keys: Iterable[str], rule: Rule) -> None:
+        for key in keys:
+            group.setdefault(key, Bucket()).add(rule)
+
+    def candidates(self, seen: Seen) -> list[Rule]:
+        """Return the rules that may match, some perhaps twice."""
+        command, found = seen.command, [*self._rest.candidates(seen.text)]
+        program = command.program
+        if program:
+            for key in (program, f"{program} {seen.line.positions[0]}" if seen.line.positions else "", f"{program} {command.words[1]}" if len(command.words) > 1 else ""):
+                bucket = self._by_key.get(key)
+                if bucket is not None:
+                    found += bucket.candidates(seen.text)
+            if self._by_program_glob:
+                found += self._globbed(program)
+        for trait in self._traits(command):
+            bucket = self._by_trait.get(trait)
+            if bucket is not None:
+                found += bucket.candidates(seen.text)
+        bucket = self._by_tool.get(seen.tool)
+        if bucket is not None:
+            found += bucket.candidates(seen.text)
+        found += [rule for rule in self._tool_globs if any(p.tool_glob and simple_glob(p.tool_glob).match(seen.tool) for p in rule.patterns)]
+        return found
+
+    @staticmethod
+    def _traits(command: Any) -> set[str]:
+        traits = {kind for touch in command.touches for kind in touch.where} if command.touches else set()
+        return traits.union(command.facts, command.wrappers)
+
+    def _globbed(self, program: str) -> tuple[Rule, ...]:
+        known = self._memo.get(program)
+        if known is None:
+            known = tuple([rule for glob, rule in self._by_program_glob if simple_glob(glob).match(program)])
+            if len(self._memo) < MEMO_MAX:
+                self._memo[program] = known
+        return known
+
+
+def _keys(rule: Rule) -> list[str]:
+    if not rule.subcommands:
+        return list(rule.programs)
+    return sorted({f"{program} {sub[0]}" for program in rule.programs for sub in rule.subcommands if sub})
+
+
+def _text_key(pattern: str) -> str:
+    """The key under which a text pattern is found: its program, and its first argument where that is literal too."""
+    words = pattern.split(" ")
+    if "*" in words[0]:
+        return words[0][:-2] if words[0].endswith(":*") and "*" not in words[0][:-2] and len(words) == 1 else ""
+    if len(words) > 2 and "*" not in words[1] and words[1]:
+        return f"{words[0]} {words[1]}"
+    return words[0]

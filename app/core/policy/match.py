@@ -1,0 +1,226 @@
+"""A compiled rule and how it meets a command, a file tool or a fetch: all conditions that it has must hold."""
+
+from typing import Any, NamedTuple
+
+from app.core.decisions import Verdict
+from app.core.policy.glob import argument_expression, compiled, path_expression, simple_glob, text_expression
+from app.core.policy.options import Line
+from app.core.policy.source import Stated, Tier, names, refusal
+from app.core.shell.form import Command, Touch
+from app.core.shell.places import absolute
+
+WRITE_TOOLS = frozenset(("Write", "Edit", "MultiEdit", "NotebookEdit", "create_file", "str_replace", "apply_patch", "write_file", "edit_file"))
+READ_TOOLS = frozenset(("Read", "Glob", "Grep", "LS", "NotebookRead", "read_file", "list_dir"))
+SETTLED = frozenset(("project", "temp", "system", "null"))
+
+
+class Seen(NamedTuple):
+    """What rules look at: one simple command, or a tool call that is none (then `program` is '')."""
+
+    tool: str
+    command: Command
+    line: Line
+    text: str
+    cwd: str
+    project: str
+    agent: str
+    session: str
+    host: str = ""
+
+
+class Pattern(NamedTuple):
+    """One `match:` entry, compiled. Exactly one of text, path and host is set, or none (the bare tool name)."""
+
+    tools: frozenset[str]
+    text: str = ""
+    path: Any = None
+    host: str = ""
+    tool_glob: str = ""
+    access: frozenset[str] = frozenset()
+
+
+class Rule(NamedTuple):
+    """A rule ready to judge; regular expressions are RE2, sets are sets."""
+
+    id: str
+    tier: Tier
+    file: str
+    line: int
+    verdict: Verdict
+    reason: str
+    remedy: str
+    lifts: frozenset[str]
+    patterns: tuple[Pattern, ...]
+    text: Any
+    programs: frozenset[str]
+    program_globs: tuple[str, ...]
+    subcommands: tuple[tuple[str, ...], ...]
+    flags: frozenset[str]
+    all_flags: tuple[str, ...]
+    without: frozenset[str]
+    args: Any
+    arg_counts: tuple[int, int]
+    accesses: frozenset[str]
+    where: frozenset[str]
+    where_not: frozenset[str]
+    paths: Any
+    touches: bool
+    facts: frozenset[str]
+    wrappers: frozenset[str]
+    tools: frozenset[str]
+    agents: tuple[str, ...]
+    sessions: tuple[str, ...]
+    cwds: tuple[str, ...]
+    unresolved: str
+    on_write: tuple[str, ...]
+    commanded: bool
+
+
+def compile_rule(stated: Stated) -> Rule:
+    """Return a rule from its source; raises PolicyInvalid for a pattern that has no meaning."""
+    source, command, touch = stated.source, stated.source.command, stated.source.touch
+    patterns = tuple([_pattern(stated, text) for text in names(source.match)])
+    texts = tuple([text_expression(p.text) for p in patterns if p.text])
+    programs = names(command.program) if command else ()
+    paths = names(touch.path) if touch else ()
+    args = names(command.args) if command else ()
+    return Rule(
+        id=source.id, tier=stated.tier, file=stated.file, line=stated.line, verdict=source.decide, reason=source.reason.strip(), remedy=source.remedy.strip(),
+        lifts=frozenset(source.lifts), patterns=patterns, text=compiled(texts) if texts else None,
+        programs=frozenset(p for p in programs if "*" not in p), program_globs=tuple(p for p in programs if "*" in p),
+        subcommands=tuple([tuple(text.split()) for text in names(command.subcommand)]) if command else (),
+        flags=frozenset(names(command.flags)) if command else frozenset(), all_flags=names(command.all_flags) if command else (),
+        without=frozenset(names(command.without)) if command else frozenset(),
+        args=compiled(tuple([argument_expression(a) for a in args])) if args else None,
+        arg_counts=(command.min_args, command.max_args) if command else (0, 1_000_000),
+        accesses=frozenset(names(touch.access)) if touch else frozenset(), where=frozenset(names(touch.where)) if touch else frozenset(),
+        where_not=frozenset(names(touch.where_not)) if touch else frozenset(),
+        paths=compiled(tuple([path_expression(p) for p in paths])) if paths else None, touches=touch is not None,
+        facts=frozenset(names(source.fact)), wrappers=frozenset(names(source.wrapper)), tools=frozenset(names(source.tool)),
+        agents=names(source.when.agent), sessions=names(source.when.session), cwds=names(source.when.cwd), unresolved=source.unresolved,
+        on_write=paths if source.on else (), commanded=command is not None,
+    )  # fmt: skip
+
+
+def _pattern(stated: Stated, text: str) -> Pattern:
+    tool, opening, rest = text.partition("(")
+    if opening and not rest.endswith(")"):
+        raise refusal(stated, f"{text!r} has no closing bracket", "write Tool(pattern)")
+    inner = rest[:-1] if opening else ""
+    if not tool or (tool.startswith("mcp__") and opening):
+        raise refusal(stated, f"{text!r} is no pattern", "write Tool, Tool(pattern) or mcp__server__tool")
+    if "*" in tool:
+        return Pattern(frozenset(), tool_glob=tool)
+    if tool.startswith("mcp__") and tool.count("__") == 1:
+        return Pattern(frozenset(), tool_glob=f"{tool}__*")
+    if not inner or inner == "*":
+        return Pattern(frozenset((tool,)))
+    if tool == "Bash":
+        return Pattern(frozenset((tool,)), text=inner)
+    if tool in {"WebFetch", "WebSearch"}:
+        return Pattern(frozenset((tool,)), host=inner.removeprefix("domain:").lower())
+    if tool in WRITE_TOOLS:
+        return Pattern(WRITE_TOOLS, path=compiled((path_expression(inner),)), access=frozenset(("write", "delete", "change")))
+    if tool in READ_TOOLS:
+        return Pattern(READ_TOOLS, path=compiled((path_expression(inner),)), access=frozenset(("read", "send")))
+    raise refusal(stated, f"{tool} takes no pattern in brackets", "use the bare tool name")
+
+
+def matches(rule: Rule, seen: Seen) -> bool:
+    """Tell whether every condition of a rule holds."""
+    command = seen.command
+    if rule.facts and not rule.facts & command.facts:
+        return False
+    if rule.commanded and not _matches_command(rule, seen):
+        return False
+    if rule.touches and not any(_matches_touch(rule, touch, seen) for touch in command.touches):
+        return False
+    if rule.patterns and not _matches_patterns(rule, seen):
+        return False
+    if rule.wrappers and rule.wrappers.isdisjoint(command.wrappers):
+        return False
+    if rule.tools and seen.tool not in rule.tools:
+        return False
+    if (rule.agents or rule.sessions or rule.cwds) and not _matches_caller(rule, seen):
+        return False
+    return rule.verdict is not Verdict.APPROVE or not command.unresolved or _known_enough(rule, command)
+
+
+def _matches_command(rule: Rule, seen: Seen) -> bool:
+    program = seen.command.program
+    if not program:
+        return False
+    if (rule.programs or rule.program_globs) and program not in rule.programs and not any(simple_glob(g).match(program) for g in rule.program_globs):
+        return False
+    line, strict = seen.line, rule.verdict is not Verdict.APPROVE
+    if rule.subcommands and not any(tuple(line.positions[: len(sub)]) == sub for sub in rule.subcommands):
+        return False
+    if rule.flags and not line.any_of(rule.flags, strict=strict):
+        return False
+    if rule.all_flags and not all(line.any_of(name.split("|"), strict=strict) for name in rule.all_flags):
+        return False
+    if rule.without and line.any_of(rule.without, strict=not strict):
+        return False
+    if not rule.arg_counts[0] <= len(line.positions) <= rule.arg_counts[1]:
+        return False
+    return rule.args is None or any(rule.args.fullmatch(word) for word in seen.command.words[1:])
+
+
+def _matches_touch(rule: Rule, touch: Touch, seen: Seen) -> bool:
+    if rule.accesses and touch.access not in rule.accesses:
+        return False
+    if rule.where and rule.where.isdisjoint(touch.where):
+        return False
+    if rule.where_not and not rule.where_not.isdisjoint(touch.where):
+        return False
+    return rule.paths is None or _matches_path(rule.paths, touch.path, seen)
+
+
+def _matches_path(paths: Any, path: str, seen: Seen) -> bool:
+    full = absolute(path, seen.cwd)
+    if paths.fullmatch(full):
+        return True
+    home = absolute(seen.project, "") if seen.project else ""
+    return bool(home) and full.startswith(home + "/") and bool(paths.fullmatch(full[len(home) + 1 :]))
+
+
+def _matches_patterns(rule: Rule, seen: Seen) -> bool:
+    if rule.text is not None and seen.command.program and rule.text.fullmatch(seen.text):
+        return True
+    return any(_matches_pattern(pattern, rule, seen) for pattern in rule.patterns if not pattern.text)
+
+
+def _matches_pattern(pattern: Pattern, rule: Rule, seen: Seen) -> bool:
+    if pattern.tool_glob:
+        return simple_glob(pattern.tool_glob).match(seen.tool) is not None
+    if pattern.path is not None:
+        return (seen.tool in pattern.tools or rule.verdict is not Verdict.APPROVE) and any(
+            touch.access in pattern.access and _matches_path(pattern.path, touch.path, seen) for touch in seen.command.touches
+        )
+    if seen.tool not in pattern.tools:
+        return False
+    return not pattern.host or _matches_host(pattern.host, seen.host)
+
+
+def _matches_host(pattern: str, host: str) -> bool:
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:])
+    return host == pattern or pattern == "*"
+
+
+def _matches_caller(rule: Rule, seen: Seen) -> bool:
+    return all(
+        not globs or any(simple_glob(g).match(value) for g in globs)
+        for globs, value in ((rule.agents, seen.agent), (rule.sessions, seen.session), (rule.cwds, seen.cwd))
+    )
+
+
+def _known_enough(rule: Rule, command: Command) -> bool:
+    """May an approval stand although a word is not known?"""
+    if rule.unresolved == "ok":
+        return True
+    if rule.unresolved == "refuse":
+        return False
+    open_words = sum(1 for word in command.words if not word.isascii() and any(mark in word for mark in "\ue000\ue001\ue002"))
+    settled = [t for t in command.touches if "unresolved" in t.where and t.where[0] in SETTLED]
+    return len({t.path for t in settled}) >= open_words

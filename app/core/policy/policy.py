@@ -1,0 +1,165 @@
+"""One compiled, immutable snapshot of the rules that judges tool calls and paths.
+
+Precedence is block > escalate > approve over all matching rules and all simple commands; nothing matching is escalate, and
+so is doubt. `judge` is total: a fault inside it is a block. It reads nothing but the call.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import re2
+
+from app.core.decisions import InnerCommand, Judgement, RuleRef, ToolCall, Verdict
+from app.core.policy.calls import seen_of
+from app.core.policy.glob import compiled_bytes, path_expression
+from app.core.policy.index import Index
+from app.core.policy.match import Rule, Seen, compile_rule, matches
+from app.core.policy.source import RuleFile, Stated, Tier, names, refusal, stated_rules
+from app.core.shell.form import SHOWN
+
+ENGINE: Final = "1"
+EXAMPLE_CWD: Final = "/home/dev/project"
+FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError, AssertionError, re.error, re2.error)
+WORDS_SHOWN_MAX: Final = 64
+RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}
+_SUGGEST: Final = "Ask a person, use a command that a rule covers, or have a rule added that approves it."
+
+
+class Policy:
+    """See the module. `version` hashes the rule files' content and the engine's version."""
+
+    __slots__ = ("_guards", "_index", "rules", "version")
+
+    def __init__(self, rules: Sequence[Rule], version: str) -> None:
+        self.rules = tuple(rules)
+        self.version = version
+        self._index = Index(rules)
+        self._guards = [(rule, compiled_bytes(tuple([path_expression(p) for p in rule.on_write]))) for rule in rules if rule.on_write]
+
+    def judge(self, call: ToolCall) -> Judgement:
+        """Return what the rules say of a call; never raises."""
+        try:
+            return self._judge(call)
+        except FAULTS as fault:
+            return self._bare(Verdict.BLOCK, f"The policy engine failed on this call ({type(fault).__name__}).", "Report it; split the command up.")
+
+    def matching(self, call: ToolCall) -> list[Rule]:
+        """Return every rule that matches a call, in any of its commands."""
+        seen, _ = seen_of(call)
+        return [rule for one in seen for rule in self._matching(one)]
+
+    def judge_path(self, operation: str, path: bytes) -> str | None:
+        """Return why a file operation on a project path (no leading slash) is refused, or None.
+
+        Any operation but `read` is a write. Costs microseconds: one expression a guarding rule.
+        """
+        if operation == "read":
+            return None
+        for rule, expression in self._guards:
+            if expression.fullmatch(path):
+                return f"{rule.verdict.value}: {rule.reason} [{rule.id}]"
+        return None
+
+    def _judge(self, call: ToolCall) -> Judgement:
+        seen, doubts = seen_of(call)
+        if not seen and not doubts:
+            return self._bare(Verdict.APPROVE, "Nothing would run.", "")
+        worst: tuple[Verdict, Rule | None, Seen | None] = (Verdict.APPROVE, None, None)
+        inner: list[InnerCommand] = []
+        for one in seen:
+            verdict, rule = self._verdict(one)
+            inner.append(_inner(one, verdict, rule))
+            if worst[2] is None or RANK[verdict] > RANK[worst[0]]:
+                worst = (verdict, rule, one)
+        if doubts and worst[0] is not Verdict.BLOCK:
+            reason = f"The command is not understood ({', '.join(doubts)})."
+            return Judgement(Verdict.ESCALATE, (), reason, "Write it more simply: literal words, one step a call.", self.version, tuple(inner))
+        return self._answer(*worst, inner)
+
+    def _answer(self, verdict: Verdict, rule: Rule | None, one: Seen | None, inner: list[InnerCommand]) -> Judgement:
+        commands = tuple(inner) if one is not None and one.command.program else ()
+        if rule is not None:
+            refs = (RuleRef(rule.id, rule.file, rule.line),)
+            return Judgement(verdict, refs, rule.reason, rule.remedy, self.version, commands)
+        what = _shown(one) if one is not None else ""
+        why = "has words that are known only when it runs" if one is not None and one.command.unresolved else "is spoken for by no rule"
+        return Judgement(verdict, (), f"`{what}` {why}.", _SUGGEST, self.version, commands)
+
+    def _verdict(self, one: Seen) -> tuple[Verdict, Rule | None]:
+        found = self._matching(one)
+        if not found:
+            return Verdict.ESCALATE, None
+        lifted = {name for rule in found for name in rule.lifts}
+        if lifted:
+            found = [rule for rule in found if rule.id not in lifted]
+        top = max(found, key=lambda rule: (RANK[rule.verdict], rule.tier))
+        return top.verdict, top
+
+    def _matching(self, one: Seen) -> list[Rule]:
+        return [rule for rule in self._index.candidates(one) if matches(rule, one)]
+
+    def _bare(self, verdict: Verdict, reason: str, remedy: str) -> Judgement:
+        return Judgement(verdict, (), reason, remedy, self.version)
+
+
+def _inner(one: Seen, verdict: Verdict, rule: Rule | None) -> InnerCommand:
+    command = one.command
+    words = command.words[:WORDS_SHOWN_MAX]
+    if not "".join(words).isascii():
+        words = tuple([word.translate(SHOWN) for word in words])
+    return InnerCommand(words, command.wrappers, command.span, verdict.value, rule.id if rule else "")
+
+
+def _shown(one: Seen) -> str:
+    text = (" ".join(one.command.words) if one.command.program else one.tool).translate(SHOWN)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def compile_policy(files: Sequence[RuleFile]) -> Policy:
+    """Return the snapshot of rule files; raises PolicyInvalid with file, line and remedy for the first thing wrong."""
+    stated = stated_rules(list(files))
+    rules = [_compiled(one) for one in stated]
+    digest = hashlib.sha256(f"engine {ENGINE}".encode())
+    for file in sorted(files, key=lambda f: (f.tier, f.name)):
+        digest.update(f"\0{file.tier.name}\0{file.name}\0".encode() + hashlib.sha256(file.content).digest())
+    policy = Policy(rules, digest.hexdigest()[:32])
+    for one in stated:
+        _check_examples(policy, one)
+    return policy
+
+
+def refusing(reason: str) -> Policy:
+    """Return the policy that stands in where none could be loaded: it blocks everything."""
+    files = [RuleFile("no policy", Tier.ADMIN, [{"id": "no-policy", "match": ["*"], "decide": "block", "reason": reason, "remedy": "Mend the rule files."},
+                                                {"id": "no-policy-command", "command": {"program": "*"}, "decide": "block", "reason": reason}], [1, 2], reason.encode())]  # fmt: skip
+    return compile_policy(files)
+
+
+def _compiled(stated: Stated) -> Rule:
+    try:
+        return compile_rule(stated)
+    except re2.error as error:
+        raise refusal(stated, f"a pattern does not compile: {error}", "simplify the pattern") from error
+
+
+def _check_examples(policy: Policy, stated: Stated) -> None:
+    for wanted, examples in ((True, stated.source.examples.match), (False, stated.source.examples.no_match)):
+        for example in examples:
+            found = any(rule.id == stated.source.id for rule in policy.matching(_example(example, stated)))
+            if found is not wanted:
+                says = "does not match its example" if wanted else "matches its counter-example"
+                raise refusal(stated, f"it {says} {example!r}", "mend the conditions or the example")
+
+
+def _example(example: str | dict[str, Any], stated: Stated) -> ToolCall:
+    when = stated.source.when
+    agent = (names(when.agent) or ("example",))[0].replace("*", "x")
+    session = (names(when.session) or ("",))[0].replace("*", "x")
+    if isinstance(example, str):
+        return ToolCall("Bash", {"command": example}, agent, session, EXAMPLE_CWD)
+    tool, given = example.get("tool"), example.get("input", {})
+    if not isinstance(tool, str) or not isinstance(given, dict):
+        raise refusal(stated, f"example {example!r} is no call", "write a shell text, or tool and input")
+    return ToolCall(tool, given, agent, session, example.get("cwd", EXAMPLE_CWD))

@@ -1,0 +1,158 @@
+"""Rules as their files state them, and the refusal of what does not hold: always with file, line and remedy."""
+
+import enum
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from app.core.decisions import Verdict
+from app.core.errors import PolicyInvalid
+
+Names = str | list[str]
+
+
+class Tier(enum.IntEnum):
+    """Who speaks. A project's own file may only add restrictions; admin and user may lift a default rule."""
+
+    DEFAULT = 0
+    PROJECT = 1
+    USER = 2
+    ADMIN = 3
+
+
+class CommandSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a simple command must be. `flags`: at least one; `all_flags`: each; `without`: none of them."""
+
+    program: Names = ""
+    subcommand: Names = []
+    flags: Names = []
+    all_flags: Names = []
+    without: Names = []
+    args: Names = []
+    min_args: int = 0
+    max_args: int = 1_000_000
+
+
+class TouchSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A path that a command or file tool must touch; `where` are place classes, `where_not` rules some out."""
+
+    access: Names = []
+    where: Names = []
+    where_not: Names = []
+    path: Names = []
+
+
+class WhenSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Conditions on the caller, globs each."""
+
+    agent: Names = []
+    session: Names = []
+    cwd: Names = []
+
+
+class ExampleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Calls that the rule must and must not match: shell texts, or `{tool, input}`."""
+
+    match: list[str | dict[str, Any]] = []
+    no_match: list[str | dict[str, Any]] = []
+
+
+class RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule as written; every condition that is given must hold."""
+
+    id: str
+    decide: Verdict
+    reason: str
+    match: Names = []
+    command: CommandSource | None = None
+    touch: TouchSource | None = None
+    fact: Names = []
+    wrapper: Names = []
+    tool: Names = []
+    when: WhenSource = WhenSource()
+    unresolved: Literal["refuse", "inside", "ok"] = "refuse"
+    on: list[Literal["write"]] = []
+    remedy: str = ""
+    lifts: list[str] = []
+    examples: ExampleSource = ExampleSource()
+
+
+class RuleFile(NamedTuple):
+    """A parsed rule file: `rules` are plain mappings, `lines` where each begins, `content` what the version hashes."""
+
+    name: str
+    tier: Tier
+    rules: list[Any]
+    lines: list[int]
+    content: bytes
+
+
+class Stated(NamedTuple):
+    """A rule with where it stands."""
+
+    source: RuleSource
+    tier: Tier
+    file: str
+    line: int
+
+
+ACCESSES: Final = frozenset(("read", "write", "delete", "change", "send", "run"))
+
+
+def stated_rules(files: list[RuleFile]) -> list[Stated]:
+    """Return all rules of the files; raises PolicyInvalid for the first that does not hold."""
+    found: dict[str, Stated] = {}
+    for file in files:
+        for raw, line in zip(file.rules, file.lines, strict=True):
+            rule = Stated(_converted(raw, file.name, line), file.tier, file.name, line)
+            _checked(rule)
+            if rule.source.id in found:
+                other = found[rule.source.id]
+                raise refusal(rule, f"the id is taken by {other.file}:{other.line}", "give each rule an id of its own")
+            found[rule.source.id] = rule
+    for rule in found.values():
+        _check_lifts(rule, found)
+    return list(found.values())
+
+
+def refusal(rule: Stated, what: str, remedy: str) -> PolicyInvalid:
+    """Return the error for a rule: file, line, what is wrong, what to do."""
+    return PolicyInvalid(f"{rule.file}:{rule.line}: rule {rule.source.id!r}: {what}; {remedy}")
+
+
+def _converted(raw: Any, file: str, line: int) -> RuleSource:
+    try:
+        return msgspec.convert(raw, RuleSource)
+    except (msgspec.ValidationError, TypeError) as error:
+        name = raw.get("id", "?") if isinstance(raw, dict) else "?"
+        raise PolicyInvalid(f"{file}:{line}: rule {name!r}: {error}; see docs/reference/rules.md for the fields of a rule") from error
+
+
+def _checked(rule: Stated) -> None:
+    source = rule.source
+    conditions = (source.match, source.command, source.touch, source.fact, source.wrapper, source.tool)
+    if not any(conditions):
+        raise refusal(rule, "it matches everything", "give it match, command, touch, fact, wrapper or tool")
+    if not source.reason.strip():
+        raise refusal(rule, "it has no reason", "say in one sentence why, the agent is told")
+    if rule.tier is Tier.PROJECT and source.decide is Verdict.APPROVE:
+        raise refusal(rule, "a project's own file cannot approve", "decide block or escalate, or move the rule to the user's rules")
+    if source.lifts and rule.tier not in {Tier.USER, Tier.ADMIN}:
+        raise refusal(rule, "only admin and user rules may lift others", "move it to the user's rules, or remove lifts")
+    if source.touch is not None and set(names(source.touch.access)) - ACCESSES:
+        raise refusal(rule, f"access must be of {', '.join(sorted(ACCESSES))}", "correct the access list")
+    if source.on and (source.touch is None or not source.touch.path):
+        raise refusal(rule, "`on: [write]` needs touch.path", "name the paths as globs from the project's root")
+
+
+def _check_lifts(rule: Stated, known: dict[str, Stated]) -> None:
+    for name in rule.source.lifts:
+        if name not in known:
+            raise refusal(rule, f"it lifts {name!r}, which is no rule", "name the id of a default rule")
+        if known[name].tier is not Tier.DEFAULT:
+            raise refusal(rule, f"it lifts {name!r}, which is no default rule", "change that rule itself")
+
+
+def names(value: Names) -> tuple[str, ...]:
+    """Return a field that may be one name or a list as a tuple."""
+    return () if value == "" else (value,) if isinstance(value, str) else tuple(value)
