@@ -451,6 +451,9 @@ class LogReader(FileEventReader, Protocol):
     def verify_chain(self, log: str = "files") -> ChainReport:
         """Recompute every hash of a log."""
 
+    def close(self) -> None:
+        """Close its connections; a process that ends without it waits for the pool's threads."""
+
 
 class MountJournal(Protocol):
     """A mount's folder as its mount sees it; `damage` is what `start` found at the tails of older journals."""

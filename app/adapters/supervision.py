@@ -26,7 +26,8 @@ STOP_WAIT_S: Final = 30
 _POLL_S: Final = 0.05
 _TIMEOUT_S: Final = 10.0
 _RETRIES: Final = 1_000_000  # the delay grows by a second a failure: it never gives up, it only slows down
-_AGENT_WORDS: Final = ("WEIR_AGENT", "WEIR_SESSION", "WEIR_TOOL_CALL")
+# an agent may have called; and compiling every module anew costs each start a second
+_NOT_HANDED_ON: Final = ("WEIR_AGENT", "WEIR_SESSION", "WEIR_TOOL_CALL", "PYTHONDONTWRITEBYTECODE")
 _DOWN: Final = (OSError, http.client.HTTPException)
 _NO_SUCH: Final = {"BAD_NAME", "NOT_RUNNING"}
 _SPAWNED: Final = re.compile(r"INFO spawned: '([^']+)'")
@@ -213,8 +214,8 @@ def _state(info: dict[str, Any], spawned: int) -> ProgramState:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Return the caller's environment with complete places, and without the agent who may have called."""
-    kept = {name: value for name, value in os.environ.items() if name not in _AGENT_WORDS}
+    """Return the caller's environment with complete places, and without what must not reach the programs."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON}
     places = {"WEIR_HOME": str(settings.home), "WEIR_MOUNT": str(settings.mount_point), "PYTHONUNBUFFERED": "1"}
     return kept | places
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -154,7 +155,8 @@ def _processes(outside: Outside) -> Iterable[Finding]:
 
 def _store(outside: Outside) -> Iterable[Finding]:
     try:
-        heads = outside.reader().heads()
+        with closing(outside.reader()) as reader:
+            heads = reader.heads()
     except WeirError as error:
         yield Finding("event store", ok=False, detail=str(error), remedy="weir logs postgres; weir logs store")
         return

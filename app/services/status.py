@@ -6,11 +6,12 @@ Reads only; a part that does not answer becomes a problem, never an error. A mou
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from app.core.errors import WeirError
-from app.ports import FileEventReader, ProgramState, Supervisor
+from app.ports import LogReader, ProgramState, Supervisor
 from config.settings import Settings
 
 ANSWER_S: Final = 1.0
@@ -28,7 +29,7 @@ def gather(
     settings: Settings,
     version: str,
     supervisor: Supervisor,
-    reader: Callable[[], FileEventReader],
+    reader: Callable[[], LogReader],
     probes: Mapping[str, Callable[[], str]],
 ) -> dict[str, Any]:
     """Return the status as its JSON shape (docs/reference/cli.md)."""
@@ -95,10 +96,10 @@ def _mount(settings: Settings, place: MountPlace, problems: list[str]) -> dict[s
     }
 
 
-def _positions(reader: Callable[[], FileEventReader], problems: list[str]) -> dict[str, Any]:
+def _positions(reader: Callable[[], LogReader], problems: list[str]) -> dict[str, Any]:
     try:
-        source = reader()
-        return {log: {"position": source.head(log).position} for log in ("files", "decisions")}
+        with closing(reader()) as source:
+            return {log: {"position": source.head(log).position} for log in ("files", "decisions")}
     except WeirError as error:
         problems.append(f"the event store does not answer ({error}): `weir logs postgres`")
         return {}

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import closing
 from typing import Any, Final, NamedTuple
 
 from app import bootstrap
@@ -38,7 +39,11 @@ def _validate(settings: Settings, command: str, expected: str) -> dict[str, Any]
 
 
 def _write(settings: Settings) -> dict[str, Any]:
-    reader = bootstrap.file_event_reader(settings)
+    with closing(bootstrap.file_event_reader(settings)) as reader:
+        return _write_and_read(settings, reader)
+
+
+def _write_and_read(settings: Settings, reader: FileEventReader) -> dict[str, Any]:
     before = reader.head().position
     place = settings.mount_point / "current" / FILE
     place.write_text(f"Written by `weir up` (process {os.getpid()}); `weir log {FILE}` knows more.\n")

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -54,14 +55,14 @@ def log(
     )
     if decisions and wanted.path:
         raise RequestInvalid("decisions have no path: give PATH or --decisions, not both")
-    reader = bootstrap.file_event_reader(settings)
     show = _print_json if as_json else _print_text
-    newest = _entries(reader, wanted)
-    if follow:
-        _follow(reader, wanted, newest, show)
-        return
-    for entry in newest:
-        show(entry)
+    with closing(bootstrap.file_event_reader(settings)) as reader:
+        newest = _entries(reader, wanted)
+        if follow:
+            _follow(reader, wanted, newest, show)
+            return
+        for entry in newest:
+            show(entry)
 
 
 def project_path(settings: Settings, given: str) -> bytes:
