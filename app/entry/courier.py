@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"courier {options.mount}: started", flush=True)
         drained = courier.run(lambda: stop.asked, exit_when_drained=options.exit_when_drained)
         print(f"courier {options.mount}: {'drained' if drained else courier.status.problem or courier.status.error}", flush=True)
+        courier.close()
         return 0 if drained else 1
     return 0
 

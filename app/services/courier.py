@@ -41,13 +41,14 @@ REJECTIONS_KEPT: Final = 20
 
 
 class Ports(NamedTuple):
-    """What a courier works with."""
+    """What a courier works with; `release` closes all of it."""
 
     journals: Journals
     tasks: Tasks
     replies: ReplyBox
     reader: FileEventReader
     cache: ChunkCache
+    release: Callable[[], None] = lambda: None
 
 
 class Courier:
@@ -77,21 +78,25 @@ class Courier:
         `exit_when_drained`: also end as soon as nobody writes the journal and all of it is shipped.
         """
         deadline_s: float | None = None
-        while True:
-            self.step()
+        while not self._abandoned:
             if deadline_s is None and should_stop():
                 deadline_s = self._monotonic() + drain_s
-            if self._abandoned or (deadline_s is not None and self._monotonic() >= deadline_s):
-                break
+            # asked before the step: only what was appended before it counts as looked at
             leave = deadline_s is not None or (exit_when_drained and not self._journals.is_written())
+            self.step()
             if leave and (self.status.state == "stopped" or self.is_drained):
                 break
+            if deadline_s is not None and self._monotonic() >= deadline_s:
+                break
+        drained = self.is_drained
+        if drained and self._drain is not None:
+            self._leave_if_finished(self._drain)
         self._keep_status(force=True)
-        return self.is_drained
+        return drained
 
     @property
     def is_drained(self) -> bool:
-        """Tell whether everything numbered in all journals was acknowledged at the last step."""
+        """Tell whether everything numbered that all journals held when the last step began is acknowledged."""
         if self._out is not None or self._draft.items:
             return False
         waiting, drain = self._undone(), self._drain
@@ -105,6 +110,12 @@ class Courier:
     def abandon(self) -> None:
         """Make `run` end at its next turn; the rest is shipped by the next courier."""
         self._abandoned = True
+
+    def close(self) -> None:
+        """Release servers and locks; the journal is left as it is."""
+        if self._drain is not None:
+            self._drain.close()
+        self._ports.release()
 
     def step(self) -> None:
         """Do what can be done now, then wait briefly for a reply or an append."""
@@ -124,13 +135,18 @@ class Courier:
 
     def _turn(self) -> None:
         now_s = self._monotonic()
+        if self._drain is not None:
+            self._drain.look_again()
         self._spare.ask_if_due(now_s)
         if self.status.state == "stopped":
             self._receive(IDLE_S)
             return
-        self._choose_incarnation()
+        if self._drain is None:
+            for incarnation in self._undone()[:1]:
+                self._begin(incarnation)
         if self._drain is not None:
             self._drain.fill(self._draft)
+            self._leave_if_finished(self._drain)
         self._launch()
         if self._out is not None and now_s >= self._hold_until_s:
             self._out.send_due(self._monotonic())
@@ -154,13 +170,9 @@ class Courier:
     def _undone(self) -> list[int]:
         return [i for i in self._journals.incarnations() if i not in self._done]
 
-    def _choose_incarnation(self) -> None:
-        """Go on to the next incarnation when the current one is drained and nothing is appended to it any more."""
-        drain = self._drain
-        if drain is None:
-            for incarnation in self._undone()[:1]:
-                self._begin(incarnation)
-        elif drain.is_drained and self._out is None and not self._draft.items:
+    def _leave_if_finished(self, drain: IncarnationDrain) -> None:
+        """Go on to the next incarnation when this one is drained and nothing is appended to it any more."""
+        if drain.is_drained and self._out is None and not self._draft.items:
             is_last = self._undone()[-1:] == [drain.incarnation]
             if not is_last or not self._journals.is_written():
                 self._leave(drain, is_last=is_last)

@@ -40,7 +40,7 @@ class IncarnationDrain:
 
     @property
     def is_drained(self) -> bool:
-        """Tell whether everything numbered that was on disk at the last `fill` is acknowledged."""
+        """Tell whether the end was seen since `look_again`, and everything numbered up to it is acknowledged."""
         return self._at_end and not self._unacked and not self._planned
 
     @property
@@ -53,6 +53,10 @@ class IncarnationDrain:
         self._read()
         header = self.records.header
         return header is None or header.first_sequence > sequence + 1
+
+    def look_again(self) -> None:
+        """What was known of the journal's end is old now."""
+        self._at_end = False
 
     def fill(self, draft: Draft) -> None:
         """Move requests from the journal into the draft; raises Unavailable, and may then be called again."""

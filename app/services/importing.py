@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from app.core.chunks import chunk_hash, project_key
 from app.core.errors import RequestInvalid, WeirError
@@ -58,6 +58,7 @@ class ImportParts(NamedTuple):
     open_origin: Callable[[str], ImportOrigin]
     leftovers: Callable[[], list[str]]
     excluded: frozenset[bytes]
+    close: Callable[[], None] = lambda: None
 
 
 class Options(NamedTuple):
@@ -132,6 +133,8 @@ def import_folder(
         counts.requests = log.next_sequence - 1
         running.finish(lambda: tell(Progress(total, total, counts.requests, origin.courier.acked, running.note)))
         counts.acked = origin.courier.acked
+        if counts.acked < counts.requests:
+            raise WeirError(f"the store has {counts.acked} of {counts.requests} events; start the import again")
         counts.rejected = origin.courier.status.rejected_count
     origin.discard()
     return counts
@@ -145,7 +148,7 @@ class RunningCourier:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="import-courier", daemon=True)
 
-    def __enter__(self) -> "RunningCourier":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -154,6 +157,7 @@ class RunningCourier:
             self.origin.courier.abandon()
         self._closed.set()
         self._thread.join()
+        self.origin.courier.close()
 
     @property
     def note(self) -> str:

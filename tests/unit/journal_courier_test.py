@@ -431,3 +431,17 @@ def test_large_content_goes_ahead(folder):
     drain(courier_of(folder, store))
     assert store.sent.count("weir.chunks") >= 5
     assert_store_holds(store, mount)
+
+
+def test_what_was_appended_just_before_the_stop_is_shipped_too(folder):
+    store, mount = Store(), Mount(folder, 1)
+    mount.create()
+    courier = courier_of(folder, store)
+    drain(courier)
+
+    def stop() -> bool:
+        mount.create()
+        return True
+
+    assert courier.run(stop)
+    assert_store_holds(store, mount)

@@ -49,7 +49,11 @@ def import_command(
             done = 0 if not progress.journalled else progress.acked / progress.journalled
             show(progress.note or "import", int(progress.entries * done), progress.entries_total)
 
-        counts = importing.import_folder(bootstrap.import_parts(settings), folder.resolve(), options, tell)
+        parts = bootstrap.import_parts(settings)
+        try:
+            counts = importing.import_folder(parts, folder.resolve(), options, tell)
+        finally:
+            parts.close()
     found = _plain(vars(counts), time.monotonic() - began)
     if as_json:
         print(json.dumps(found))

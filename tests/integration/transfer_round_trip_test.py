@@ -1,0 +1,191 @@
+"""`weir import` and `weir export` through real Redis, worker and Postgres: what comes out is what went in."""
+
+import json
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app import bootstrap
+from app.core.errors import RequestInvalid
+from app.ports import EventFilter
+from app.services.exporting import export_tree
+from app.services.importing import Options, import_folder
+from config.settings import Settings, load
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def environ(server_folder: Path, redis_server, postgres_server) -> dict[str, str]:
+    return os.environ | {
+        "WEIR_HOME": str(server_folder / "transfer-home"),
+        "WEIR_MOUNT": str(server_folder / "transfer-mnt"),
+        "REDIS_URL": redis_server.url,
+        "DATABASE_URL": postgres_server.reader_url,
+        "WEIR_WRITER_URL": postgres_server.writer_url,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@pytest.fixture(scope="module")
+def settings(environ, start_worker) -> Settings:
+    start_worker(environ, "files", "--pool", "prefork", "-c", "2", name="test-transfer")
+    return load(environ)
+
+
+@pytest.fixture
+def parts(settings):
+    made = bootstrap.import_parts(settings)
+    yield made
+    made.close()
+
+
+def tree(root: Path) -> dict[bytes, tuple]:
+    """What a person may rely on, by path: kind and mode, owner, size, content, target, time, hard-link group."""
+    found, groups = {}, {}
+    for folder, folders, files in os.walk(os.fsencode(root)):
+        for name in folders + files:
+            path = os.path.join(folder, name)
+            one = os.lstat(path)
+            relative = path[len(os.fsencode(root)) + 1 :]
+            content = None
+            if stat.S_ISREG(one.st_mode):
+                with open(path, "rb") as file:
+                    content = file.read()
+            target = os.readlink(path) if stat.S_ISLNK(one.st_mode) else None
+            groups.setdefault(one.st_ino, []).append(relative)
+            found[relative] = (one.st_mode, one.st_uid, one.st_gid, content, target, one.st_mtime_ns, one.st_ino)
+    return {path: (*value[:-1], tuple(sorted(groups[value[-1]]))) for path, value in found.items()}
+
+
+def make_project(root: Path, seed: int = 1, files: int = 60) -> None:
+    rng = random.Random(seed)
+    root.mkdir()
+    folders = [root]
+    for number in range(12):
+        folder = rng.choice(folders) / f"folder{number}"
+        folder.mkdir(mode=rng.choice([0o700, 0o755]))
+        folders.append(folder)
+    for number in range(files):
+        path = rng.choice(folders) / f"file{number}"
+        path.write_bytes(rng.randbytes(rng.choice([0, 1, 100, 5000, 131072, 131073, 300_000])))
+        path.chmod(rng.choice([0o600, 0o644, 0o755, 0o4755, 0o444]))
+        os.utime(path, ns=(1, 1_600_000_000_123_456_789 + number))
+    (root / "big").write_bytes(rng.randbytes(20_000_000))
+    with (root / "sparse").open("wb") as file:
+        file.truncate(3_000_000)
+        file.seek(2_000_000)
+        file.write(b"island")
+    os.link(root / "big", folders[-1] / "big-again")
+    (root / "symlink").symlink_to("folder0/nowhere")
+    (root / "absolute").symlink_to("/etc/passwd")
+    os.utime(root / "symlink", ns=(5, 1_500_000_000_000_000_001), follow_symlinks=False)
+    with open(os.fsencode(root) + b"/caf\xe9 \xff\n name", "wb") as file:
+        file.write(b"not utf-8")
+    for number, folder in enumerate(reversed(folders)):
+        os.utime(folder, ns=(1, 1_550_000_000_000_000_777 + number))
+
+
+def test_what_was_imported_is_exported_byte_for_byte(settings, parts, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    make_project(source)
+    counts = import_folder(parts, source, Options(into=b"first/here"))
+    assert (counts.refused, counts.rejected, counts.replaced) == ([], 0, 0)
+    assert counts.acked == counts.requests
+    exported = export_tree(parts.reader, target, b"first/here")
+    assert tree(target) == tree(source)
+    assert exported.hard_links == counts.hard_links == 1
+    assert (target / "sparse").stat().st_blocks < 1000
+    assert list(settings.mounts.glob("import-*")) == []
+
+
+def test_a_second_import_of_the_same_folder_changes_nothing(settings, parts, tmp_path):
+    source = tmp_path / "source"
+    make_project(source, 2, files=20)
+    import_folder(parts, source, Options(into=b"second"))
+    head = parts.reader.head().position
+    again = import_folder(parts, source, Options(into=b"second"))
+    assert (again.requests, again.replaced) == (0, 0)
+    assert again.unchanged == again.files + again.symlinks + again.hard_links
+    assert parts.reader.head().position == head
+
+
+def test_a_changed_file_is_replaced_and_a_new_one_added(settings, parts, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    make_project(source, 3, files=20)
+    import_folder(parts, source, Options(into=b"third"))
+    (source / "big").write_bytes(b"smaller now")
+    (source / "new").write_bytes(b"new")
+    (source / "symlink").unlink()
+    (source / "symlink").symlink_to("elsewhere")
+    again = import_folder(parts, source, Options(into=b"third"))
+    assert again.replaced == 2
+    export_tree(parts.reader, target, b"third")
+    assert tree(target) == tree(source)
+
+
+def test_sockets_are_refused_and_counted_and_fifos_come_on_request(settings, parts, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    os.mkfifo(source / "fifo")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(source / "sock"))
+        counts = import_folder(parts, source, Options(into=b"fourth"))
+        assert sorted(counts.refused) == [(b"fifo", "fifo"), (b"sock", "socket")]
+        counts = import_folder(parts, source, Options(into=b"fourth", special=True))
+    assert counts.refused == [(b"sock", "socket")]
+    export_tree(parts.reader, target, b"fourth")
+    assert stat.S_ISFIFO((target / "fifo").stat().st_mode)
+
+
+def test_a_file_where_the_project_has_a_folder_is_refused(settings, parts, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    (one / "name").mkdir(parents=True)
+    two.mkdir()
+    (two / "name").write_bytes(b"file")
+    import_folder(parts, one, Options(into=b"fifth"))
+    counts = import_folder(parts, two, Options(into=b"fifth"))
+    assert [path for path, _reason in counts.refused] == [b"name"]
+
+
+def test_an_export_never_writes_into_a_folder_in_use(settings, parts, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(RequestInvalid, match="--force"):
+        export_tree(parts.reader, tmp_path)
+    assert (tmp_path / "mine").read_text() == "precious"
+    with pytest.raises(RequestInvalid, match="not a folder of the project"):
+        export_tree(parts.reader, tmp_path / "new", b"no/such")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_import_killed_in_the_middle_is_finished_by_the_next_and_doubles_nothing(settings, parts, environ, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    make_project(source, 4, files=250)
+    command = [sys.executable, "-c", "from app.entry.cli import main; main()", "import", str(source), "--into", "sixth"]
+    for moment in (0.1, 0.3, 0.6):
+        child = subprocess.Popen(command, env=environ, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 20
+        while not list(settings.mounts.glob("import-*/journal/*.wj")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(moment)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    done = subprocess.run(
+        [*command, "--json", "--agent", "me"], env=environ, cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rejected"] == 0
+    reader = parts.reader
+    export_tree(reader, target, b"sixth")
+    assert tree(target) == tree(source)
+    makes = [e for e in reader.log(EventFilter(path=b"sixth", limit=100_000)) if e.kind in ("create", "mkdir", "symlink")]
+    assert len({event.path for event in makes}) == len(makes), "every path was made once"
+    assert list(settings.mounts.glob("import-*")) == []
