@@ -7,12 +7,12 @@ credential is read here (by way of bootstrap) and in migrations, nowhere else.
 
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from celery import signals
 
 from app import bootstrap
-from app.ports import FileEventWriter, Replies
+from app.ports import FileEventWriter, Policy, Replies
 from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
 from app.services.persist import Persister
@@ -20,8 +20,16 @@ from app.services.record import Recorder
 from app.services.upkeep import Upkeep
 from app.services.worker_validation import WorkerValidator
 from config.settings import Settings, load
+from workers.rules_watch import RulesWatch, WatchedRules
 
 T = TypeVar("T")
+
+
+class Rules(Policy, WatchedRules, Protocol):
+    """The rules in force: for tool calls, and for paths of file operations."""
+
+    def judge_path(self, operation: str, path: bytes) -> str | None:
+        """Return why a file operation on a path is refused, or None."""
 
 
 class Parts:
@@ -53,9 +61,8 @@ class Parts:
     @cached_property
     def validator(self) -> WorkerValidator:
         """Validation."""
-        policy = self._kept(bootstrap.policy(self._settings))
         shared = self._kept(bootstrap.shared_decisions_if_on(self._settings))
-        return WorkerValidator(self._settings.project, self._worker, policy, self._replies, shared)
+        return WorkerValidator(self._settings.project, self._worker, self._rules, self._replies, shared)
 
     @cached_property
     def escalations(self) -> Escalations:
@@ -72,7 +79,19 @@ class Parts:
 
     @cached_property
     def _writer(self) -> FileEventWriter:
-        return self._kept(bootstrap.file_event_writer(self._settings))
+        # the mount asks the same rules earlier; here is the authority
+        rules = self._rules
+        return self._kept(
+            bootstrap.file_event_writer(
+                self._settings, lambda path, request: rules.judge_path(request.operation_type, path)
+            )
+        )
+
+    @cached_property
+    def _rules(self) -> Rules:
+        rules = bootstrap.policy(self._settings)
+        self._kept(RulesWatch(rules))
+        return rules
 
     @cached_property
     def _replies(self) -> Replies:
