@@ -102,7 +102,8 @@ class Answering:
         # returns why the records could not be written; empty if they were
         at_ns, started = time.time_ns(), time.monotonic_ns()
         try:
-            self._spool.append([_record(item, at_ns) for item in answered])
+            first = self._spool.next_sequence
+            self._spool.append([_record(item, at_ns, first + index) for index, item in enumerate(answered)])
         except (JournalError, OSError) as error:
             self._failures.add()
             self.recording = False
@@ -134,11 +135,11 @@ def _unrecorded(decision: Decision, reason: str) -> Decision:
     )
 
 
-def _record(item: _Answered, at_ns: int) -> DecisionRecord:
+def _record(item: _Answered, at_ns: int, sequence: int) -> DecisionRecord:
     call, decision = item.waiter.call, item.decision
     return DecisionRecord(
         RECORD_FORMAT,
-        0,
+        sequence,
         at_ns,
         decision.id,
         call.agent,

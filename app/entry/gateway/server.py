@@ -72,6 +72,13 @@ def run(settings: Settings) -> int:
         os.close(lock)
 
 
+def _calm_the_collector() -> None:
+    # decisions make no cycles, but many objects: with the default thresholds collecting was half of an uncached call (45 us, 26)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS_MAX + 256
@@ -115,8 +122,7 @@ class Gateway:
             periodic.start()
         servers = await self._listen(site)
         sweep = loop.create_task(_close_stale(site))
-        gc.collect()
-        gc.freeze()
+        _calm_the_collector()
         print(f"gateway listens on {self._settings.gateway_socket} and 127.0.0.1:{self._gate.port}", flush=True)
         await self._stopping.wait()
         sweep.cancel()

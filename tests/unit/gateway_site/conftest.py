@@ -92,14 +92,16 @@ class Spool:
         self.full = False
         self.records: list[Any] = []
         self.appends = 0
+        self.next_sequence = 1
 
     def append(self, records: Any) -> range:
         if self.full:
             raise JournalFull("no room")
         self.appends += 1
-        first = len(self.records)
         self.records.extend(records)
-        return range(first, len(self.records))
+        self.next_sequence = len(self.records) + 1
+        assert [record.sequence for record in self.records] == list(range(1, self.next_sequence))
+        return range(1)
 
 
 class Client:
