@@ -16,7 +16,7 @@ _GLOBAL_VALUES: Final = {
     "go": "-C", "tmux": "-L -S -f", "brew": "", "apt": "-o -c -t", "apt-get": "-o -c -t", "weir": "",
 }  # fmt: skip
 _VALUES: Final = {name: frozenset(text.split()) for name, text in _GLOBAL_VALUES.items()}
-_PREFIX_MIN: Final = 4
+_PREFIX_MIN: Final = 3
 
 
 class Line:

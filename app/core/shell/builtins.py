@@ -56,6 +56,7 @@ def _export(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
     for word in words[1:]:
         name, sign, value = word.partition("=")
         if sign and name.isidentifier():
+            frame.scope.keep_local(name)
             frame.scope.assign(name, value)
     return ""
 

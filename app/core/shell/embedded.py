@@ -4,6 +4,8 @@ It is not parsed: literals given to calls that start programs are read as shell 
 literal that looks like a path counts as touched in the way that the effects say.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Callable
 from typing import Final
@@ -28,11 +30,11 @@ _STARTS: Final = re.compile(
 )
 _EFFECTS: Final = re.compile(
     r"\b(?:remove|unlink|rmtree|rmdir|removedirs|rename|replace\(|renames|chmod|chown|write|writelines|truncate|symlink|link\b|mkdir|makedirs|shutil|copy|move|touch|putenv|setuid|kill"
-    r"|rm|rmSync|unlinkSync|writeFile|appendFile|createWriteStream|renameSync|cpSync|mkfifo|utime|delete|rm_rf|rm_r|FileUtils|File\.|Remove-Item|Set-Content|Out-File|Clear-Content|Move-Item|Copy-Item"
-    r"|open\s*\(|open\b|fs\.|fopen|file_put_contents|DELETE|DROP)"
+    r"|rm|file\.remove|rmSync|unlinkSync|writeFile|appendFile|createWriteStream|renameSync|cpSync|mkfifo|utime|delete|rm_rf|rm_r|FileUtils|File\.|Remove-Item|Set-Content|Out-File|Clear-Content|Move-Item|Copy-Item"
+    r"|(?:sys)?open\s*\(|open\b|fs\.|fopen|file_put_contents|DELETE|DROP)"
 )
 _OPAQUE: Final = re.compile(
-    r"\b(?:eval|exec|compile|__import__|importlib|getattr|setattr|globals|locals|vars|builtins|__builtins__|ctypes|cffi|marshal|pickle|loads|b64decode|a85decode|fromhex|decode\(|codecs|zlib|"
+    r"\b(?:eval|exec|iex|compile|__import__|importlib|getattr|setattr|globals|locals|vars|builtins|__builtins__|ctypes|cffi|marshal|pickle|loads|b64decode|a85decode|fromhex|decode\(|codecs|zlib|"
     r"instance_eval|send\(|Function\(|atob|Buffer\.from|pack\(|unhexlify|chr\(|fromCharCode|require|load|dofile|loadstring|import\()"
 )
 _NETWORK: Final = re.compile(r"\b(?:urllib|requests|httpx|http\.client|socket|aiohttp|ftplib|smtplib|paramiko|telnetlib|fetch\(|https?\.|axios|net\.|Net::|LWP|IO::Socket|TCPSocket|open-uri|curl_|fsockopen|Invoke-WebRequest|Invoke-RestMethod|iwr\b|irm\b)")  # fmt: skip
@@ -57,26 +59,52 @@ def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf:
 
 
 def _given(words: list[str], frame: Frame) -> str | None:
-    options = CODERS[words[0]]
-    short = "".join(option[1] for option in options if len(option) == 2)
+    """The code of the command line, else of the script file that the text wrote, else of standard input; None for neither."""
     found: list[str] = []
     for index, word in enumerate(words[1:], 1):
         following = words[index + 1] if index + 1 < len(words) else ""
-        if word in options:
-            found.append(following)
-        elif short and re.fullmatch(rf"-[a-zA-Z0-9]*[{short}]", word) and word not in {"-m"}:
-            found.append(following)
-        elif any(len(option) == 2 and word.startswith(option) and len(word) > 2 and word[2] in " '\"(;" for option in options):
-            found.append(word[2:])
-        elif any(option.startswith("--") and word.startswith(f"{option}=") for option in options):
-            found.append(word.partition("=")[2])
-        elif not word.startswith("-") and not found:
-            return frame.scope.content(word)
-        elif word == "-m":
+        code = _option_code(words[0], word, following)
+        if code is not None:
+            found.append(code)
+        elif word == "-m" and not found:
             return None
+        elif not word.startswith("-") and word != "eval" and not found:
+            return frame.scope.content(word)
     if found:
         return "\n".join(found)
-    return frame.stdin if frame.stdin is not None and not any(w in {"--version", "-V", "-v", "--help", "-h"} for w in words) else None
+    asks = any(word in {"--version", "-V", "-v", "--help", "-h"} for word in words)
+    return None if asks else frame.stdin
+
+
+def _option_code(program: str, word: str, following: str) -> str | None:
+    options = CODERS[program]
+    if program == "pwsh":
+        return _powershell(word, following)
+    if word in options:
+        return following
+    name, sign, value = word.partition("=")
+    if sign and name in options:
+        return value
+    letters = "".join([option[1] for option in options if len(option) == 2])
+    if not letters or not word.startswith("-") or word.startswith("--"):
+        return None
+    cluster = re.match(rf"-[a-zA-Z0-9]*?[{letters}](.*)", word, re.DOTALL)
+    if cluster is None:
+        return None
+    if not cluster[1]:
+        return following
+    return cluster[1] if re.search(r"[\s(\"'`;.]", cluster[1]) else following if re.fullmatch(rf"-[a-zA-Z0-9]*[{letters}]", word) else None
+
+
+def _powershell(word: str, following: str) -> str | None:
+    """PowerShell takes any beginning of an option's name, in any case; encoded code is base64 of UTF-16."""
+    name = word.lower()
+    if len(name) > 1 and ("-encodedcommand".startswith(name) or name == "-ec"):
+        try:
+            return base64.b64decode(following + "=" * (-len(following) % 4)).decode("utf-16-le") + "\n# iex"
+        except (binascii.Error, ValueError):
+            return "iex"
+    return following if len(name) > 1 and "-command".startswith(name) else None
 
 
 def code_facts(code: str) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from app.core.shell.form import MARKS, NETWORK, SECRET, UNKNOWN, Command, marks_
 from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import network_facts, output_of
-from app.core.shell.places import classify
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
 from app.core.shell.touches import touches_of
 
@@ -34,6 +33,10 @@ def run_words(reading: Reading, words: list[str], frame: Frame, span: tuple[int,
     if name in frame.scope.aliases and name not in frame.calls:
         return _alias(reading, words, frame, span)
     program = program_of(name)
+    if frame.scope.files and "/" in name:
+        output = run_path(reading, words, frame, span)
+        if output is not None:
+            return output
     step = _step(program, words)
     if step is not None:
         output = step(reading, [program, *words[1:]], frame, span)
@@ -85,9 +88,11 @@ def _call(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int
     function = frame.scope.functions[name]
     before = frame.scope.positional
     frame.scope.positional = words[1:]
+    frame.scope.locals.append({})
     inner = frame._replace(source=function.source, base=span, depth=frame.depth + 1, calls=(*frame.calls, name), extra=(), bodies=())
     output = reading.run_node(reading, function.body, inner)
     frame.scope.positional = before
+    frame.scope.leave()
     return output
 
 
@@ -182,8 +187,9 @@ def _shell_code(words: list[str]) -> tuple[str | None, list[str]]:
         if not word.startswith(("-", "+")) or word in {"-", "--"}:
             index += word in {"--", "-"} and wants_code
             break
-        wants_code = wants_code or word == "--command" or (word[0] == "-" and word[1:2] != "-" and "c" in word)
-        index += 1
+        short = word[0] == "-" and word[1:2] != "-"
+        wants_code = wants_code or word == "--command" or (short and "c" in word)
+        index += 2 if short and "o" in word else 1
     rest = words[index:]
     if rest[:1] == ["--"]:
         rest = rest[1:]
@@ -236,6 +242,7 @@ def _source(reading: Reading, words: list[str], frame: Frame, span: tuple[int, i
         content = frame.stdin or ""
     if content is not None:
         return shell_text(reading, content, _inside(frame, "source", span), words, span)
+    frame.scope.forget()
     return leaf(reading, "source", words, frame, span, *(("unknown-program",) if marks_of(words[1]) else ()))
 
 
@@ -247,11 +254,6 @@ def run_path(reading: Reading, words: list[str], frame: Frame, span: tuple[int, 
     if content.startswith("#!") and "sh" not in content.partition("\n")[0]:
         return leaf(reading, words[0], words, frame, span, "unknown-code")
     return shell_text(reading, content, _inside(frame, words[0], span), words, span)
-
-
-def is_path(program: str, frame: Frame) -> bool:
-    """Tell whether a program is named by a path of the project's or the script's own."""
-    return "/" in program and classify(program, frame.scope.cwd, frame.scope.project)[0] != "null"
 
 
 STEPS: Final[dict[str, Step]] = {

@@ -21,6 +21,8 @@ _TAR_RUNS: Final = re.compile(r"--(?:checkpoint-action=exec|to-command|use-compr
 _AWK_SYSTEM: Final = re.compile(r'(?:system\s*\(\s*"((?:[^"\\]|\\.)*)")|(?:"((?:[^"\\]|\\.)*)"\s*\|\s*getline)|(?:\|&?\s*"((?:[^"\\]|\\.)*)")')
 _SED_RUNS: Final = re.compile(r"(?:^|[;{}\n]|\d|\$|/)\s*e\s+([^;\n}]+)|s(.).*?\2.*?\2[gpI\d]*e")
 _REST: Final = 100
+_OPERATORS: Final = frozenset(("|", "&&", "||", ";", "&", ">", "<"))
+_GIT_LOOSENS: Final = ("gc.prune", "gc.reflog", "clean.requireforce", "receive.deny", "http.sslverify", "safe.directory", "core.worktree", "url.")
 
 
 def _inside(frame: Frame, wrapper: str, span: Span) -> Frame:
@@ -29,6 +31,12 @@ def _inside(frame: Frame, wrapper: str, span: Span) -> Frame:
 
 def _followed(reading: Reading, words: list[str], frame: Frame, span: Span) -> str:
     return reading.run_words(reading, words, frame, span)
+
+
+def _kept(reading: Reading, words: list[str], frame: Frame, span: Span) -> str:
+    from app.core.shell.launch import leaf  # noqa: PLC0415 - both call each other
+
+    return leaf(reading, words[0], words, frame, span)
 
 
 def _after_options(words: list[str], values: frozenset[str], start: int = 1) -> int:
@@ -57,9 +65,17 @@ def _xargs(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
         index += 1
     inner = words[index:] or ["echo"]
     given = frame.stdin or UNKNOWN
-    items = given.split()[:_REST] if not marks_of(given) else [given.strip()]
+    items = _items(given) if not marks_of(given) else [given.strip()]
     placed = [word.replace(mark, " ".join(items)) for word in inner] if mark else [*inner, *items]
+    if _OPERATORS.intersection(items):
+        # words that look like shell syntax: read also as what somebody meant by them
+        _text(reading, " ".join(placed), words, _inside(frame, "xargs", span)._replace(stdin=None), span)
     return _followed(reading, placed, _inside(frame, "xargs", span)._replace(stdin=None), span)
+
+
+def _items(text: str) -> list[str]:
+    """Split as xargs does: blanks separate, quotes group."""
+    return [a or b or c for a, b, c in re.findall(r"'([^']*)'|\"([^\"]*)\"|([^\s'\"]+)", text)][:_REST]
 
 
 def _parallel(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
@@ -89,17 +105,19 @@ def _find(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
         if word.startswith(("-", "(", "!")):
             break
         starts.append(word)
-    index = 1
+    index, printed = 1, ""
     while index < len(words):
         if words[index] in {"-exec", "-execdir", "-ok", "-okdir"}:
             end = next((i for i in range(index + 1, len(words)) if words[i] in {";", "+"}), len(words))
             for start in starts or ["."]:
                 path = f"{start.rstrip('/') or ''}/{UNKNOWN}"
                 inner = [word.replace("{}", path) for word in words[index + 1 : end]]
-                _followed(reading, inner, _inside(frame, "find", span), span)
+                printed += _followed(reading, inner, _inside(frame, "find", span), span)
             index = end
         index += 1
-    return None
+    if not printed:
+        return None
+    return _kept(reading, words, frame, span) + printed
 
 
 def _fd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
@@ -161,15 +179,9 @@ def _container(reading: Reading, words: list[str], frame: Frame, span: Span) -> 
         inner = words[words.index("--", verb) + 1 :]
     else:
         inner = words[_after_options(words, _EXEC_VALUES, verb + 1) + 1 :]
-        inner = inner[1:] if "compose" in words[:verb] and False else inner
     if inner:
-        _followed(reading, inner, _inside(frame, f"{words[0]} {words[verb]}", span)._replace(scope=_elsewhere(frame)), span)
+        _followed(reading, inner, _inside(frame, f"{words[0]} {words[verb]}", span), span)
     return None
-
-
-def _elsewhere(frame: Frame):  # type: ignore[no-untyped-def]
-    scope = frame.scope.copy()
-    return scope
 
 
 def _git(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
@@ -204,6 +216,8 @@ def _git_setting(reading: Reading, setting: str, words: list[str], frame: Frame,
             _text(reading, value[1:], words, frame, span)
         elif value:
             frame.scope.variables[f"git {lowered}"] = value
+    elif lowered.startswith(_GIT_LOOSENS):
+        reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
     elif lowered in {"core.sshcommand", "core.pager", "core.editor", "core.fsmonitor", "core.hookspath", "sequence.editor", "diff.external", "core.askpass",
                      "credential.helper", "core.gitproxy", "gpg.program"} or lowered.startswith(("filter.", "pager.")):  # fmt: skip
         reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
@@ -226,7 +240,7 @@ def _git_alias(reading: Reading, words: list[str], frame: Frame, span: Span) -> 
 def _tar(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     for index, word in enumerate(words[1:], 1):
         found = _TAR_RUNS.match(word)
-        text = found[1] if found is not None else words[index + 1] if word in {"-I", "-F", "--use-compress-program", "--to-command"} and index + 1 < len(words) else ""
+        text = found[1] if found is not None else words[index + 1] if (word in {"--use-compress-program", "--to-command"} or re.fullmatch(r"-[a-zA-Z]*[IF]", word)) and index + 1 < len(words) else ""
         if text.startswith("exec="):
             text = text[5:]
         if text and text.split()[0] not in {"zstd", "pigz", "lz4", "xz", "gzip", "bzip2", "pbzip2", "pixz", "lbzip2", "brotli"}:

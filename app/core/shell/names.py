@@ -20,7 +20,7 @@ SHELLS: Final = frozenset("sh bash zsh dash ksh ash mksh fish csh tcsh rbash yas
 CODERS: Final = {
     "python": ("-c",), "perl": ("-e", "-E"), "ruby": ("-e",), "node": ("-e", "--eval", "-p", "--print"), "php": ("-r",), "lua": ("-e",),
     "deno": ("eval",), "bun": ("-e", "--eval"), "osascript": ("-e",), "pwsh": ("-c", "-Command", "-command", "-EncodedCommand", "-e"), "Rscript": ("-e",),
-    "tclsh": (), "expect": ("-c",), "julia": ("-e",), "groovy": ("-e",), "ipython": ("-c",),
+    "tclsh": (), "expect": ("-c",), "julia": ("-e", "-E", "--eval", "--print"), "groovy": ("-e",), "ipython": ("-c",),
 }  # fmt: skip
 # program -> options that take a value, and how many words stand before the inner command
 PREFIXES: Final[dict[str, tuple[frozenset[str], int]]] = {

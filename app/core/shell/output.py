@@ -11,6 +11,7 @@ from typing import Final
 
 from app.core.shell.escapes import ansi_c
 from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Touch, marks_of, unknown
+from app.core.shell.places import absolute
 from app.core.shell.reading import Frame
 
 FETCHERS: Final = frozenset(
@@ -75,6 +76,8 @@ def _fill(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ..
             scope.put(path, UNKNOWN + NETWORK)
     elif program in {"cp", "mv", "ln", "install"} and written:
         sources = [t for t in touches if t.access == "read"]
+        if program == "ln" and sources:
+            scope.links[absolute(written[-1], scope.cwd)] = absolute(sources[0].path, scope.cwd)
         for source in sources:
             content = scope.content(source.path)
             if content is None and "secret" in source.where:
@@ -82,6 +85,10 @@ def _fill(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ..
             if content is not None:
                 scope.put(written[-1], content)
                 scope.put(f"{written[-1]}/{source.path.rpartition('/')[2]}", content)
+    elif program in {"dd", "rsync", "cat"} and written:
+        content = "".join([scope.content(t.path) or "" for t in touches if t.access == "read"])
+        if content:
+            scope.put(written[-1], content)
     elif program == "tee":
         for path in written:
             scope.put(path, frame.stdin or "")

@@ -25,10 +25,13 @@ SECRETS: Final = tuple(
     " ~/.boto ~/.s3cfg ~/.vault-token ~/.terraform.d/credentials.tfrc.json ~/.cargo/credentials ~/.cargo/credentials.toml ~/.gem/credentials"
     " ~/.password-store/x.gpg ~/.local/share/keyrings/login.keyring ~/.mozilla/firefox/x/logins.json ~/.config/rclone/rclone.conf"
     " ~/.bash_history ~/.zsh_history ~/.config/op/config ~/.heroku/credentials.json ~/.databrickscfg ~/.snowflake/config.toml"
-    " /etc/shadow /etc/gshadow /etc/sudoers /etc/ssh/ssh_host_rsa_key /proc/self/environ /var/run/secrets/kubernetes.io/serviceaccount/token".split()
+    " ~/.config/pypoetry/auth.toml ~/.config/glab-cli/config.yml ~/.config/containers/auth.json ~/.config/github-copilot/hosts.json"
+    " ~/Library/Keychains/login.keychain-db ~/.config/configstore/x.json ~/.composer/auth.json ~/.m2/settings.xml ~/.gradle/gradle.properties"
+    " ~/.nuget/NuGet/NuGet.Config ~/.claude/.credentials.json ~/.codex/auth.json ~/.config/sops/age/keys.txt ~/.rclone.conf ~/.fly/config.yml"
+    " /etc/kubernetes/admin.conf /etc/krb5.keytab /etc/shadow /etc/gshadow /etc/sudoers /etc/ssh/ssh_host_rsa_key /proc/self/environ /var/run/secrets/kubernetes.io/serviceaccount/token".split()
 )
 SECRET_FOLDERS: Final = ("~/.ssh", "~/.aws", "~/.gnupg", "~/.config/gcloud", "~/.azure", "~/.kube", "~/.password-store", "~/.docker",
-                         "~/.local/share/keyrings")
+                         "~/.local/share/keyrings", "~/Library/Keychains", "~/.local/share/kwalletd")
 SECRET_NAMES: Final = tuple(
     ".env .env.local .env.production .env.development .env.staging .env.test.local .envrc .netrc .pgpass .npmrc .pypirc .git-credentials .boto .s3cfg .my.cnf"
     " .htpasswd .vault-token .databrickscfg credentials.json secrets.json secrets.yaml secrets.yml secret.yaml service-account.json"
@@ -165,7 +168,7 @@ def _wide(name: str) -> bool:
 
 def _kinds(full: str, parts: list[str]) -> list[str]:
     kinds = []
-    if ".git" in parts:
+    if ".git" in parts or (".git/" in full and any(part.endswith(".git") for part in parts[:-1])):
         kinds.append("git")
     if ".weir" in parts or parts[-1] == "gateway.sock":
         kinds.append("weir")
@@ -186,9 +189,9 @@ def _is_secret(full: str, parts: list[str]) -> bool:
         return True
     if SECRET_PARTS.intersection(parts) or full.startswith(tuple(f"{folder}/" for folder in SECRET_FOLDERS)):
         return True
-    if (name.startswith(".env.") and len(name) < 20) or (full.startswith("/proc/") and name == "environ"):
+    if (name.startswith(".env") and (name[4:5] in "." or name[4:5] in _GLOB) and len(name) < 20) or (full.startswith("/proc/") and name == "environ"):
         return True
-    return _glob_reaches(full, name, SECRETS, SECRET_NAMES)
+    return name[:1] != "*" and _glob_reaches(full, name, SECRETS, SECRET_NAMES)
 
 
 def _is_persistent(full: str, parts: list[str]) -> bool:

@@ -104,6 +104,10 @@ def _file(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
         sink.captured = True
         return frame
     path = value_of(reading, target, frame)
+    if operator.endswith("&") and path.strip("-").isdigit():
+        path = _duplicated(path, operator, descriptor, frame)
+    elif descriptor.isdigit() and int(descriptor) > 2:
+        frame.scope.variables[f"fd {descriptor}"] = path
     if operator in {">&", "<&", "&>", "<&-", ">&-"} and (path.isdigit() or path in {"-", ""}):
         return frame
     if operator == "<":
@@ -118,8 +122,18 @@ def _file(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
     return frame
 
 
+def _duplicated(path: str, operator: str, descriptor: str, frame: Frame) -> str:
+    """`>&3` is the file that descriptor 3 was opened on; the three standard ones stay themselves."""
+    number = path.strip("-")
+    opened = frame.scope.variables.get(f"fd {number}", "-" if int(number) < 3 else UNKNOWN)
+    if descriptor.isdigit() and int(descriptor) > 2 and opened != "-":
+        frame.scope.variables[f"fd {descriptor}"] = opened
+        return "-"
+    return opened if operator.startswith(">") or opened == "-" else opened
+
+
 def _read(reading: Reading, path: str, frame: Frame, node: Node, descriptor: str) -> Frame:
-    where = classify(path, frame.scope.cwd, frame.scope.project)
+    where = classify(frame.scope.pointed(path), frame.scope.cwd, frame.scope.project)
     content = frame.scope.content(path)
     if content is None:
         content = UNKNOWN
@@ -133,7 +147,7 @@ def _read(reading: Reading, path: str, frame: Frame, node: Node, descriptor: str
 
 
 def _write(reading: Reading, path: str, output: str, frame: Frame, node: Node) -> None:
-    where = classify(path, frame.scope.cwd, frame.scope.project)
+    where = classify(frame.scope.pointed(path), frame.scope.cwd, frame.scope.project)
     if "null" in where:
         return
     old = frame.scope.content(path) or ""

@@ -27,7 +27,7 @@ class Function(NamedTuple):
 class Scope:
     """See the module. Mutable while one text is read, never kept."""
 
-    __slots__ = ("aliases", "arrays", "cwd", "files", "functions", "positional", "project", "variables")
+    __slots__ = ("aliases", "arrays", "cwd", "files", "functions", "links", "locals", "positional", "project", "variables")
 
     def __init__(self, cwd: str, project: str) -> None:
         self.cwd = cwd
@@ -37,6 +37,8 @@ class Scope:
         self.functions: dict[str, Function] = {}
         self.aliases: dict[str, str] = {}
         self.files: dict[str, str] = {}
+        self.links: dict[str, str] = {}
+        self.locals: list[dict[str, str | None]] = []
         self.positional: list[str] | None = None
 
     def copy(self) -> "Scope":
@@ -47,6 +49,8 @@ class Scope:
         other.functions = dict(self.functions)
         other.aliases = dict(self.aliases)
         other.files = self.files
+        other.links = self.links
+        other.locals = [dict(names) for names in self.locals]
         other.positional = self.positional
         return other
 
@@ -80,6 +84,28 @@ class Scope:
         self.variables[name] = value
         self.arrays.pop(name, None)
 
+    def keep_local(self, name: str) -> None:
+        """Remember a variable's value before a function makes it its own."""
+        if self.locals and name not in self.locals[-1]:
+            self.locals[-1][name] = self.variables.get(name)
+
+    def leave(self) -> None:
+        """Leave a function: what it made its own has its former value again."""
+        for name, value in (self.locals.pop() if self.locals else {}).items():
+            if value is None:
+                self.variables.pop(name, None)
+            else:
+                self.variables[name] = value
+
+    def forget(self) -> None:
+        """A script of unknown content ran in this shell: no variable is certain any more."""
+        self.variables = {name: unknown(value) for name, value in self.variables.items()}
+        self.arrays = {name: [UNKNOWN] for name in self.arrays}
+
+    def pointed(self, path: str) -> str:
+        """Return where a path leads if the script itself made it a link."""
+        return self.links.get(absolute(path, self.cwd), path) if self.links else path
+
     def join(self, other: "Scope") -> bool:
         """Make this scope what holds after either of two ways; False when functions or aliases differ."""
         for name in self.variables.keys() | other.variables.keys():
@@ -98,7 +124,7 @@ class Scope:
 
     def content(self, path: str) -> str | None:
         """Return what the script itself put into a file, or None."""
-        return self.files.get(absolute(path, self.cwd))
+        return self.files.get(absolute(path, self.cwd)) if self.files else None
 
     def put(self, path: str, content: str) -> None:
         """Remember what the script put into a file."""

@@ -144,7 +144,8 @@ def _assigned_words(reading: Reading, assigned: list[Node], words: list[str], fr
     return run_words(reading, ["env", *[f"{name}={inner.scope.value(name)}" for name in names], *words], inner, frame.span(node))
 
 
-def _assignment(reading: Reading, node: Node, frame: Frame) -> str:
+def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None = None) -> str:
+    """Set a variable from what its value is in `before`: the words of `declare A=1 B=$A` are expanded first."""
     name_node, value = node.child_by_field_name("name"), node.child_by_field_name("value")
     name = frame.text(name_node) if name_node is not None else ""
     append = any(child.type == "+=" for child in node.children)
@@ -153,11 +154,11 @@ def _assignment(reading: Reading, node: Node, frame: Frame) -> str:
         frame.scope.arrays[name.partition("[")[0]] = [UNKNOWN]
         return name
     if value is not None and value.type == "array":
-        items = [word for child in value.named_children for word in words_of(reading, child, frame)]
+        items = [word for child in value.named_children for word in words_of(reading, child, before or frame)]
         frame.scope.variables.pop(name, None)
         frame.scope.arrays[name] = [*frame.scope.arrays.get(name, []), *items] if append else items
         return name
-    text = value_of(reading, value, frame) if value is not None else ""
+    text = value_of(reading, value, before or frame) if value is not None else ""
     frame.scope.assign(name, text, append=append)
     _note_environment(reading, node, frame, name, text)
     return name
@@ -181,9 +182,13 @@ def _single_assignment(reading: Reading, node: Node, frame: Frame) -> str:
 
 def _declaration(reading: Reading, node: Node, frame: Frame) -> str:
     words = [node.children[0].type]
+    before = frame._replace(scope=frame.scope.copy())
     for child in node.named_children:
         if child.type == "variable_assignment":
-            words.append(_assignment(reading, child, frame))
+            name = child.child_by_field_name("name")
+            if words[0] != "export" and name is not None:
+                frame.scope.keep_local(frame.text(name))
+            words.append(_assignment(reading, child, frame, before))
         else:
             words += words_of(reading, child, frame)
     for child in frame.extra:

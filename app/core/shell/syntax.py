@@ -19,7 +19,8 @@ NODES_MAX: Final = 2000
 PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+(?: +[A-Za-z0-9_./:=@%+,-]+)*\Z")
 RESERVED: Final = frozenset("if then elif else fi for while until do done case esac select function time coproc in".split())
 _QUOTED_HEREDOC: Final = re.compile(r"<<-?[ \t]*(?:'([^'\n]{1,64})'|\"([^\"\n$`\\]{1,64})\"|\\(\w{1,64}))")
-_BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s{}'\"()$;|&<>`\\]*,[^\s{}'\"()$;|&<>`\\]*)\}(?=$|[\s;|&)])")
+_BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s]{0,400},[^\s]{0,400})\}(?=$|[\s;|&)])")
+_COMMA: Final = re.compile(r",(?![^{]*\})")
 PLACEHOLDER: Final = "weir heredoc body cut"
 
 
@@ -91,11 +92,12 @@ def _refusal(text: str) -> str:
 def _mended(root: Node, source: bytes, bodies: tuple[str, ...]) -> Parsed:
     """A brace expansion in command position parses as an error: write its words out and try once more."""
     text = source.decode()
-    mended = _BRACES.sub(lambda found: found[1].replace(",", " "), text)
+    mended = _BRACES.sub(lambda found: _COMMA.sub(" ", found[1]), text)
     if mended != text:
         again = Parser(LANGUAGE).parse(mended.encode()).root_node
         if not again.has_error:
-            return Parsed(again, mended.encode(), bodies)
+            odd = any(sign in found[1] for found in _BRACES.finditer(text) for sign in ";|&<>")
+            return Parsed(again, mended.encode(), bodies, doubt="syntax" if odd else "")
     return Parsed(root, source, bodies, doubt="syntax")
 
 

@@ -4,6 +4,7 @@ A program without an entry is taken to read each argument that looks like a path
 """
 
 import re
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.form import Touch
@@ -21,7 +22,7 @@ PATTERN_FIRST: Final = frozenset("grep rg ag ack sed awk jq yq perl zgrep git-gr
 DELETERS: Final = frozenset("rm rmdir unlink shred srm wipe trash trash-put rimraf del".split())
 WRITERS: Final = frozenset("tee touch mkdir truncate mkfifo mknod fallocate setfattr".split())
 CHANGERS: Final = frozenset("chmod chown chgrp chattr setfacl".split())
-QUIET: Final = frozenset("echo printf true false : test [ [[ pwd date whoami id uname seq tr basename dirname expr let type which git docker kubectl"
+QUIET: Final = frozenset("echo printf true false : test [ [[ pwd whoami id uname seq tr basename dirname expr let type which git docker kubectl"
                          " yes sleep export alias unset set shopt local declare readonly typeset cd pushd popd kill pkill killall".split())  # fmt: skip
 _VALUES: Final = {
     "mkdir": "-m --mode", "touch": "-d -t -r --date --reference", "truncate": "-s -r --size", "install": "-m -o -g -S --mode --owner --group", "cp": "-S --suffix",
@@ -30,6 +31,8 @@ _VALUES: Final = {
 }  # fmt: skip
 _LOOKS: Final = re.compile(r"[~./]|.*/|id_rsa|id_ed25519|credentials|secrets?\b")
 _PARTS: Final = re.compile(r"[=:@,]")
+_SPACE: Final = re.compile(r"\s")
+_GIT_MAKES: Final = {"init": 2, "clone": 3, "worktree": 3}
 
 
 def touches_of(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...]:
@@ -58,7 +61,7 @@ def touches_of(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...
 
 def touch(access: str, path: str, frame: Frame) -> Touch:
     """Return a touch with the classes of its path."""
-    return Touch(access, path, classify(path, frame.scope.cwd, frame.scope.project))
+    return Touch(access, path, classify(frame.scope.pointed(path), frame.scope.cwd, frame.scope.project))
 
 
 def _operands(program: str, words: list[str]) -> list[str]:
@@ -83,8 +86,10 @@ def _refers(words: list[str]) -> bool:
 
 def _script(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     for index, word in enumerate(words[1:], 1):
-        if word in {"-m", "-c", "-e"}:
-            return _unknown(words[index + 2 :], frame)
+        if word in {"-m", "-c", "-e"} or re.fullmatch(r"-[a-zA-Z0-9]*[eE]", word):
+            rest = _unknown(words[index + 1 :], frame)
+            in_place = any(re.match(r"-[a-zA-Z0]*i", option) for option in words[1:index])
+            return tuple([t._replace(access="write") for t in rest]) if in_place else rest
         if not word.startswith(("-", "+")):
             return (touch("run", word, frame), *_unknown(words[index:], frame))
     return ()
@@ -93,11 +98,13 @@ def _script(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 def _filter(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...]:
     given = any(word in {"-e", "-f", "--regexp", "--file"} or word.startswith(("--regexp=", "--file=", "--expression")) for word in words)
     operands = _operands(program, words)
-    in_place = program in {"sed", "perl", "yq", "sd"} and any(re.match(r"-[a-zA-Z]*i|--in-place", word) for word in words[1:])
+    in_place = program in {"sed", "perl", "yq", "sd", "awk"} and any(re.match(r"-[a-zA-Z]*i|--in-place", word) for word in words[1:])
     files = [word for word in operands[0 if given and program != "sed" else 1 :] if word] if operands else []
     if given and program == "sed":
         files = operands
-    return tuple([touch("write" if in_place else "read", path, frame) for path in files])
+    found = [touch("write" if in_place else "read", path, frame) for path in files]
+    found += [touch("read", b, frame) for a, b in pairwise(words) if a in {"-f", "--file"} or (a.startswith("--") and a.endswith("from"))]
+    return tuple(found)
 
 
 def _copy(words: list[str], frame: Frame) -> tuple[Touch, ...]:
@@ -171,6 +178,8 @@ def _fetch(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             found.append(touch("send", value, frame))
         elif name in {"-d", "--data", "--data-binary", "--data-raw", "--data-ascii", "--data-urlencode", "-F", "--form", "--json", "-H", "--header"} and "@" in value:
             found += [touch("send", value.partition("@")[2].partition(";")[0], frame)]
+        elif word.startswith(("file://", "FILE://")):
+            found.append(touch("read", word[7:], frame))
         elif name in {"--unix-socket", "--abstract-unix-socket"}:
             found.append(touch("read", value, frame))
         elif name in {"-P", "--directory-prefix", "--output-dir"}:
@@ -232,7 +241,11 @@ def _tar(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 
 def _git(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     """Contents that git shows by name (`HEAD:.env`), and folders that it writes outside."""
-    found = [touch("read", word.rpartition(":")[2], frame) for word in words[2:] if ":" in word and "//" not in word and "@" not in word]
+    if len(words) > 1 and words[1] in _GIT_MAKES:
+        made = [word for word in words[_GIT_MAKES[words[1]] :] if not word.startswith("-") and "/" in word and ":" not in word]
+        return tuple([touch("write", word, frame) for word in made])
+    named = [word for word in words[2:] if ":" in word and "//" not in word and "@" not in word and not _SPACE.search(word)]
+    found = [touch("read", word.rpartition(":")[2], frame) for word in named]
     if "--no-index" in words or "hash-object" in words:
         found += [touch("read", word, frame) for word in words[2:] if not word.startswith("-")]
     return tuple([t for t in found if "secret" in t.where])
@@ -250,5 +263,5 @@ def _unknown(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 
 _SPECIAL: Final = {
     "cp": _copy, "mv": _copy, "ln": _copy, "link": _copy, "install": _install, "dd": _dd, "find": _find, "curl": _fetch, "wget": _fetch,
-    "scp": _remote_copy, "rsync": _remote_copy, "sftp": _remote_copy, "tar": _tar,
+    "patch": lambda words, frame: tuple([touch("write", path, frame) for path in _operands("patch", words)]), "scp": _remote_copy, "rsync": _remote_copy, "sftp": _remote_copy, "tar": _tar,
 }  # fmt: skip
