@@ -36,14 +36,18 @@ say "Debian $suite with python3 and make in $(($(date +%s) - began)) s"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
-for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt "${PIP_CERT:-/etc/pip.conf}"; do
+for file in /etc/resolv.conf /etc/hosts /etc/pip.conf; do
     [ ! -e "$file" ] || install -D -m 644 "$(readlink -f "$file")" "$root$file"
 done
+# under a name of its own: installing ca-certificates in there writes the usual bundle anew
+bundle=${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}
+[ ! -e "$bundle" ] || install -D -m 644 "$(readlink -f "$bundle")" "$root/etc/ssl/this-machine.crt"
 cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
 git clone --quiet --no-local . "$root/root/weir"
 
 # the caller's proxies and pip settings, and nothing else of its environment
-mapfile -t kept < <(env | grep -iE '^(pip_(index_url|extra_index_url|cert|default_timeout)|https?_proxy|no_proxy|ssl_cert_file)=' || true)
+mapfile -t kept < <(env | grep -iE '^(pip_(index_url|extra_index_url|default_timeout)|https?_proxy|no_proxy)=' || true)
+[ ! -e "$bundle" ] || kept+=(PIP_CERT=/etc/ssl/this-machine.crt SSL_CERT_FILE=/etc/ssl/this-machine.crt)
 in_chroot() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "${kept[@]}" sh -c "cd /root/weir && $1"; }
 timed() {
     local from; from=$(date +%s.%N)
