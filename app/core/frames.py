@@ -1,6 +1,6 @@
 """The record frame of journals and spools: 16 bytes of header, then the body.
 
-    u32 body_bytes | u8 format | u8 record type | u16 zero | u64 xxh3_64(body, seed)
+    u32 body_bytes | u8 format | u8 record type | u16 zero | u64 xxh3_64(body, seed ^ record type)
 
 The seed is the xxh3_64 of the file's own header body (project, origin, incarnation), so that a record
 copied from another journal, or a stale block of a reused disk area, fails its checksum.
@@ -87,7 +87,7 @@ def encode_header(header: JournalHeader) -> tuple[bytes, int]:
 
 def frame(record_type: int, body: bytes, seed: int) -> bytes:
     """Return the 16 byte header of one record."""
-    return _FRAME.pack(len(body), FRAME_FORMAT, record_type, 0, xxhash.xxh3_64_intdigest(body, seed))
+    return _FRAME.pack(len(body), FRAME_FORMAT, record_type, 0, xxhash.xxh3_64_intdigest(body, seed ^ record_type))
 
 
 def write_body(inode: int, offset: int, data: bytes) -> bytes:
@@ -102,7 +102,7 @@ def write_head(inode: int, offset: int) -> bytes:
 
 def frame_of_parts(record_type: int, head: bytes, data: bytes | bytearray | memoryview, seed: int) -> bytes:
     """Return the frame header of the body head + data, without joining them."""
-    checksum = xxhash.xxh3_64(head, seed)
+    checksum = xxhash.xxh3_64(head, seed ^ record_type)
     checksum.update(data)
     return _FRAME.pack(len(head) + len(data), FRAME_FORMAT, record_type, 0, checksum.intdigest())
 
@@ -154,7 +154,7 @@ def records(data: bytes | memoryview, start: int, seed: int) -> Iterator[Record 
         if stop > end:
             break
         body = bytes(view[offset + FRAME_BYTES : stop])
-        if xxhash.xxh3_64_intdigest(body, seed) != checksum:
+        if xxhash.xxh3_64_intdigest(body, seed ^ kind) != checksum:
             yield Tail(offset, "checksum")
             return
         yield Record(kind, body, offset, stop)

@@ -147,7 +147,7 @@ def kind_of(operation: Operation) -> str:
     """
     match operation:
         case Make(mode=mode):
-            return _MADE.get(stat.S_IFMT(mode), "mknod")
+            return _MADE.get(mode & 0o170000, "mknod")
         case Content(truncated=truncated):
             return "truncate" if truncated else "write"
         case _:

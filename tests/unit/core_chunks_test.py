@@ -31,7 +31,7 @@ def split(data: bytes) -> dict[int, bytes]:
 
 
 @given(st.binary(max_size=50), CHANGES)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_composed_version_holds_the_bytes_of_every_write_and_truncation(
     base: bytes, changes: list[Extent | ResizeTo]
 ) -> None:
