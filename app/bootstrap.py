@@ -7,7 +7,7 @@ needs. Nothing is opened at import: pools and clients are opened by the caller's
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.core.errors import JournalError, RequestInvalid
 from app.core.operations import FileOperationRequest
@@ -32,8 +32,8 @@ from app.services.escalation import WaitingRoom
 from config.settings import ROOT, Settings
 
 if TYPE_CHECKING:
-    from app.adapters.policy_files import PolicyWatcher
     from app.adapters.journal.folder import MountFolder
+    from app.adapters.policy_files import PolicyWatcher
     from app.services.courier import Courier
     from app.services.importing import ImportParts
     from app.services.spool_shipping import SpoolShipper
@@ -155,7 +155,9 @@ def probes(settings: Settings, log_starts: Mapping[str, int] | None) -> Mapping[
     return outside.probes(settings, log_starts)
 
 
-def migrate_database(admin_url: str, writer_password: str | None = None, reader_password: str | None = None) -> list[str]:
+def migrate_database(
+    admin_url: str, writer_password: str | None = None, reader_password: str | None = None
+) -> list[str]:
     """Bring the database of `admin_url` to the newest schema; return the names of the migrations applied now."""
     from app.adapters.postgres.migrate import migrate
 
@@ -225,13 +227,16 @@ def unmount_leftovers(settings: Settings) -> list[str]:
     return [place.path for place in mount_places(settings) if unmount(Path(place.path))]
 
 
-def file_event_writer(settings: Settings, check_path: Callable[[bytes, FileOperationRequest], str | None] | None = None) -> FileEventWriter:
+def file_event_writer(
+    settings: Settings, check_path: Callable[[bytes, FileOperationRequest], str | None] | None = None
+) -> FileEventWriter:
     """The files log, writing role: in worker processes only, after fork. `check_path` refuses a path with a reason."""
     from app.adapters.postgres.connections import open_pool
     from app.adapters.postgres.file_writer import PostgresFileWriter
     from config.settings import writer_url
 
-    return PostgresFileWriter(open_pool(writer_url(settings), 2, writing=True, name="weir files"), check_path=check_path)
+    pool = open_pool(writer_url(settings), 2, writing=True, name="weir files")
+    return PostgresFileWriter(pool, check_path=check_path)
 
 
 def decision_writer(settings: Settings) -> DecisionWriter:

@@ -317,6 +317,10 @@ def test_two_children_that_open_after_fork_have_their_own_backends(postgres_serv
         "print('own')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, postgres_server.reader_url], capture_output=True, text=True, check=False, env=os.environ
+        [sys.executable, "-c", program, postgres_server.reader_url],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
     )
     assert done.stdout.strip() == "own", done.stderr

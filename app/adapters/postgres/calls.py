@@ -1,4 +1,4 @@
-"""The statements of the files log's writer, with their arguments packed: docs/reference/store.md and migrations/0002."""
+"""The statements of the files log's writer, with their arguments packed; the functions are in migrations/0002."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple

@@ -16,8 +16,8 @@ from app.ports import ChainReport
 
 _PAGE: Final = 2000
 _FILES: Final = """
-select e.position, e.kind, e.recorded_at_us, i.origin, e.incarnation, e.sequence, e.agent, e.session, e.tool_call, e.decision,
-    e.task_id, e.inode, e.outcome, e.payload, e.digest, e.hash
+select e.position, e.kind, e.recorded_at_us, i.origin, e.incarnation, e.sequence, e.agent, e.session, e.tool_call,
+    e.decision, e.task_id, e.inode, e.outcome, e.payload, e.digest, e.hash
 from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
 where e.project = %s and e.position > %s order by e.position limit %s"""
 _DECISIONS: Final = """

@@ -20,7 +20,7 @@ Pool = ConnectionPool[Connection]
 T = TypeVar("T")
 
 CHECKOUT_S: Final = 2.0
-# give up a failed reconnection early: the next checkout starts a fresh attempt, so a pool heals at once, not after a doubled delay
+# give up a failed reconnection early: the next checkout starts anew, so a pool heals at once, not after a doubled delay
 RECONNECT_S: Final = 1.0
 # only key look-ups run here: a plan cached while a table was small must not become a scan of a large one
 _PLANNING: Final = "-c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"

@@ -22,6 +22,9 @@ _VERSION: Final = """
 select position, inode, outcome, payload from file_events
 where project = %s and incarnation = %s and sequence = %s"""
 
+_CHUNKS: Final = """
+select hash, size_bytes, encoding, data from chunks where project = %s and data is not null and hash = any(%s)"""
+
 
 def map_at(connection: Connection, project: int, inode: int, position: int) -> ChunkMap:
     """Return index -> (hash, size) of an inode's content at a position."""
@@ -66,7 +69,7 @@ def overlay(base: ChunkMap, content: Content) -> ChunkMap:
 def plain_chunks(connection: Connection, project: int, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return the plain bytes of the chunks that the store has."""
     rows = connection.execute(
-        "select hash, size_bytes, encoding, data from chunks where project = %s and data is not null and hash = any(%s)",
+        _CHUNKS,
         (project, arrays.bytea_array(list(hashes))),
         binary=True,
     )

@@ -129,7 +129,8 @@ def _rows(
         decoded = [record for record in map(try_decode, part) if record is not None]
         times = [record.at_ns for record in decoded] or [at_us * 1000]
         yield DecisionRow(
-            first + start, len(part), min(times), max(times), _joined(r.agent for r in decoded), _joined(r.verdict for r in decoded),
+            first + start, len(part), min(times), max(times),
+            _joined(r.agent for r in decoded), _joined(r.verdict for r in decoded),
             zstandard.ZstdCompressor(level=1).compress(_encode(leaves)), digest, previous,
         )  # fmt: skip
 

@@ -71,6 +71,7 @@ class PostgresFileReader:
 
     def chunk_map(self, inode: int, version: tuple[int, int]) -> dict[int, tuple[bytes, int]]:
         """See FileEventReader."""
+        del inode  # a version names its event, which names the inode
         return self._run(lambda c, n: _in_snapshot(c, lambda: map_of(c, n, version)))
 
     def chunk_map_at(self, inode: int, position: int) -> dict[int, tuple[bytes, int]]:
@@ -170,6 +171,6 @@ def _limited(items: Iterator[T], limit: int) -> Iterator[T]:
 def _as_event(decision: LoggedDecision) -> LoggedEvent:
     record = decision.record
     return LoggedEvent(
-        "decisions", decision.position, "decision", record.at_ns, record.agent, record.session, record.tool_call, record.id,
-        decision.task_id, b"", 0, decision.spool, "", 0, record.sequence, record.verdict, 0,
+        "decisions", decision.position, "decision", record.at_ns, record.agent, record.session, record.tool_call,
+        record.id, decision.task_id, b"", 0, decision.spool, "", 0, record.sequence, record.verdict, 0,
     )  # fmt: skip

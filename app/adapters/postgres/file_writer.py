@@ -1,8 +1,8 @@
 """The files log, writing role: one transaction a batch, gapless positions in commit order.
 
-Two ways, the same function at their end. *Standing*: nothing was appended since this writer's last batch and every row is
-known, so the fold is done before and the lock taken and released inside one call. *Locked*: take the lock, read head and
-rows, fold, append. Whoever meets others too often stays with *locked* for a while. A retry is harmless: what is
+Two ways, the same function at their end. *Standing*: nothing was appended since this writer's last batch and every row
+is known, so the fold is done before and the lock taken and released inside one call. *Locked*: take the lock, read head
+and rows, fold, append. Whoever meets others too often stays with *locked* for a while. A retry is harmless: what is
 stored already is recognised by its sequence and digest.
 """
 
@@ -314,9 +314,10 @@ def _stand(
 
 
 def _parameters(work: Work, standing: Standing, folded: Folded) -> list[object]:
+    newest = standing.tree.newest.get(work.task.incarnation, 0)
     scalars = calls.Scalars(
-        Int4(work.project), Int8(standing.head.position), standing.head.hash, Int8(work.task.incarnation), Int8(work.first),
-        Int8(folded.head.recorded_at_us), work.task.task_id, Int8(standing.tree.newest.get(work.task.incarnation, 0)),
+        Int4(work.project), Int8(standing.head.position), standing.head.hash, Int8(work.task.incarnation),
+        Int8(work.first), Int8(folded.head.recorded_at_us), work.task.task_id, Int8(newest),
         arrays.bytea_array(work.named_chunks),
     )  # fmt: skip
     return calls.parameters(scalars, folded)

@@ -106,6 +106,6 @@ def _file_event(row: Row) -> LoggedEvent:
         sequence,
     ) = columns
     return LoggedEvent(
-        FILES, position, kind, at_ns, agent, session, tool_call, decision, task_id, path, inode, origin, origin_name, incarnation,
-        sequence, word, size,
+        FILES, position, kind, at_ns, agent, session, tool_call, decision, task_id, path, inode, origin, origin_name,
+        incarnation, sequence, word, size,
     )  # fmt: skip

@@ -54,7 +54,8 @@ def _ensure_database(url: str) -> None:
 
 def _apply_files(connection: Connection) -> list[str]:
     connection.execute(
-        "create table if not exists migrations (name text primary key, applied_at timestamptz not null default clock_timestamp())"
+        "create table if not exists migrations"
+        " (name text primary key, applied_at timestamptz not null default clock_timestamp())"
     )
     done = {row[0] for row in connection.execute("select name from migrations")}
     fresh = [path for path in sorted(FOLDER.glob("[0-9]*.sql")) if path.stem not in done]

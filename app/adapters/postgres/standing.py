@@ -22,7 +22,7 @@ class Head(NamedTuple):
 
 
 class Standing:
-    """Head, tree rows and incarnations. `clock_offset_us` is the database's wall clock less this process's monotonic one."""
+    """Head, tree rows, incarnations. `clock_offset_us`: the database's wall clock less this process's monotonic one."""
 
     def __init__(self, head: Head, clock_offset_us: int) -> None:
         self.head = head

@@ -1,8 +1,8 @@
 """The tree as the rows of one append: a TreeState with write-behind, kept between appends while the log stands still.
 
-What was looked up is known, also that it is absent; what is unknown is fetched by `fetch`, which inside a transaction asks
-the database and before it raises `Unknown`. A row's `since` is the position that made it so; a row that is replaced
-at a later position becomes a past row, one replaced at the same position never was.
+What was looked up is known, also that it is absent; what is unknown is fetched by `fetch`, which inside a transaction
+asks the database and before it raises `Unknown`. A row's `since` is the position that made it so; a row replaced at a
+later position becomes a past row, one replaced at the same position never was.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
 
 
 class TreeChanges(NamedTuple):
-    """What an append writes: rows that became so (`put`), that ended without a successor (`gone`), that were (`past`)."""
+    """What an append writes: rows that became so (`put`), that ended with no successor (`gone`), that were (`past`)."""
 
     nodes_put: list[tuple[int, int, bytes]]
     nodes_gone: list[int]

@@ -66,17 +66,29 @@ class Mount:
         for operation in operations:
             self.sequence += 1
             now = time.time_ns()
-            request = FileOperationRequest(self.sequence, now, kind_of(operation), b"seen", agent, "s1", "t1", operation)
+            request = FileOperationRequest(
+                self.sequence, now, kind_of(operation), b"seen", agent, "s1", "t1", operation
+            )
             requests.append(encode_request(request))
         return self.packed(requests, chunks)
 
     def packed(self, requests: Sequence[bytes], chunks: Sequence[ChunkData] = ()) -> PersistBatch:
         batch_id = uuid.uuid4().hex
         return PersistBatch(
-            FORMAT, self.project, self.origin, self.name, self.incarnation, batch_id, "r", tuple(requests), tuple(chunks)
+            FORMAT,
+            self.project,
+            self.origin,
+            self.name,
+            self.incarnation,
+            batch_id,
+            "r",
+            tuple(requests),
+            tuple(chunks),
         )
 
-    def do(self, *operations: Operation, chunks: Sequence[ChunkData] = ()) -> tuple[PersistReply, Sequence[FeedMessage]]:
+    def do(
+        self, *operations: Operation, chunks: Sequence[ChunkData] = ()
+    ) -> tuple[PersistReply, Sequence[FeedMessage]]:
         """Append operations; the reply must not be an error."""
         reply, feed = self.writer.append(self.batch(*operations, chunks=chunks), "task")
         assert not reply.error, reply

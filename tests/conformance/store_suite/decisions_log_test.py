@@ -25,8 +25,24 @@ def records(first, count, agent="a1", verdict="approve"):
     return tuple(
         encode(
             DecisionRecord(
-                1, n, 1000 + n, f"id{n}", agent, "s", "t", "Bash", "/", b"{}", verdict, ("r1",), "why", "policy",
-                False, False, "v1", 12,
+                1,
+                n,
+                1000 + n,
+                f"id{n}",
+                agent,
+                "s",
+                "t",
+                "Bash",
+                "/",
+                b"{}",
+                verdict,
+                ("r1",),
+                "why",
+                "policy",
+                False,
+                False,
+                "v1",
+                12,
             )  # fmt: skip
         )
         for n in range(first, first + count)

@@ -145,7 +145,12 @@ def test_feed_messages_carry_the_hash_before_them_and_join_up(store):
     assert store.read().head().hash == messages[1].hash
     assert messages[1].ranges[0][:] if isinstance(messages[1].ranges[0], tuple) else True
     span = messages[1].ranges[0]
-    assert (span.incarnation, span.first_sequence, span.last_sequence, span.first_position) == (mount.incarnation, 2, 3, 2)
+    assert (span.incarnation, span.first_sequence, span.last_sequence, span.first_position) == (
+        mount.incarnation,
+        2,
+        3,
+        2,
+    )
 
 
 def test_a_reader_gets_the_events_of_the_feed(store):

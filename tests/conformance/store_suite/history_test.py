@@ -1,4 +1,4 @@
-"""Random histories of three mounts: the rows that Postgres holds are what its events fold to, now and at every position."""
+"""Random histories of three mounts: the rows in Postgres are what its events fold to, now and at every position."""
 
 import random
 
@@ -63,8 +63,13 @@ class Player:
         if node is not None and pick.random() < 0.25:
             appending = min(node.size, size) if pick.random() < 0.7 else min(size, 10)
         indexes = [i for i in range(-(-size // CHUNK_BYTES)) if pick.random() < 0.5]
-        chunks = [mount.chunk(bytes([pick.randrange(1, 255)]) * min(CHUNK_BYTES, size - i * CHUNK_BYTES)) for i in indexes]
-        refs = [ChunkRef(i, c.hash if pick.random() < 0.9 else b"", c.size_bytes) for i, c in zip(indexes, chunks, strict=True)]
+        chunks = [
+            mount.chunk(bytes([pick.randrange(1, 255)]) * min(CHUNK_BYTES, size - i * CHUNK_BYTES)) for i in indexes
+        ]
+        refs = [
+            ChunkRef(i, c.hash if pick.random() < 0.9 else b"", c.size_bytes)
+            for i, c in zip(indexes, chunks, strict=True)
+        ]
         return Content(inode, base, size, pick.randrange(99), False, appending, tuple(refs)), chunks
 
 

@@ -1,0 +1,316 @@
+"""Appends to the event store beside the eventsourcing library, in one run, on one Postgres of their own.
+
+usage: bench_store.py [--runs 3] [--scale 1.0] [--batches 1,10,100,1000] [--writers 1,4] [--workload mixed|names] [--json]
+
+Weir appends as its store worker does: decoded, digested and checked requests, gapless positions, hash chain,
+idempotence, current and historical tree, feed messages built. `mixed` is create, write of a fresh 200 byte chunk,
+setattr, write in turn; `names` is create, setattr, rename, unlink. The peer stores the same bytes as event state with
+its application recorder (its default, safe way). Each run is one warm connection a writer, all writers start together;
+systems take turns. Writes $WEIR_HOME/bench/store/latest.json.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from app.adapters import servers
+from app.adapters.postgres.connections import open_pool
+from app.adapters.postgres.file_writer import PostgresFileWriter
+from app.adapters.postgres.migrate import migrate
+from app.core.chunks import chunk_hash, project_key
+from app.core.ids import first_inode
+from app.core.messages import FORMAT, ChunkData, PersistBatch
+from app.core.operations import (
+    ChunkRef,
+    Content,
+    FileOperationRequest,
+    Make,
+    Rename,
+    SetAttr,
+    Unlink,
+    encode_request,
+    kind_of,
+)
+
+APPENDS = {1: 1200, 10: 400, 100: 100, 1000: 16}
+Timings = tuple[float, float, list[float]]
+
+
+class Stream:
+    """One origin's requests, made ahead of the clock: a folder of its own, then cycles of four operations."""
+
+    def __init__(self, project: str, origin: str, incarnation: int, workload: str) -> None:
+        self.project, self.origin, self.incarnation = project, origin, incarnation
+        self.folder = self.inode = first_inode(incarnation)  # type: ignore[arg-type]
+        self.key, self.cycle = project_key(project), {"mixed": self._mixed, "names": self._names}[workload]
+        self.sequence = 0
+
+    def first(self) -> PersistBatch:
+        return self._packed([Make(1, b"folder%d" % self.incarnation, self.folder, 0o40755, 0, 0)], [])
+
+    def batch(self, size: int) -> PersistBatch:
+        operations, chunks = [], []
+        for index in range(size):
+            operation, brought = self.cycle((self.sequence + index - 1) % 4, self.sequence + index + 1)
+            operations.append(operation)
+            chunks.extend(brought)
+        return self._packed(operations, chunks)
+
+    def _mixed(self, step: int, sequence: int) -> tuple[Any, list[ChunkData]]:
+        if step == 0:
+            self.inode += 1
+            self.version = (0, 0)
+            return Make(self.folder, b"module_%d.py" % self.inode, self.inode, 0o100644, 1000, 1000), []
+        if step == 2:
+            return SetAttr(self.inode, mode=0o100600, mtime_ns=time.time_ns()), []
+        data = os.urandom(100) * 2
+        chunk = ChunkData(chunk_hash(self.key, data), 200, "raw", data)
+        base, self.version = self.version, (self.incarnation, sequence)
+        return Content(self.inode, base, 200, time.time_ns(), chunks=(ChunkRef(0, chunk.hash, 200),)), [chunk]
+
+    def _names(self, step: int, _sequence: int) -> tuple[Any, list[ChunkData]]:
+        if step == 0:
+            self.inode += 1
+            return Make(self.folder, b"module_%d.py" % self.inode, self.inode, 0o100644, 1000, 1000), []
+        if step == 1:
+            return SetAttr(self.inode, mode=0o600), []
+        old, new = b"module_%d.py" % self.inode, b"renamed_%d.py" % self.inode
+        if step == 2:
+            return Rename(self.folder, old, self.inode, self.folder, new), []
+        return Unlink(self.folder, new, self.inode), []
+
+    def _packed(self, operations: list[Any], chunks: list[ChunkData]) -> PersistBatch:
+        requests = []
+        for operation in operations:
+            self.sequence += 1
+            request = FileOperationRequest(
+                self.sequence,
+                time.time_ns(),
+                kind_of(operation),
+                b"src/module.py",
+                "agent-1",
+                "session-1",
+                "tool-1",
+                operation,
+            )
+            requests.append(encode_request(request))
+        return PersistBatch(
+            FORMAT,
+            self.project,
+            self.origin,
+            "bench",
+            self.incarnation,
+            uuid.uuid4().hex,
+            "r",
+            tuple(requests),
+            tuple(chunks),
+        )
+
+
+def run_weir(
+    place: dict[str, str], project: str, workload: str, size: int, count: int, start: Callable[[], None]
+) -> Timings:
+    writer = PostgresFileWriter(open_pool(place["writer"], 1, writing=True))
+    origin = uuid.uuid4().hex
+    stream = Stream(project, origin, writer.register_incarnation(project, origin, "bench", origin), workload)
+    task = uuid.uuid4().hex
+    writer.append(stream.first(), task)
+    batches = [stream.batch(size) for _ in range(count + 2)]
+    for batch in batches[:2]:
+        writer.append(batch, task)
+
+    def append(batch: PersistBatch) -> None:
+        reply, feed = writer.append(batch, task)
+        assert reply.acked == batch.requests.__len__() + before[0], reply
+        assert not reply.rejected and feed, reply
+        before[0] = reply.acked
+
+    before = [1 + 2 * size]
+    try:
+        return _timed(start, append, batches[2:])
+    finally:
+        writer.close()
+
+
+def open_peer(place: dict[str, str]) -> tuple[Any, Any]:
+    from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+
+    store = PostgresDatastore("peer", place["host"], "5432", servers.ADMIN, place["password"], pool_size=1)
+    return store, PostgresApplicationRecorder(store, events_table_name="bench_events")
+
+
+def run_peer(
+    place: dict[str, str], _project: str, workload: str, size: int, count: int, start: Callable[[], None]
+) -> Timings:
+    from eventsourcing.persistence import StoredEvent
+
+    store, recorder = open_peer(place)
+    stream = Stream(uuid.uuid4().hex, uuid.uuid4().hex, 1, workload)
+    stream.first()
+    originator = uuid.uuid4()
+
+    def converted(batch: PersistBatch, version: int) -> list[StoredEvent]:
+        extra = iter(batch.chunks)
+        states = [r + (next(extra).data if b"content" in r else b"") for r in batch.requests]
+        return [StoredEvent(originator, version + i, "app.events:Changed", state) for i, state in enumerate(states)]
+
+    batches = [converted(stream.batch(size), i * size) for i in range(count + 2)]
+    for batch in batches[:2]:
+        recorder.insert_events(batch)
+    try:
+        return _timed(start, recorder.insert_events, batches[2:])
+    finally:
+        store.close()
+
+
+def _timed(start: Callable[[], None], append: Callable[[Any], Any], batches: list[Any]) -> Timings:
+    start()
+    began = time.monotonic()
+    latencies = []
+    for batch in batches:
+        before = time.perf_counter()
+        append(batch)
+        latencies.append(time.perf_counter() - before)
+    return began, time.monotonic(), latencies
+
+
+SYSTEMS = {"weir": run_weir, "eventsourcing": run_peer}
+
+
+def child(system: str, arguments: tuple[Any, ...], barrier: Any, results: Any) -> None:
+    results.put(SYSTEMS[system](*arguments, lambda: barrier.wait(60)))
+
+
+def measure(
+    system: str, place: dict[str, str], workload: str, size: int, writers: int, scale: float
+) -> tuple[float, list[float]]:
+    """Return events per second of all writers together, and the latency of each append."""
+    context = multiprocessing.get_context("spawn")
+    count = max(4, int(APPENDS[size] * scale / (writers if size > 1 else writers / 2)))
+    barrier, results = context.Barrier(writers), context.Queue()
+    arguments = (place, uuid.uuid4().hex, workload, size, count)
+    processes = [context.Process(target=child, args=(system, arguments, barrier, results)) for _ in range(writers)]
+    for process in processes:
+        process.start()
+    timings = [results.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    span = max(t[1] for t in timings) - min(t[0] for t in timings)
+    return writers * count * size / span, [latency for t in timings for latency in t[2]]
+
+
+def environment() -> dict[str, Any]:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
+    return {
+        "cpus": os.cpu_count(),
+        "cpu": model,
+        "load": os.getloadavg(),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+    }
+
+
+def figures(
+    samples: dict[tuple[str, int, int], list[tuple[float, list[float]]]], workload: str
+) -> list[dict[str, Any]]:
+    table = []
+    for (system, size, writers), runs in samples.items():
+        latencies = sorted(latency for _, run in runs for latency in run)
+        figure = {
+            "figure": f"append {workload} batch {size} writers {writers}",
+            "system": system,
+            "median": round(statistics.median(rate for rate, _ in runs), 1),
+            "p99": round(latencies[min(len(latencies) - 1, int(0.99 * len(latencies)))] * 1000, 3),
+            "unit": "events/s; p99 in ms an append",
+            "runs": [round(rate, 1) for rate, _ in runs],
+            "degraded_share": 0.0,
+            "ratio_to": {},
+        }
+        if system == "weir":
+            peers = samples[("eventsourcing", size, writers)]
+            ratios = [ours / theirs for (ours, _), (theirs, _) in zip(runs, peers, strict=True)]
+            figure["ratio_to"] = {"eventsourcing": round(statistics.median(ratios), 2)}
+        table.append(figure)
+    return table
+
+
+def start_server(folder: Path) -> tuple[Any, dict[str, str]]:
+    secrets = folder / "secrets"
+    process = servers.start_postgres(folder / "postgres", folder, secrets, (folder / "log").open("ab"))
+    servers.wait_postgres(servers.postgres_url(folder, secrets, servers.ADMIN, "postgres"), 30, process)
+    with psycopg.connect(
+        servers.postgres_url(folder, secrets, servers.ADMIN, "postgres"), autocommit=True
+    ) as connection:
+        connection.execute("create database peer")
+    words = {
+        f"{role.removeprefix('weir_')}_password": servers.password(secrets, role)
+        for role in (servers.WRITER, servers.READER)
+    }
+    migrate(servers.postgres_url(folder, secrets, servers.ADMIN), **words)
+    place = {
+        "writer": servers.postgres_url(folder, secrets, servers.WRITER),
+        "host": str(folder),
+        "password": servers.password(secrets, servers.ADMIN),
+    }
+    store, recorder = open_peer(place)
+    recorder.create_table()  # once: two at a time fail on "tuple concurrently updated"
+    store.close()
+    return process, place
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--batches", default="1,10,100,1000")
+    parser.add_argument("--writers", default="1,4")
+    parser.add_argument("--workload", default="mixed", choices=("mixed", "names"))
+    parser.add_argument("--json", action="store_true")
+    wanted = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
+    process, place = start_server(folder)
+    samples: dict[tuple[str, int, int], list[tuple[float, list[float]]]] = {}
+    try:
+        for _ in range(wanted.runs):
+            for size in map(int, wanted.batches.split(",")):
+                for writers in map(int, wanted.writers.split(",")):
+                    for system in SYSTEMS:
+                        rate = measure(system, place, wanted.workload, size, writers, wanted.scale)
+                        samples.setdefault((system, size, writers), []).append(rate)
+    finally:
+        servers.stop(process)
+        shutil.rmtree(folder, ignore_errors=True)
+    report = {"environment": environment(), "figures": figures(samples, wanted.workload)}
+    target = Path(os.environ.get("WEIR_HOME") or ".weir") / "bench" / "store" / "latest.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(report, indent=1))
+    if wanted.json:
+        print(json.dumps(report, indent=1))
+        return 0
+    print(f"{'append':38} {'system':14} {'events/s':>10} {'p99 ms':>9} {'ratio':>6}   runs")
+    for figure in report["figures"]:
+        ratio = figure["ratio_to"].get("eventsourcing", "")
+        print(
+            f"{figure['figure']:38} {figure['system']:14} {figure['median']:10} {figure['p99']:9} {ratio!s:>6}   {figure['runs']}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
