@@ -1,9 +1,25 @@
 """The Celery application of one project, as WEIR_HOME and REDIS_URL say."""
 
-from celery import Celery
+import logging
+from typing import Any
+
+from celery import Celery, signals
 
 from config.celery import worker_configuration
 from config.settings import load
 
 app = Celery("weir")
 app.conf.update(worker_configuration(load()))
+
+
+@signals.after_setup_logger.connect
+def _quieten(**_: Any) -> None:
+    """Two lines a task, received and succeeded, cost more than a small task; Flower has both as events. What fails
+    or is refused is still logged.
+    """
+    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
+    logging.getLogger("celery.app.trace").addFilter(_is_not_success)
+
+
+def _is_not_success(record: logging.LogRecord) -> bool:
+    return "succeeded in" not in record.msg

@@ -16,7 +16,7 @@ from app.core.decisions import ValidateReply, Verdict
 from app.core.errors import PayloadRefused
 from app.core.messages import decode, encode
 from app.services.escalation import EscalationRequest
-from config.celery import broker_prefix
+from config.celery import QUEUES, broker_prefix
 from config.settings import Settings, load
 
 
@@ -186,3 +186,11 @@ def test_work_queued_behind_a_killed_worker_is_done_after_its_restart(
     for name in set(sent) - open_ones(redis_client, settings):
         sender.send("weir.escalate", sent[name], "experts")
     until(lambda: open_ones(redis_client, settings) == set(sent))
+
+
+def test_the_reference_lists_every_task_and_queue(celery_setup_app) -> None:
+    reference = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "tasks.md").read_text()
+    celery_setup_app.loader.import_default_modules()
+    named = [name for name in celery_setup_app.tasks if name.startswith("weir.")] + list(QUEUES)
+    assert len(named) >= 14
+    assert not [name for name in named if f"`{name}`" not in reference]
