@@ -6,12 +6,17 @@ The journal is the real one, the store is in memory. ["foreign", verb, path, arg
 
 import json
 import os
+import signal
 import sys
 import threading
+import time
 from pathlib import Path
+
+import llfuse
 
 from app.adapters.journal.folder import MountFolder
 from app.adapters.mount_journal import FolderJournal
+from app.core.operations import decode_request
 from app.ports import MountParts
 from fuse_mount import __main__ as mount
 from fuse_mount.guard import STOP_SIGNALS
@@ -52,11 +57,23 @@ def obey(store: MemoryStore, session) -> None:
                 session.state.changes.journal._bytes_max = arguments[0]
                 session.state.changes.journal._reserve = arguments[0] // 16
                 session.state.changes.journal._budget = 0
+            elif verb == "hold":
+                threading.Thread(target=hold, args=(arguments[0],), daemon=True).start()
+            elif verb == "expire":
+                session.cache.forget_entry(store.find(arguments[0]), arguments[1].encode())
+            elif verb == "requests":
+                answer = [[e.sequence, decode_request(e.request).operation_type] for e in store.events]
             elif verb == "events":
                 answer = len(store.events)
         except Exception as error:
             answer = repr(error)
         print(json.dumps(answer), flush=True)
+
+
+def hold(seconds: float) -> None:
+    """Stand for a handler that waits while it holds llfuse.lock."""
+    with llfuse.lock:
+        time.sleep(seconds)
 
 
 def main() -> None:
@@ -69,13 +86,11 @@ def main() -> None:
     store = MemoryStore(PROJECT)
     stopping = threading.Event()
     mount.prepare(directory)
-    for incarnation in folder.incarnations():
+    store.shipping = os.environ.get("ALONE_SHIPS", "1") == "1"
+    for incarnation in folder.incarnations() if store.shipping else []:
         store._ship_one(folder, incarnation)
     parts = MountParts(PROJECT, Spares(folder), store, store, None, {"commuting_fast_path": True})
     session = start(parts, MountOptions("alone", read_only=chosen.read_only, durability=chosen.durability), chosen.agent)
-    mount.signal_mask = STOP_SIGNALS
-    import signal
-
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     threading.Thread(target=store.ship, args=(folder, stopping), daemon=True).start()
     threading.Thread(target=obey, args=(store, session), daemon=True).start()

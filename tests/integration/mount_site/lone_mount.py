@@ -25,6 +25,7 @@ class LoneMount:
         self.start()
 
     def start(self) -> None:
+        mounted = self._mounted_lines()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(HERE / "alone.py"), str(self.root), "--mount", str(self.folder / "home"), *self.options],
@@ -34,10 +35,13 @@ class LoneMount:
                 env={**os.environ, "PYTHONPATH": str(HERE.parents[2]), **self.environ},
             )
         deadline = time.monotonic() + 20
-        while "current" not in os.listdir(self.root) if self.root.is_dir() and os.path.ismount(self.root) else True:
+        while self._mounted_lines() == mounted:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
+
+    def _mounted_lines(self) -> int:
+        return self.log.read_text().count("mounted /") if self.log.exists() else 0
 
     def ask(self, *command: object) -> object:
         assert self.process.stdin is not None
