@@ -43,6 +43,18 @@ class Bucket:
         return [*self.rules, *[self.texts[i] for i in hits]] if hits else self.rules
 
 
+def _asked(program: str, seen: Seen) -> list[str]:
+    keys, line, words = [program], seen.line, seen.command.words
+    if line.positions:
+        first = line.positions[0]
+        keys += (f"{program} {first}", f"* {first}")
+        if words[1] != first:
+            keys.append(f"{program} {words[1]}")
+    elif len(words) > 1:
+        keys.append(f"{program} {words[1]}")
+    return keys if not line.flags else keys + [f"* {flag}" for flag in line.flags]
+
+
 def _only_text(rule: Rule) -> bool:
     return bool(rule.patterns) and all(p.text for p in rule.patterns)
 
@@ -71,7 +83,7 @@ class Index:
         if rule.facts:
             return self._put(self._by_trait, rule.facts, rule)
         if rule.programs or rule.program_globs:
-            self._by_program_glob += [(glob, rule) for glob in rule.program_globs]
+            self._by_program_glob += [(glob, rule) for glob in rule.program_globs if glob != "*" or not _narrows(rule)]
             return self._put(self._by_key, _keys(rule), rule)
         if rule.patterns:
             return self._add_patterns(rule)
@@ -105,21 +117,21 @@ class Index:
         command, found = seen.command, [*self._rest.candidates(seen.text)]
         program = command.program
         if program:
-            for key in (program, f"{program} {seen.line.positions[0]}" if seen.line.positions else "", f"{program} {command.words[1]}" if len(command.words) > 1 else ""):
+            for key in _asked(program, seen):
                 bucket = self._by_key.get(key)
                 if bucket is not None:
                     found += bucket.candidates(seen.text)
             if self._by_program_glob:
                 found += self._globbed(program)
-        for trait in self._traits(command):
-            bucket = self._by_trait.get(trait)
-            if bucket is not None:
-                found += bucket.candidates(seen.text)
+        if command.touches or command.facts or command.wrappers:
+            for trait in self._traits(command):
+                bucket = self._by_trait.get(trait)
+                if bucket is not None:
+                    found += bucket.candidates(seen.text)
         bucket = self._by_tool.get(seen.tool)
         if bucket is not None:
             found += bucket.candidates(seen.text)
-        found += [rule for rule in self._tool_globs if any(p.tool_glob and simple_glob(p.tool_glob).match(seen.tool) for p in rule.patterns)]
-        return found
+        return found + self._tool_globs if self._tool_globs else found
 
     @staticmethod
     def _traits(command: Any) -> set[str]:
@@ -135,10 +147,19 @@ class Index:
         return known
 
 
+def _narrows(rule: Rule) -> bool:
+    return bool(rule.first_words or rule.subcommands or rule.flags)
+
+
 def _keys(rule: Rule) -> list[str]:
-    if not rule.subcommands:
-        return list(rule.programs)
-    return sorted({f"{program} {sub[0]}" for program in rule.programs for sub in rule.subcommands if sub})
+    """`program` or `program sub`; a rule for every program is found by its sub-command or, without one, by its flags."""
+    programs = [*rule.programs, *[glob for glob in rule.program_globs if glob == "*"]]
+    firsts = {*rule.first_words, *[sub[0] for sub in rule.subcommands]}
+    if firsts:
+        return [f"{program} {first}" for program in programs for first in firsts]
+    if "*" in programs:
+        return [*rule.programs, *[f"* {flag}" for flag in rule.flags]]
+    return programs
 
 
 def _text_key(pattern: str) -> str:

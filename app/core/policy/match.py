@@ -54,6 +54,7 @@ class Rule(NamedTuple):
     text: Any
     programs: frozenset[str]
     program_globs: tuple[str, ...]
+    first_words: frozenset[str]
     subcommands: tuple[tuple[str, ...], ...]
     flags: frozenset[str]
     all_flags: tuple[str, ...]
@@ -84,11 +85,12 @@ def compile_rule(stated: Stated) -> Rule:
     programs = names(command.program) if command else ()
     paths = names(touch.path) if touch else ()
     args = names(command.args) if command else ()
+    subcommands = names(command.subcommand) if command else ()
     return Rule(
         id=source.id, tier=stated.tier, file=stated.file, line=stated.line, verdict=source.decide, reason=source.reason.strip(), remedy=source.remedy.strip(),
         lifts=frozenset(source.lifts), patterns=patterns, text=compiled(texts) if texts else None,
         programs=frozenset(p for p in programs if "*" not in p), program_globs=tuple(p for p in programs if "*" in p),
-        subcommands=tuple([tuple(text.split()) for text in names(command.subcommand)]) if command else (),
+        first_words=frozenset(sub for sub in subcommands if " " not in sub), subcommands=tuple([tuple(sub.split()) for sub in subcommands if " " in sub]),
         flags=frozenset(names(command.flags)) if command else frozenset(), all_flags=names(command.all_flags) if command else (),
         without=frozenset(names(command.without)) if command else frozenset(),
         args=compiled(tuple([argument_expression(a) for a in args])) if args else None,
@@ -150,10 +152,12 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
     program = seen.command.program
     if not program:
         return False
-    if (rule.programs or rule.program_globs) and program not in rule.programs and not any(simple_glob(g).match(program) for g in rule.program_globs):
-        return False
+    if rule.programs or rule.program_globs:
+        # the index has asked already, but for rules that are found by a fact or a place
+        if program not in rule.programs and not any([g == "*" or simple_glob(g).match(program) for g in rule.program_globs]):
+            return False
     line, strict = seen.line, rule.verdict is not Verdict.APPROVE
-    if rule.subcommands and not any(tuple(line.positions[: len(sub)]) == sub for sub in rule.subcommands):
+    if (rule.first_words or rule.subcommands) and not _matches_subcommand(rule, line.positions):
         return False
     if rule.flags and not line.any_of(rule.flags, strict=strict):
         return False
@@ -164,6 +168,12 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
     if not rule.arg_counts[0] <= len(line.positions) <= rule.arg_counts[1]:
         return False
     return rule.args is None or any(rule.args.fullmatch(word) for word in seen.command.words[1:])
+
+
+def _matches_subcommand(rule: Rule, positions: list[str]) -> bool:
+    if not positions:
+        return False
+    return positions[0] in rule.first_words or any([tuple(positions[: len(sub)]) == sub for sub in rule.subcommands])
 
 
 def _matches_touch(rule: Rule, touch: Touch, seen: Seen) -> bool:

@@ -22,7 +22,7 @@ _PREFIX_MIN: Final = 3
 class Line:
     """The parts of one command line, computed once: `flags` as met, `positions` without options."""
 
-    __slots__ = ("flags", "positions")
+    __slots__ = ("flags", "long", "positions")
 
     def __init__(self, program: str, words: tuple[str, ...]) -> None:
         flags: set[str] = set()
@@ -33,26 +33,33 @@ class Line:
             if skip:
                 skip = False
             elif ended or not word.startswith("-") or word == "-":
-                positions.append(word)
+                if positions or not word.startswith("+") or program != "cargo":
+                    positions.append(word)
             elif word == "--":
                 ended = True
             else:
                 flags.update(flags_of(word))
                 skip = values is not None and not positions and word in values
         self.flags = flags
+        self.long = any([name.startswith("--") for name in flags])
         self.positions = positions
+
+    def _begins(self, name: str) -> bool:
+        return any([len(given) >= _PREFIX_MIN and given.startswith("--") and name.startswith(given) for given in self.flags])
 
     def has(self, name: str, *, strict: bool) -> bool:
         """Tell whether a flag is given; `strict` also takes an unambiguous beginning of a long name for it."""
         if name in self.flags:
             return True
-        return strict and name.startswith("--") and any(
-            len(given) >= _PREFIX_MIN and given.startswith("--") and name.startswith(given) for given in self.flags
-        )
+        return strict and name.startswith("--") and self._begins(name)
 
     def any_of(self, wanted: Iterable[str], *, strict: bool) -> bool:
         """Tell whether at least one flag is given."""
-        return any(self.has(name, strict=strict) for name in wanted)
+        if not self.flags:
+            return False
+        if not self.flags.isdisjoint(wanted):
+            return True
+        return strict and self.long and any([name.startswith("--") and self._begins(name) for name in wanted])
 
 
 @lru_cache(maxsize=4096)
