@@ -34,11 +34,12 @@ def gather(
 ) -> dict[str, Any]:
     """Return the status as its JSON shape (docs/reference/cli.md)."""
     states = supervisor.states()
-    problems = process_problems(states, probes)
-    logs = _positions(reader, problems) if states else {}
+    problems = process_problems(states, probes) if states or not runs_elsewhere(settings) else silent(probes)
+    running = bool(states) or runs_elsewhere(settings)
+    logs = _positions(reader, problems) if running else {}
     mounts = [_mount(settings, place, problems) for place in mount_places(settings)]
     return {
-        "ready": bool(states) and not problems,
+        "ready": running and not problems,
         "version": version,
         "home": str(settings.home),
         "project": settings.project,
@@ -67,6 +68,21 @@ def process_problems(states: Sequence[ProgramState], probes: Mapping[str, Callab
         elif state.name in probes and (waits_for := probes[state.name]()):
             problems.append(f"{state.name} does not serve yet, it {waits_for}: `weir logs {state.name}`")
     return problems
+
+
+def runs_elsewhere(settings: Settings) -> bool:
+    """Tell whether servers of this home run, under whatever (`honcho start`)."""
+    return any(_lives(settings.run / f"{name}.ready") for name in ("redis", "postgres"))
+
+
+def _lives(ready: Path) -> bool:
+    pid = _text(ready)
+    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+
+
+def silent(probes: Mapping[str, Callable[[], str]]) -> list[str]:
+    """Return one sentence for each probe that is not content."""
+    return [f"{name} does not serve yet, it {words}" for name, probe in probes.items() if (words := probe())]
 
 
 def mount_places(settings: Settings) -> list[MountPlace]:

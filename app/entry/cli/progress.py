@@ -40,7 +40,9 @@ class ProgressBoard:
         return time.monotonic() - self._began
 
     def show(self, items: Sequence[Progress]) -> None:
-        """Show where each program is."""
+        """Show where each program is; nothing where all served before anybody waited."""
+        if not self._ready and not any(item.waits_for for item in items):
+            return
         for item in items:
             if not item.waits_for and item.name not in self._ready:
                 self._ready[item.name] = self.elapsed_s

@@ -2,22 +2,25 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from app import bootstrap
-from app.core.errors import SetupError
+from app.core.errors import RequestInvalid, SetupError
 from app.entry.cli.control import refuse_agents
 from app.entry.cli.demonstration import Shown, demonstrate
 from app.entry.cli.logs import tail
 from app.entry.cli.progress import ProgressBoard
 from app.services import stack
+from app.services.status import runs_elsewhere
 from config import settings as weir_settings
 from config.settings import Settings
 
 _TAIL_LINES: Final = 15
+ENDING_S: Final = 15.0
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -35,6 +38,7 @@ def up(
     """Start everything, mount the project, show that both flows work; changes nothing where it runs already."""
     refuse_agents("up")
     settings = weir_settings.load()
+    _refuse_second(settings)
     log_starts = {path.stem: path.stat().st_size for path in settings.logs.glob("*.log")}
     with ProgressBoard(quiet=as_json) as board:
         fresh = _started(settings, log_starts, board, timeout_s)
@@ -44,6 +48,15 @@ def up(
         print(json.dumps(_as_json(settings, shown, elapsed_s, fresh=fresh)))
     else:
         _print(settings, shown, elapsed_s)
+
+
+def _refuse_second(settings: Settings) -> None:
+    """Raise RequestInvalid where this home's programs run without the supervisor; wait for those that are ending."""
+    give_up = time.monotonic() + ENDING_S
+    while runs_elsewhere(settings) and not bootstrap.supervisor(settings).alive():
+        if time.monotonic() > give_up:
+            raise RequestInvalid(f"programs of {settings.home} run outside `weir up` (honcho start?): end those first")
+        time.sleep(0.1)
 
 
 def _started(settings: Settings, log_starts: dict[str, int], board: ProgressBoard, timeout_s: float) -> bool:
