@@ -84,7 +84,8 @@ def test_the_reader_role_can_change_nothing(postgres_server, writer):
         with psycopg.connect(url) as connection:
             connection.execute(f"select * from {table} limit 1")
             column = connection.execute(
-                "select column_name from information_schema.columns where table_name = %s order by ordinal_position desc limit 1",
+                "select column_name from information_schema.columns where table_name = %s"
+                " order by ordinal_position desc limit 1",
                 (table,),
             ).fetchone()[0]
         assert refused(url, f"insert into {table} default values"), table

@@ -292,6 +292,7 @@ def main() -> int:
                 for writers in map(int, wanted.writers.split(",")):
                     for system in SYSTEMS:
                         rate = measure(system, place, wanted.workload, size, writers, wanted.scale)
+                        print(f"{system} batch {size} writers {writers}: {rate[0]:.0f} events/s", file=sys.stderr, flush=True)
                         samples.setdefault((system, size, writers), []).append(rate)
     finally:
         servers.stop(process)
@@ -306,9 +307,8 @@ def main() -> int:
     print(f"{'append':38} {'system':14} {'events/s':>10} {'p99 ms':>9} {'ratio':>6}   runs")
     for figure in report["figures"]:
         ratio = figure["ratio_to"].get("eventsourcing", "")
-        print(
-            f"{figure['figure']:38} {figure['system']:14} {figure['median']:10} {figure['p99']:9} {ratio!s:>6}   {figure['runs']}"
-        )
+        numbers = f"{figure['median']:10} {figure['p99']:9} {ratio!s:>6}   {figure['runs']}"
+        print(f"{figure['figure']:38} {figure['system']:14} {numbers}")
     return 0
 
 

@@ -22,7 +22,7 @@ _STORED: Final = """
 select sequence, position, digest, outcome from file_events
 where project = %s and incarnation = %s and sequence between %s and %s order by sequence"""
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
-_ARRAYS: Final = 12 + 4 + 4 + 6 + 5 + 3 + 4 + 5 + 6 + 3
+_ARRAYS: Final = 4 + 12 + 4 + 4 + 6 + 5 + 3 + 4 + 5 + 6 + 3
 
 
 class Scalars(NamedTuple):
@@ -95,14 +95,9 @@ def stored(
     return connection.execute(_STORED, (project, incarnation, first, last), binary=True).fetchall()
 
 
-def append_once(connection: Connection, project: int, chunks: Sequence[ChunkData], arguments: Sequence[object]) -> str:
-    """Append in one call that takes and releases the lock; return its status."""
-    if not chunks:
-        return status_of(connection.execute(APPEND, arguments))
-    with connection.pipeline():
-        connection.execute(PUT_CHUNKS, chunk_arguments(project, chunks))
-        result = connection.execute(APPEND, arguments)
-    return status_of(result)
+def append_once(connection: Connection, arguments: Sequence[object]) -> str:
+    """Store chunks and append, in one call that takes and releases the lock; return its status."""
+    return status_of(connection.execute(APPEND, arguments))
 
 
 def status_of(result: psycopg.Cursor[Row]) -> str:
@@ -125,14 +120,13 @@ def chunk_arguments(project: int, chunks: Sequence[ChunkData]) -> tuple[object, 
     )  # fmt: skip
 
 
-def parameters(scalars: Scalars, folded: Folded) -> list[object]:
+def parameters(scalars: Scalars, chunks: Sequence[ChunkData], folded: Folded) -> list[object]:
     """Return the arguments of append_files."""
-    events = folded.events
-    at_ns, inode, *texts = _columns(events, 12)
-    tree, content = folded.tree, folded.content
+    events, tree, content = folded.events, folded.tree, folded.content
     return [
-        *scalars,
-        int8_array(at_ns), int8_array(inode), *(text_array(t) for t in texts[:5]), *(bytea_array(b) for b in texts[5:]),
+        *scalars, *chunk_arguments(scalars.project, chunks)[1:],
+        int8_array(events.at_ns), int8_array(events.inode),
+        *map(text_array, events[2:7]), *map(bytea_array, events[7:]),
         *_packed(tree.nodes_put, "iib"), int8_array(tree.nodes_gone), *_packed(tree.nodes_past, "iiib"),
         *_packed(tree.names_put, "ibii"), *_packed(tree.names_gone, "ib"), *_packed(tree.names_past, "ibiii"),
         *_packed(content.closed, "iii"), *_packed(content.cut, "iiii"),
@@ -150,10 +144,6 @@ def _packed(rows: Sequence[tuple[Any, ...]], shape: str) -> list[bytes]:
     if not rows:
         return [_EMPTY[letter] for letter in shape]
     return [_PACK[letter](column) for letter, column in zip(shape, zip(*rows, strict=True), strict=True)]
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * count
 
 
 def _wanted_arguments(project: int, wanted: Wanted) -> tuple[object, ...]:

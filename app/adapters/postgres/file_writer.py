@@ -163,7 +163,7 @@ class PostgresFileWriter:
         except Unknown:
             return None
         arguments = _parameters(work, standing, folded)
-        status = run(self._pool, lambda c: calls.append_once(c, work.project, work.chunks, arguments))
+        status = run(self._pool, lambda c: calls.append_once(c, arguments))
         if status != "ok":
             self._meet_others(status)
             return None
@@ -199,7 +199,9 @@ class PostgresFileWriter:
             left = work.part(max(0, opened.last_sequence + 1 - work.first), len(work.requests))
             at_us = time.monotonic_ns() // 1000 + standing.clock_offset_us
             folded = self._fold(standing, left, at_us, calls.StoredContents(connection, work.project))
-            result = connection.execute(calls.APPEND, _parameters(left._replace(named_chunks=()), standing, folded))
+            result = connection.execute(
+                calls.APPEND, _parameters(left._replace(named_chunks=(), chunks=()), standing, folded)
+            )
         status = calls.status_of(result)
         if status != "ok":
             raise StoreUnavailable(f"the files log did not stand still under its lock: {status}")
@@ -320,4 +322,4 @@ def _parameters(work: Work, standing: Standing, folded: Folded) -> list[object]:
         Int8(work.first), Int8(folded.head.recorded_at_us), work.task.task_id, Int8(newest),
         arrays.bytea_array(work.named_chunks),
     )  # fmt: skip
-    return calls.parameters(scalars, folded)
+    return calls.parameters(scalars, work.chunks, folded)

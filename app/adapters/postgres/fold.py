@@ -5,7 +5,7 @@ exception the tree that was folded into is no longer that of the head and must b
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -68,27 +68,27 @@ class Task(NamedTuple):
     task_id: str
 
 
-class EventRow(NamedTuple):
-    """The columns of an event that differ within a batch."""
+class EventColumns(NamedTuple):
+    """The columns of events that differ within a batch; built as columns, because that is how they are sent."""
 
-    at_ns: int
-    inode: int
-    kind: str
-    agent: str
-    session: str
-    tool_call: str
-    decision: str
-    path: bytes
-    outcome: bytes
-    payload: bytes
-    digest: bytes
-    hash: bytes
+    at_ns: list[int]
+    inode: list[int]
+    kind: list[str]
+    agent: list[str]
+    session: list[str]
+    tool_call: list[str]
+    decision: list[str]
+    path: list[bytes]
+    outcome: list[bytes]
+    payload: list[bytes]
+    digest: list[bytes]
+    hash: list[bytes]
 
 
 class Folded(NamedTuple):
     """A batch, folded."""
 
-    events: list[EventRow]
+    events: EventColumns
     feed: list[FeedEvent]
     rejected: list[Rejection]
     tree: TreeChanges
@@ -115,7 +115,7 @@ class Fold:
 
     def run(self, first: int, requests: Sequence[Prepared], at_us: int) -> Folded:
         """Fold requests from sequence `first` on; raises Poisoned, CutHere or Unknown."""
-        events: list[EventRow] = []
+        events = EventColumns([], [], [], [], [], [], [], [], [], [], [], [])
         feed: list[FeedEvent] = []
         rejected: list[Rejection] = []
         previous, position = self._head.hash, self._head.position
@@ -123,8 +123,7 @@ class Fold:
             position += 1
             sequence = first + index
             outcome, path = self._fold_guarded(index, prepared, position, sequence)
-            row, previous = self._row(prepared, outcome, path, position, sequence, at_us, previous)
-            events.append(row)
+            previous = self._add_row(events, prepared, outcome, path, position, sequence, at_us, previous)
             feed.append(
                 FeedEvent(
                     position,
@@ -254,8 +253,9 @@ class Fold:
         above = self._tree.path_of(self._tree.alias(parent))
         return above + b"/" + name if above else name
 
-    def _row(
+    def _add_row(
         self,
+        events: EventColumns,
         prepared: Prepared,
         outcome: Outcome,
         path: bytes,
@@ -263,7 +263,8 @@ class Fold:
         sequence: int,
         at_us: int,
         previous: bytes,
-    ) -> tuple[EventRow, bytes]:
+    ) -> bytes:
+        """Add an event's row and return its hash."""
         request, task = prepared.request, self._task
         shown = b"" if outcome is APPLIED else encode(outcome)
         if request is None:
@@ -277,22 +278,15 @@ class Fold:
             task.project, FILES, position, prepared.kind, at_us, self._origin.origin, task.incarnation, sequence,
             agent, session, tool_call, decision, task.task_id, inode, shown or APPLIED_BYTES,
         )  # fmt: skip
-        digest = row_hash(previous, header, prepared.digest)
-        row = EventRow(
-            at_ns,
-            inode,
-            prepared.kind,
-            agent,
-            session,
-            tool_call,
-            decision,
-            path,
-            shown,
-            prepared.payload,
-            prepared.digest,
-            digest,
-        )
-        return row, digest
+        name = row_hash(previous, header, prepared.digest)
+        values: tuple[Any, ...] = (
+            at_ns, inode, prepared.kind, agent, session, tool_call, decision, path, shown, prepared.payload,
+            prepared.digest, name,
+        )  # fmt: skip
+        columns: tuple[list[Any], ...] = events
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+        return name
 
 
 def _bounded(number: int) -> int:
