@@ -157,6 +157,7 @@ class Validation:
         """Take a worker's reply; one that does not decode or belongs to no batch is counted and dropped."""
         try:
             reply = decode(ValidateReply, data)
+            self._breaker.answered()  # also by one that comes too late: workers live
             batch = self._batcher.close(int(reply.batch_id))
         except (PayloadRefused, ValueError):
             self._figures.replies_refused.add()
@@ -168,7 +169,6 @@ class Validation:
         self._take(batch, reply, time.monotonic_ns())
 
     def _take(self, batch: Batch, reply: ValidateReply, now: int) -> None:
-        self._breaker.answered()
         self._figures.round_trip_us.record((now - batch.sent_ns) // 1000)
         self._figures.worker_us.record(reply.worker_us)
         for question, judgement, layer in zip(batch.questions, reply.judgements, reply.layers, strict=True):
