@@ -125,7 +125,8 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": True,
         "worker_redirect_stdouts": False,
         "worker_state_db": None,
-        "beat_schedule_filename": str(settings.run / "beat-schedule"),
+        # in memory: every interval is seconds, so nothing is worth a (pickled) file of last runs
+        "beat_scheduler": "celery.beat:Scheduler",
         "beat_max_loop_interval": 1.0,
         "beat_schedule": beat_schedule(),
     }

@@ -31,7 +31,7 @@ def environ(server_folder: Path, redis_server) -> dict[str, str]:
     }
 
 
-def until(condition, timeout_s: float = 20, log: Path | None = None) -> None:
+def until(condition, timeout_s: float = 40, log: Path | None = None) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, log.read_text() if log else "too late"
@@ -48,7 +48,7 @@ def launch(request, environ, log: Path, *words: str) -> subprocess.Popen:
             stderr=file,
             start_new_session=True,
         )
-    request.addfinalizer(lambda: process.poll() is None and (process.terminate(), process.wait(30)))
+    request.addfinalizer(lambda: process.poll() is None and (process.terminate(), process.wait(60)))
     return process
 
 
@@ -70,7 +70,7 @@ def ready(log: Path) -> int:
 def pool(request, environ, server_folder):
     log = server_folder / "pool.log"
     process = launch(request, environ, log, "workers.pool", "--workers", "2", "--loglevel", "INFO")
-    until(lambda: ready(log) == 2, 40, log)
+    until(lambda: ready(log) == 2, 90, log)
     return process, log
 
 
@@ -79,7 +79,7 @@ def test_a_dead_validate_worker_is_started_again_and_the_others_go_on(pool) -> N
     before = children_of(process.pid)
     assert len(before) == 2
     os.kill(min(before), signal.SIGKILL)
-    until(lambda: ready(log) == 3, 30, log)
+    until(lambda: ready(log) == 3, 90, log)
     after = children_of(process.pid)
     assert len(after) == 2
     assert max(before) in after
@@ -90,14 +90,14 @@ def test_sigterm_to_the_pool_ends_every_worker_in_order(pool) -> None:
     process, _ = pool
     children = children_of(process.pid)
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert not any(alive(child) for child in children)
 
 
 def test_workers_end_with_a_pool_that_was_killed(request, environ, server_folder) -> None:
     log = server_folder / "killed-pool.log"
     process = launch(request, environ, log, "workers.pool", "--workers", "1")
-    until(lambda: ready(log) == 1, 40, log)
+    until(lambda: ready(log) == 1, 90, log)
     children = children_of(process.pid)
     process.kill()
     process.wait()
@@ -122,7 +122,7 @@ def flower(request, environ, server_folder):
     log = server_folder / "flower.log"
     launch(request, environ, log, "workers.flower")
     place = settings.run / "flower.json"
-    until(place.exists, 40, log)
+    until(place.exists, 90, log)
     about = json.loads(place.read_text())
     return about["url"], f"{about['user']}:{(settings.secrets / 'flower').read_text()}"
 
@@ -181,5 +181,5 @@ def test_a_second_flower_takes_the_next_free_port(flower, request, environ, serv
     home = str(server_folder / "second-home")
     launch(request, environ | {"WEIR_HOME": home, "WEIR_FLOWER_PORT": str(taken)}, log, "workers.flower")
     place = load({"WEIR_HOME": home}).run / "flower.json"
-    until(place.exists, 40, log)
+    until(place.exists, 90, log)
     assert taken < json.loads(place.read_text())["port"] < taken + 50

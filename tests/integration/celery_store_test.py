@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -230,7 +232,7 @@ def test_sigterm_drains_what_the_worker_has_taken(ring, rows, worker) -> None:
     batch = ring.batch(incarnation, 1, 500)
     ring.tasks.send("weir.persist", encode(batch), "files")
     time.sleep(0.02)
-    worker.process.stop(20)
+    worker.process.stop()
     assert b"raised unexpected" not in worker.process.logs()
     worker.start()
     assert ring.ask("weir.persist", batch, PersistReply).acked == 500
@@ -242,3 +244,33 @@ def test_a_pool_whose_connections_were_cut_serves_the_next_batch(ring, rows, wor
     batch = ring.batch(incarnation, 1, 3)
     rows("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'weir files'")
     assert ring.ask("weir.persist", batch, PersistReply).acked == 3
+
+
+@pytest.fixture
+def beat(environ, server_folder):
+    log = server_folder / "beat.log"
+    command = [sys.executable, "-m", "celery", "-A", "workers", "beat", "--pidfile=", "-l", "INFO"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environ, stdout=file, stderr=file)
+    yield log
+    process.terminate()
+    process.wait(15)
+
+
+def test_beat_keeps_the_heads_on_the_feed_and_every_one_of_its_tasks_succeeds(
+    ring, environ, start_worker, beat
+) -> None:
+    maintenance = start_worker(environ, "maintenance", "--pool", "prefork", "-c", "1", name="test-maintenance")
+    heartbeat = None
+    deadline = time.monotonic() + 40
+    while heartbeat is None and time.monotonic() < deadline:
+        heard = ring.feed.poll(0.5)
+        heartbeat = heard if heard is not None and heard.last == heard.first - 1 else None
+    assert heartbeat is not None, beat.read_text()
+    assert heartbeat.hash == heartbeat.prev_hash
+    ring.tasks.send("weir.maintain", b"", "maintenance")
+    ring.tasks.send("weir.expire-escalations", b"", "maintenance")
+    time.sleep(2)
+    text = maintenance.process.logs().decode()
+    assert "raised" not in text
+    assert "Traceback" not in text

@@ -20,7 +20,7 @@ from config.celery import QUEUES, broker_prefix
 from config.settings import Settings, load
 
 
-def until(condition, timeout_s: float = 10, explain=lambda: "") -> None:
+def until(condition, timeout_s: float = 30, explain=lambda: "") -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, explain()
@@ -166,7 +166,7 @@ def test_sigterm_in_the_middle_of_work_loses_no_task(
     worker_node.process.stop()
     done_by_then = open_ones(redis_client, settings)
     worker_node.process.start()
-    until(lambda: open_ones(redis_client, settings) == sent, 20)
+    until(lambda: open_ones(redis_client, settings) == sent, 60)
     assert done_by_then
 
 
@@ -180,7 +180,7 @@ def test_work_queued_behind_a_killed_worker_is_done_after_its_restart(
     worker_node.process.kill()
     worker_node.process.start()
     queue = f"{broker_prefix(settings)}experts"
-    until(lambda: redis_client.llen(queue) == 0, 20)
+    until(lambda: redis_client.llen(queue) == 0, 60)
     time.sleep(0.5)
     # what the dead worker had taken (its prefetch) comes back from its sender, not from the broker
     for name in set(sent) - open_ones(redis_client, settings):

@@ -65,13 +65,13 @@ class LocalProcess:
         number = _signal(signal)
         if self.status == "running":
             (os.killpg if number == _signal(None) else os.kill)(self.process.pid, number)
-            self.process.wait(30)
+            self.process.wait(60)
 
-    def restart(self, timeout: float = 15) -> None:
+    def restart(self, timeout: float = 60) -> None:
         self.stop(timeout)
         self.start()
 
-    def stop(self, timeout: float = 15) -> None:
+    def stop(self, timeout: float = 60) -> None:
         if self.status == "running":
             self.process.terminate()
             self.process.wait(timeout)
@@ -129,7 +129,7 @@ class LocalWorker(CeleryWorkerContainer):
             self.process.start()
         self.wait_ready()
 
-    def wait_ready(self, timeout_s: float = 40) -> None:
+    def wait_ready(self, timeout_s: float = 90) -> None:
         deadline = time.monotonic() + timeout_s
         while b" ready." not in self.process.logs():
             assert time.monotonic() < deadline, self.process.logs().decode()
