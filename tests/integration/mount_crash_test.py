@@ -219,6 +219,7 @@ def test_a_hanging_notification_aborts_the_mount_instead_of_freezing_it(mounts: 
     mount.settle()
     mount.ask("foreign", "create", "d/theirs")
     mount.settle()
+    time.sleep(0.2)  # every notification is sent again after 50 ms
     for known in (mount.root, mount.tree, mount.tree / "d"):
         known.stat()  # so that the next call is the create itself, under the directory's lock
     mount.ask("hold", 20.0)

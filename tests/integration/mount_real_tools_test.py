@@ -55,7 +55,7 @@ def test_git_clone_edit_commit_gc_and_fsck(tree: Path) -> None:
 def test_a_tree_through_tar_is_identical(tree: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(ROOT / ".venv/lib/python3.11/site-packages/celery", source, symlinks=True)
-    sh(f"tar cf - -C {source} . | tar xpf -", tree)
+    sh(f"tar cf - --format=pax -C {source} . | tar xpf -", tree)
     sh(f"diff -r {source} .", tree)
     listing = "find . -type f -printf '%P %s %m %T@\\n' | sort"
     assert sh(listing, tree) == sh(listing, source)
