@@ -44,7 +44,9 @@ def load_policy(paths: Sequence[Path | Place]) -> Policy:
     places = [place if isinstance(place, Place) else Place(place) for place in paths]
     files = [rule_file(path, place.tier) for place in places for path in _files(place.path)]
     if not files:
-        raise PolicyInvalid(f"no rule files in {', '.join(str(p.path) for p in places)}; put *.yaml there or set WEIR_POLICIES")
+        raise PolicyInvalid(
+            f"no rule files in {', '.join(str(p.path) for p in places)}; put *.yaml there or set WEIR_POLICIES"
+        )
     return compile_policy(files)
 
 
@@ -58,18 +60,23 @@ def rule_file(path: Path, tier: Tier) -> RuleFile:
         raise PolicyInvalid(f"{path}: larger than {FILE_BYTES_MAX} bytes; split it")
     try:
         node = yaml.compose(content, Loader=_Loader)
-        raw = yaml.load(content, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+        raw = yaml.load(content, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
-        raise PolicyInvalid(f"{path}:{line}: not YAML ({getattr(error, 'problem', error)}); check indentation and quotes") from error
+        raise PolicyInvalid(
+            f"{path}:{line}: not YAML ({getattr(error, 'problem', error)}); check indentation and quotes"
+        ) from error
     return RuleFile(path.name, tier, *_rules(path, node, raw), content)
 
 
 def _rules(path: Path, node: yaml.Node | None, raw: object) -> tuple[list[object], list[int]]:
-    rules = raw.get("rules") if isinstance(raw, dict) else None
-    if not isinstance(rules, list) or not isinstance(node, yaml.MappingNode) or set(raw) - {"rules", "about"}:  # type: ignore[arg-type]
-        raise PolicyInvalid(f"{path}:1: a rule file holds `rules:` with a list (and `about:`); see docs/reference/rules.md")
+    fields = raw if isinstance(raw, dict) else {}
+    rules = fields.get("rules")
+    if not isinstance(rules, list) or not isinstance(node, yaml.MappingNode) or set(fields) - {"rules", "about"}:
+        raise PolicyInvalid(
+            f"{path}:1: a rule file holds `rules:` with a list (and `about:`); see docs/reference/rules.md"
+        )
     sequence = next(value for key, value in node.value if key.value == "rules")
     return rules, [item.start_mark.line + 1 for item in sequence.value]
 

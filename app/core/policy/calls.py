@@ -10,7 +10,9 @@ from app.core.shell import Command, Touch, canonical
 from app.core.shell.form import SHOWN
 from app.core.shell.places import classify
 
-SHELL_TOOLS: Final = frozenset(("Bash", "bash", "shell", "run_shell_command", "run_in_terminal", "execute_command", "local_shell", "exec_command"))
+SHELL_TOOLS: Final = frozenset(
+    ("Bash", "bash", "shell", "run_shell_command", "run_in_terminal", "execute_command", "local_shell", "exec_command")
+)
 _PATH_KEYS: Final = ("file_path", "notebook_path", "path", "filePath", "file", "filename", "absolute_path")
 PATH_MAX: Final = 4096
 _NO_LINE: Final = Line("", ())
@@ -25,7 +27,17 @@ def seen_of(call: ToolCall) -> tuple[list[Seen], tuple[str, ...]]:
     paths, doubt = _paths(call.input, access)
     touches = tuple([Touch(access, path, classify(path, call.cwd, project)) for path in paths])
     host, odd = _host(call.input)
-    seen = Seen(call.tool, Command("", (call.tool,), touches=touches), _NO_LINE, "", call.cwd, project, call.agent, call.session, host)
+    seen = Seen(
+        call.tool,
+        Command("", (call.tool,), touches=touches),
+        _NO_LINE,
+        "",
+        call.cwd,
+        project,
+        call.agent,
+        call.session,
+        host,
+    )
     return [seen], tuple([d for d in (doubt, odd) if d])
 
 

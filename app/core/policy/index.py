@@ -33,7 +33,9 @@ class Bucket:
             self.rules += self.texts
             self.texts = []
             return
-        self._set = expression_set(["|".join(f"(?:{text_expression(p.text)})" for p in rule.patterns) for rule in self.texts])
+        self._set = expression_set(
+            ["|".join(f"(?:{text_expression(p.text)})" for p in rule.patterns) for rule in self.texts]
+        )
 
     def candidates(self, text: str) -> Iterable[Rule]:
         """Return the rules that may match a command of this text."""

@@ -9,7 +9,19 @@ from app.core.policy.source import Stated, Tier, names, refusal
 from app.core.shell.form import Command, Touch
 from app.core.shell.places import absolute
 
-WRITE_TOOLS = frozenset(("Write", "Edit", "MultiEdit", "NotebookEdit", "create_file", "str_replace", "apply_patch", "write_file", "edit_file"))
+WRITE_TOOLS = frozenset(
+    (
+        "Write",
+        "Edit",
+        "MultiEdit",
+        "NotebookEdit",
+        "create_file",
+        "str_replace",
+        "apply_patch",
+        "write_file",
+        "edit_file",
+    )
+)
 READ_TOOLS = frozenset(("Read", "Glob", "Grep", "LS", "NotebookRead", "read_file", "list_dir"))
 SETTLED = frozenset(("project", "temp", "system", "null"))
 
@@ -75,6 +87,7 @@ class Rule(NamedTuple):
     unresolved: str
     on_write: tuple[str, ...]
     commanded: bool
+    within: frozenset[str]
 
 
 def compile_rule(stated: Stated) -> Rule:
@@ -100,7 +113,7 @@ def compile_rule(stated: Stated) -> Rule:
         paths=compiled(tuple([path_expression(p) for p in paths])) if paths else None, touches=touch is not None,
         facts=frozenset(names(source.fact)), wrappers=frozenset(names(source.wrapper)), tools=frozenset(names(source.tool)),
         agents=names(source.when.agent), sessions=names(source.when.session), cwds=names(source.when.cwd), unresolved=source.unresolved,
-        on_write=paths if source.on else (), commanded=command is not None,
+        on_write=paths if source.on else (), commanded=command is not None, within=frozenset(names(source.within)),
     )  # fmt: skip
 
 
@@ -122,9 +135,11 @@ def _pattern(stated: Stated, text: str) -> Pattern:
     if tool in {"WebFetch", "WebSearch"}:
         return Pattern(frozenset((tool,)), host=inner.removeprefix("domain:").lower())
     if tool in WRITE_TOOLS:
-        return Pattern(WRITE_TOOLS, path=compiled((path_expression(inner),)), access=frozenset(("write", "delete", "change")))
+        return Pattern(
+            WRITE_TOOLS, path=compiled((path_expression(inner),)), access=frozenset(("write", "delete", "change"))
+        )
     if tool in READ_TOOLS:
-        return Pattern(READ_TOOLS, path=compiled((path_expression(inner),)), access=frozenset(("read", "send")))
+        return Pattern(READ_TOOLS, path=compiled((path_expression(inner),)), access=frozenset(("list", "read", "send")))
     raise refusal(stated, f"{tool} takes no pattern in brackets", "use the bare tool name")
 
 
@@ -138,6 +153,8 @@ def matches(rule: Rule, seen: Seen) -> bool:
     if rule.touches and not any(_matches_touch(rule, touch, seen) for touch in command.touches):
         return False
     if rule.patterns and not _matches_patterns(rule, seen):
+        return False
+    if rule.within and any(touch.where[0] not in rule.within for touch in command.touches):
         return False
     if rule.wrappers and rule.wrappers.isdisjoint(command.wrappers):
         return False
@@ -154,7 +171,9 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
         return False
     if rule.programs or rule.program_globs:
         # the index has asked already, but for rules that are found by a fact or a place
-        if program not in rule.programs and not any([g == "*" or simple_glob(g).match(program) for g in rule.program_globs]):
+        if program not in rule.programs and not any(
+            g == "*" or simple_glob(g).match(program) for g in rule.program_globs
+        ):
             return False
     line, strict = seen.line, rule.verdict is not Verdict.APPROVE
     if (rule.first_words or rule.subcommands) and not _matches_subcommand(rule, line.positions):
@@ -173,7 +192,7 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
 def _matches_subcommand(rule: Rule, positions: list[str]) -> bool:
     if not positions:
         return False
-    return positions[0] in rule.first_words or any([tuple(positions[: len(sub)]) == sub for sub in rule.subcommands])
+    return positions[0] in rule.first_words or any(tuple(positions[: len(sub)]) == sub for sub in rule.subcommands)
 
 
 def _matches_touch(rule: Rule, touch: Touch, seen: Seen) -> bool:
@@ -205,7 +224,8 @@ def _matches_pattern(pattern: Pattern, rule: Rule, seen: Seen) -> bool:
         return simple_glob(pattern.tool_glob).match(seen.tool) is not None
     if pattern.path is not None:
         return (seen.tool in pattern.tools or rule.verdict is not Verdict.APPROVE) and any(
-            touch.access in pattern.access and _matches_path(pattern.path, touch.path, seen) for touch in seen.command.touches
+            touch.access in pattern.access and _matches_path(pattern.path, touch.path, seen)
+            for touch in seen.command.touches
         )
     if seen.tool not in pattern.tools:
         return False
@@ -231,6 +251,8 @@ def _known_enough(rule: Rule, command: Command) -> bool:
         return True
     if rule.unresolved == "refuse":
         return False
-    open_words = sum(1 for word in command.words if not word.isascii() and any(mark in word for mark in "\ue000\ue001\ue002"))
+    open_words = sum(
+        1 for word in command.words if not word.isascii() and any(mark in word for mark in "\ue000\ue001\ue002")
+    )
     settled = [t for t in command.touches if "unresolved" in t.where and t.where[0] in SETTLED]
     return len({t.path for t in settled}) >= open_words

@@ -41,11 +41,13 @@ class Line:
                 flags.update(flags_of(word))
                 skip = values is not None and not positions and word in values
         self.flags = flags
-        self.long = any([name.startswith("--") for name in flags])
+        self.long = any(name.startswith("--") for name in flags)
         self.positions = positions
 
     def _begins(self, name: str) -> bool:
-        return any([len(given) >= _PREFIX_MIN and given.startswith("--") and name.startswith(given) for given in self.flags])
+        return any(
+            len(given) >= _PREFIX_MIN and given.startswith("--") and name.startswith(given) for given in self.flags
+        )
 
     def has(self, name: str, *, strict: bool) -> bool:
         """Tell whether a flag is given; `strict` also takes an unambiguous beginning of a long name for it."""
@@ -59,7 +61,7 @@ class Line:
             return False
         if not self.flags.isdisjoint(wanted):
             return True
-        return strict and self.long and any([name.startswith("--") and self._begins(name) for name in wanted])
+        return strict and self.long and any(name.startswith("--") and self._begins(name) for name in wanted)
 
 
 @lru_cache(maxsize=4096)

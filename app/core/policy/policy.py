@@ -21,7 +21,18 @@ from app.core.shell.form import SHOWN
 
 ENGINE: Final = "1"
 EXAMPLE_CWD: Final = "/home/dev/project"
-FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError, AssertionError, re.error, re2.error)
+FAULTS: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    AssertionError,
+    re.error,
+    re2.error,
+)
 WORDS_SHOWN_MAX: Final = 64
 RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}
 _SUGGEST: Final = "Ask a person, use a command that a rule covers, or have a rule added that approves it."
@@ -36,14 +47,22 @@ class Policy:
         self.rules = tuple(rules)
         self.version = version
         self._index = Index(rules)
-        self._guards = [(rule, compiled_bytes(tuple([path_expression(p) for p in rule.on_write]))) for rule in rules if rule.on_write]
+        self._guards = [
+            (rule, compiled_bytes(tuple([path_expression(p) for p in rule.on_write])))
+            for rule in rules
+            if rule.on_write
+        ]
 
     def judge(self, call: ToolCall) -> Judgement:
         """Return what the rules say of a call; never raises."""
         try:
             return self._judge(call)
         except FAULTS as fault:
-            return self._bare(Verdict.BLOCK, f"The policy engine failed on this call ({type(fault).__name__}).", "Report it; split the command up.")
+            return self._bare(
+                Verdict.BLOCK,
+                f"The policy engine failed on this call ({type(fault).__name__}).",
+                "Report it; split the command up.",
+            )
 
     def matching(self, call: ToolCall) -> list[Rule]:
         """Return every rule that matches a call, in any of its commands."""
@@ -75,7 +94,14 @@ class Policy:
                 worst = (verdict, rule, one)
         if doubts and worst[0] is not Verdict.BLOCK:
             reason = f"The command is not understood ({', '.join(doubts)})."
-            return Judgement(Verdict.ESCALATE, (), reason, "Write it more simply: literal words, one step a call.", self.version, tuple(inner))
+            return Judgement(
+                Verdict.ESCALATE,
+                (),
+                reason,
+                "Write it more simply: literal words, one step a call.",
+                self.version,
+                tuple(inner),
+            )
         return self._answer(*worst, inner)
 
     def _answer(self, verdict: Verdict, rule: Rule | None, one: Seen | None, inner: list[InnerCommand]) -> Judgement:
@@ -84,7 +110,11 @@ class Policy:
             refs = (RuleRef(rule.id, rule.file, rule.line),)
             return Judgement(verdict, refs, rule.reason, rule.remedy, self.version, commands)
         what = _shown(one) if one is not None else ""
-        why = "has words that are known only when it runs" if one is not None and one.command.unresolved else "is spoken for by no rule"
+        why = (
+            "has words that are known only when it runs"
+            if one is not None and one.command.unresolved
+            else "is spoken for by no rule"
+        )
         return Judgement(verdict, (), f"`{what}` {why}.", _SUGGEST, self.version, commands)
 
     def _verdict(self, one: Seen) -> tuple[Verdict, Rule | None]:

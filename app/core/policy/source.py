@@ -58,7 +58,7 @@ class ExampleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One rule as written; every condition that is given must hold."""
+    """One rule as written; every condition that is given must hold. `within`: places where all that it touches must lie."""
 
     id: str
     decide: Verdict
@@ -75,6 +75,7 @@ class RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     remedy: str = ""
     lifts: list[str] = []
     examples: ExampleSource = ExampleSource()
+    within: Names = []
 
 
 class RuleFile(NamedTuple):
@@ -96,7 +97,7 @@ class Stated(NamedTuple):
     line: int
 
 
-ACCESSES: Final = frozenset(("read", "write", "delete", "change", "send", "run"))
+ACCESSES: Final = frozenset(("list", "read", "write", "delete", "change", "send", "run"))
 
 
 def stated_rules(files: list[RuleFile]) -> list[Stated]:
@@ -125,7 +126,9 @@ def _converted(raw: Any, file: str, line: int) -> RuleSource:
         return msgspec.convert(raw, RuleSource)
     except (msgspec.ValidationError, TypeError) as error:
         name = raw.get("id", "?") if isinstance(raw, dict) else "?"
-        raise PolicyInvalid(f"{file}:{line}: rule {name!r}: {error}; see docs/reference/rules.md for the fields of a rule") from error
+        raise PolicyInvalid(
+            f"{file}:{line}: rule {name!r}: {error}; see docs/reference/rules.md for the fields of a rule"
+        ) from error
 
 
 def _checked(rule: Stated) -> None:
@@ -136,7 +139,11 @@ def _checked(rule: Stated) -> None:
     if not source.reason.strip():
         raise refusal(rule, "it has no reason", "say in one sentence why, the agent is told")
     if rule.tier is Tier.PROJECT and source.decide is Verdict.APPROVE:
-        raise refusal(rule, "a project's own file cannot approve", "decide block or escalate, or move the rule to the user's rules")
+        raise refusal(
+            rule,
+            "a project's own file cannot approve",
+            "decide block or escalate, or move the rule to the user's rules",
+        )
     if source.lifts and rule.tier not in {Tier.USER, Tier.ADMIN}:
         raise refusal(rule, "only admin and user rules may lift others", "move it to the user's rules, or remove lifts")
     if source.touch is not None and set(names(source.touch.access)) - ACCESSES:

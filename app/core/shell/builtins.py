@@ -23,7 +23,7 @@ def _cd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | N
 
 
 def _eval(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
-    from app.core.shell.launch import shell_text  # noqa: PLC0415 - both call each other
+    from app.core.shell.launch import shell_text
 
     return shell_text(reading, " ".join(words[1:]), frame._replace(wrappers=(*frame.wrappers, "eval")), words, span)
 
@@ -32,9 +32,13 @@ def _trap(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
     operands = [word for word in words[1:] if not word.startswith("-")]
     if not operands:
         return None
-    inner = frame._replace(scope=frame.scope.copy(), wrappers=(*frame.wrappers, "trap"), base=span, depth=frame.depth + 1)
+    inner = frame._replace(
+        scope=frame.scope.copy(), wrappers=(*frame.wrappers, "trap"), base=span, depth=frame.depth + 1
+    )
     if marks_of(operands[0]):
-        reading.emit(Command("trap", tuple(words), frame.wrappers, span, frozenset(("unknown-code",)), (), unresolved=True))
+        reading.emit(
+            Command("trap", tuple(words), frame.wrappers, span, frozenset(("unknown-code",)), (), unresolved=True)
+        )
     return reading.run_text(reading, operands[0], inner)
 
 
@@ -72,7 +76,9 @@ def _read(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
     fields = text.split(None, max(len(names) - 1, 0)) if names else []
     for index, name in enumerate(names):
         stem = frame.stdin if frame.stdin and marks_of(frame.stdin) == UNKNOWN and len(names) == 1 else None
-        frame.scope.assign(name, stem or (fields[index] if index < len(fields) else (unknown(text) if marks_of(text) else "")))
+        frame.scope.assign(
+            name, stem or (fields[index] if index < len(fields) else (unknown(text) if marks_of(text) else ""))
+        )
     return ""
 
 

@@ -22,7 +22,11 @@ _STRING: Final = r"""(?:[rbfu]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*
 _LITERAL: Final = re.compile(_STRING, re.DOTALL)
 _RUNS: Final = re.compile(
     r"(?:\b(?:system|popen2?|exec[a-zA-Z]*|spawn[a-zA-Z]*|call|run|check_call|check_output|Popen|getoutput|getstatusoutput|shell_exec|passthru|proc_open|capture2e?|"
-    r"capture3|startfile|do shell script|Invoke-Expression|iex|Start-Process|pipeline|sh)\b\s*\(?\s*|qx|%x|^\s*|[=;(]\s*(?=`))\s*(?P<list>\[\s*)?(?P<text>" + _STRING + r"(?:\s*,\s*" + _STRING + r")*)",
+    r"capture3|startfile|do shell script|Invoke-Expression|iex|Start-Process|pipeline|sh)\b\s*\(?\s*|qx|%x|^\s*|[=;(]\s*(?=`))\s*(?P<list>\[\s*)?(?P<text>"
+    + _STRING
+    + r"(?:\s*,\s*"
+    + _STRING
+    + r")*)",
     re.DOTALL,
 )
 _STARTS: Final = re.compile(
@@ -40,8 +44,12 @@ _OPAQUE: Final = re.compile(
 _NETWORK: Final = re.compile(r"\b(?:urllib|requests|httpx|http\.client|socket|aiohttp|ftplib|smtplib|paramiko|telnetlib|fetch\(|https?\.|axios|net\.|Net::|LWP|IO::Socket|TCPSocket|open-uri|curl_|fsockopen|Invoke-WebRequest|Invoke-RestMethod|iwr\b|irm\b)")  # fmt: skip
 _DELETES: Final = re.compile(r"remove|unlink|rmtree|rmdir|\brm|delete|Remove-Item|DROP", re.IGNORECASE)
 _PATHS: Final = re.compile(r"[~/.]|[\w-]+[./]")
-_HARMLESS_REQUIRE: Final = re.compile(r"""require\s*\(?\s*['"](?:\./[\w./-]*package\.json|path|util|assert|url|querystring|os|semver)['"]\s*\)?""")
-_SELF_PARSE: Final = re.compile(r"json\.loads?\b|yaml\.safe_load|tomllib\.loads?|JSON\.parse|ast\.parse|ast\.literal_eval|re\.compile|py_compile\.compile|compile\(open")
+_HARMLESS_REQUIRE: Final = re.compile(
+    r"""require\s*\(?\s*['"](?:\./[\w./-]*package\.json|path|util|assert|url|querystring|os|semver)['"]\s*\)?"""
+)
+_SELF_PARSE: Final = re.compile(
+    r"json\.loads?\b|yaml\.safe_load|tomllib\.loads?|JSON\.parse|ast\.parse|ast\.literal_eval|re\.compile|py_compile\.compile|compile\(open"
+)
 
 
 def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf: Leaf) -> str | None:
@@ -93,7 +101,13 @@ def _option_code(program: str, word: str, following: str) -> str | None:
         return None
     if not cluster[1]:
         return following
-    return cluster[1] if re.search(r"[\s(\"'`;.]", cluster[1]) else following if re.fullmatch(rf"-[a-zA-Z0-9]*[{letters}]", word) else None
+    return (
+        cluster[1]
+        if re.search(r"[\s(\"'`;.]", cluster[1])
+        else following
+        if re.fullmatch(rf"-[a-zA-Z0-9]*[{letters}]", word)
+        else None
+    )
 
 
 def _powershell(word: str, following: str) -> str | None:
@@ -148,7 +162,13 @@ def _literal(text: str) -> str:
 def _touched(reading: Reading, words: list[str], code: str, facts: tuple[str, ...], frame: Frame, span: Span) -> None:
     access = "delete" if "code-deletes" in facts else "write" if "code-writes" in facts else "read"
     literals = {_literal(found[0]) for found in _LITERAL.finditer(code[:20000])}
-    paths = sorted(text for text in literals if len(text) < 200 and _PATHS.match(text) and not re.search(r"[\s(){};$]", text) and "://" not in text)
+    paths = sorted(
+        text
+        for text in literals
+        if len(text) < 200 and _PATHS.match(text) and not re.search(r"[\s(){};$]", text) and "://" not in text
+    )
     if paths:
         touches = tuple([touch(access, path, frame) for path in paths[:32]])
-        reading.emit(Command(words[0], tuple(words), frame.wrappers, span, frozenset(facts), touches, any(map(marks_of, words))))
+        reading.emit(
+            Command(words[0], tuple(words), frame.wrappers, span, frozenset(facts), touches, any(map(marks_of, words)))
+        )

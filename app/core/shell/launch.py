@@ -14,10 +14,53 @@ from app.core.shell.touches import touches_of
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
 LOADERS: Final = frozenset(
-    "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT DYLD_INSERT_LIBRARIES DYLD_LIBRARY_PATH BASH_ENV ENV PROMPT_COMMAND PS4 PATH GIT_SSH_COMMAND GIT_SSH"
-    " GIT_EXTERNAL_DIFF GIT_PAGER GIT_EDITOR GIT_ASKPASS SSH_ASKPASS PAGER LESSOPEN MANPAGER PERL5OPT PERL5LIB RUBYOPT NODE_OPTIONS PYTHONSTARTUP"
-    " PYTHONPATH PYTHONHOME JAVA_TOOL_OPTIONS GIT_CONFIG_COUNT GIT_PROXY_COMMAND GIT_SEQUENCE_EDITOR VISUAL EDITOR TAR_OPTIONS TAPE RSYNC_RSH"
-    " GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM WEIR_AGENT WEIR_SESSION WEIR_HOME WEIR_POLICIES NPM_CONFIG_REGISTRY PIP_INDEX_URL BROWSER".split()
+    [
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "LD_AUDIT",
+        "DYLD_INSERT_LIBRARIES",
+        "DYLD_LIBRARY_PATH",
+        "BASH_ENV",
+        "ENV",
+        "PROMPT_COMMAND",
+        "PS4",
+        "PATH",
+        "GIT_SSH_COMMAND",
+        "GIT_SSH",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_PAGER",
+        "GIT_EDITOR",
+        "GIT_ASKPASS",
+        "SSH_ASKPASS",
+        "PAGER",
+        "LESSOPEN",
+        "MANPAGER",
+        "PERL5OPT",
+        "PERL5LIB",
+        "RUBYOPT",
+        "NODE_OPTIONS",
+        "PYTHONSTARTUP",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "JAVA_TOOL_OPTIONS",
+        "GIT_CONFIG_COUNT",
+        "GIT_PROXY_COMMAND",
+        "GIT_SEQUENCE_EDITOR",
+        "VISUAL",
+        "EDITOR",
+        "TAR_OPTIONS",
+        "TAPE",
+        "RSYNC_RSH",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_SYSTEM",
+        "WEIR_AGENT",
+        "WEIR_SESSION",
+        "WEIR_HOME",
+        "WEIR_POLICIES",
+        "NPM_CONFIG_REGISTRY",
+        "PIP_INDEX_URL",
+        "BROWSER",
+    ]
 )
 
 
@@ -52,7 +95,15 @@ def leaf(reading: Reading, program: str, words: list[str], frame: Frame, span: t
     if frame.looped and program in {"bash", "sh"} and frame.piped:
         found.add("spawns-in-loop")
     reading.emit(
-        Command(program, tuple(words), frame.wrappers, span, frozenset(found), touches, any(marks_of(w) for w in words) if not _ascii(words) else False)
+        Command(
+            program,
+            tuple(words),
+            frame.wrappers,
+            span,
+            frozenset(found),
+            touches,
+            any(marks_of(w) for w in words) if not _ascii(words) else False,
+        )
     )
     return output_of(program, words, frame, touches)
 
@@ -89,7 +140,9 @@ def _call(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int
     before = frame.scope.positional
     frame.scope.positional = words[1:]
     frame.scope.locals.append({})
-    inner = frame._replace(source=function.source, base=span, depth=frame.depth + 1, calls=(*frame.calls, name), extra=(), bodies=())
+    inner = frame._replace(
+        source=function.source, base=span, depth=frame.depth + 1, calls=(*frame.calls, name), extra=(), bodies=()
+    )
     output = reading.run_node(reading, function.body, inner)
     frame.scope.positional = before
     frame.scope.leave()
@@ -144,7 +197,9 @@ def _env(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]
         if sign and not word.startswith("-"):
             scope.assign(name, value)
             if name in LOADERS and not (name == "PATH" and value == UNKNOWN):
-                reading.emit(Command("export", ("export", word), frame.wrappers, span, frozenset(("loader-environment",))))
+                reading.emit(
+                    Command("export", ("export", word), frame.wrappers, span, frozenset(("loader-environment",)))
+                )
         elif word in {"-u", "-C", "--unset", "--chdir"}:
             index += 1
         elif not word.startswith("-"):
@@ -201,7 +256,11 @@ def shell_text(reading: Reading, code: str, frame: Frame, words: list[str], span
     if any(mark in code for mark in MARKS) if not code.isascii() else False:
         fact = "remote-code" if NETWORK in code else "unknown-code"
         facts = {fact, "sends-secret"} if SECRET in code and NETWORK in code else {fact}
-        reading.emit(Command(program_of(words[0]), tuple(words), frame.wrappers[:-1], span, frozenset(facts), (), unresolved=True))
+        reading.emit(
+            Command(
+                program_of(words[0]), tuple(words), frame.wrappers[:-1], span, frozenset(facts), (), unresolved=True
+            )
+        )
         if not code.strip("".join(MARKS) + "\n "):
             return unknown(code)
     return reading.run_text(reading, code, frame._replace(base=span))

@@ -9,14 +9,18 @@ _FOLDERS: Final = re.compile(
     r"(?:/usr)?(?:/local)?/s?bin|/opt/homebrew/s?bin|/opt/local/bin|/snap/bin|/usr/libexec|/nix/store/[^/]+/bin|/run/current-system/sw/bin"
     r"|~/\.local/bin|~/\.cargo/bin|~/go/bin|(?:.*/)?\.?v?env/bin|(?:.*/)?node_modules/\.bin"
 )
-_VERSIONED: Final = re.compile(r"(python|pip|pypy|perl|ruby|php|lua|luajit|node|tclsh|gcc|g\+\+|clang|pydoc|idle|bash|zsh|ksh)-?[\d.]+\Z")
+_VERSIONED: Final = re.compile(
+    r"(python|pip|pypy|perl|ruby|php|lua|luajit|node|tclsh|gcc|g\+\+|clang|pydoc|idle|bash|zsh|ksh)-?[\d.]+\Z"
+)
 _SAME: Final = {
     "nodejs": "node", "pypy": "python", "luajit": "lua", "gawk": "awk", "mawk": "awk", "nawk": "awk", "gsed": "sed", "ggrep": "grep", "grm": "rm",
     "gfind": "find", "gtar": "tar", "bsdtar": "tar", "vi": "vim", "nvim": "vim", "ex": "vim", "view": "vim", "ncat": "nc", "netcat": "nc", "powershell": "pwsh",
     "egrep": "grep", "fgrep": "grep", "podman": "docker", "nerdctl": "docker", "toybox": "busybox", "gxargs": "xargs", "fdfind": "fd",
     "docker-compose": "docker compose", "tofu": "terraform", "oc": "kubectl", "k": "kubectl", "bun": "bun", "batcat": "bat",
 }  # fmt: skip
-SHELLS: Final = frozenset("sh bash zsh dash ksh ash mksh fish csh tcsh rbash yash oksh posh".split())
+SHELLS: Final = frozenset(
+    ["sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "fish", "csh", "tcsh", "rbash", "yash", "oksh", "posh"]
+)
 CODERS: Final = {
     "python": ("-c",), "perl": ("-e", "-E"), "ruby": ("-e",), "node": ("-e", "--eval", "-p", "--print"), "php": ("-r",), "lua": ("-e",),
     "deno": ("eval",), "bun": ("-e", "--eval"), "osascript": ("-e",), "pwsh": ("-c", "-Command", "-command", "-EncodedCommand", "-e"), "Rscript": ("-e",),

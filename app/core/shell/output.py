@@ -15,14 +15,101 @@ from app.core.shell.places import absolute
 from app.core.shell.reading import Frame
 
 FETCHERS: Final = frozenset(
-    "curl wget nc telnet socat http https httpie xh aria2c lynx w3m links ftp tftp sftp scp rsync ssh dig nslookup fetch GET POST lwp-request aws gsutil rclone"
-    " openssl websocat grpcurl axel lftp smbclient mail sendmail mutt curlie".split()
+    [
+        "curl",
+        "wget",
+        "nc",
+        "telnet",
+        "socat",
+        "http",
+        "https",
+        "httpie",
+        "xh",
+        "aria2c",
+        "lynx",
+        "w3m",
+        "links",
+        "ftp",
+        "tftp",
+        "sftp",
+        "scp",
+        "rsync",
+        "ssh",
+        "dig",
+        "nslookup",
+        "fetch",
+        "GET",
+        "POST",
+        "lwp-request",
+        "aws",
+        "gsutil",
+        "rclone",
+        "openssl",
+        "websocat",
+        "grpcurl",
+        "axel",
+        "lftp",
+        "smbclient",
+        "mail",
+        "sendmail",
+        "mutt",
+        "curlie",
+    ]
 )
-SENDERS: Final = FETCHERS - {"openssl"} | {"mailx", "swaks", "ngrok", "croc", "wormhole", "transfer", "gh", "az", "gcloud", "ftp"}
-_LOCAL: Final = re.compile(r"(?:[a-z]+://)?(?:[^/@]*@)?(?:localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1\]|::1|host\.docker\.internal)(?:[:/].*)?\Z")
-_REMOTE: Final = re.compile(r"(?:[a-z][a-z+.-]*://)?(?:[^/@\s]*@)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+(?::\d+)?(?:/.*)?\Z|[^/\s]+:.*")
-_VALUED: Final = frozenset("-o --output -H --header -d --data --data-binary --data-raw -X --request -u --user -A --user-agent -F --form -T -e -b --cookie -c -w --write-out -m"
-                           " --max-time -x --json --retry --connect-timeout -i -p -l".split())
+SENDERS: Final = FETCHERS - {"openssl"} | {
+    "mailx",
+    "swaks",
+    "ngrok",
+    "croc",
+    "wormhole",
+    "transfer",
+    "gh",
+    "az",
+    "gcloud",
+    "ftp",
+}
+_LOCAL: Final = re.compile(
+    r"(?:[a-z]+://)?(?:[^/@]*@)?(?:localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1\]|::1|host\.docker\.internal)(?:[:/].*)?\Z"
+)
+_REMOTE: Final = re.compile(
+    r"(?:[a-z][a-z+.-]*://)?(?:[^/@\s]*@)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+(?::\d+)?(?:/.*)?\Z|[^/\s]+:.*"
+)
+_VALUED: Final = frozenset(
+    [
+        "-o",
+        "--output",
+        "-H",
+        "--header",
+        "-d",
+        "--data",
+        "--data-binary",
+        "--data-raw",
+        "-X",
+        "--request",
+        "-u",
+        "--user",
+        "-A",
+        "--user-agent",
+        "-F",
+        "--form",
+        "-T",
+        "-e",
+        "-b",
+        "--cookie",
+        "-c",
+        "-w",
+        "--write-out",
+        "-m",
+        "--max-time",
+        "-x",
+        "--json",
+        "--retry",
+        "--connect-timeout",
+        "-i",
+        "-p",
+        "-l",
+    ]
+)
 
 
 def network_facts(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> set[str]:
@@ -47,7 +134,9 @@ def _far(words: list[str]) -> bool:
             skip = word in _VALUED
         else:
             hosts.append(word)
-    return not hosts or not all(_LOCAL.match(host) or (host.isdigit() and any(_LOCAL.match(h) for h in hosts)) for host in hosts)
+    return not hosts or not all(
+        _LOCAL.match(host) or (host.isdigit() and any(_LOCAL.match(h) for h in hosts)) for host in hosts
+    )
 
 
 def output_of(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> str:
@@ -59,7 +148,9 @@ def output_of(program: str, words: list[str], frame: Frame, touches: tuple[Touch
         if output is not None:
             return output
     stdin = frame.stdin or ""
-    read = "".join([frame.scope.content(t.path) or "" for t in touches if t.access == "read"]) if frame.scope.files else ""
+    read = (
+        "".join([frame.scope.content(t.path) or "" for t in touches if t.access == "read"]) if frame.scope.files else ""
+    )
     marks = unknown(stdin, read)
     if program in FETCHERS and program != "openssl":
         marks += NETWORK
@@ -182,7 +273,9 @@ def _base64(words: list[str], frame: Frame) -> str | None:
 def _decoded(text: str, decode: Callable[[str], bytes]) -> str | None:
     compact = re.sub(r"\s", "", text)
     try:
-        return decode(compact + "=" * (-len(compact) % 8 if decode is base64.b32decode else -len(compact) % 4)).decode(errors="replace")
+        return decode(compact + "=" * (-len(compact) % 8 if decode is base64.b32decode else -len(compact) % 4)).decode(
+            errors="replace"
+        )
     except (binascii.Error, ValueError):
         return None
 
@@ -248,12 +341,12 @@ def _basename(words: list[str], frame: Frame) -> str | None:
 
 
 def _paths_below(words: list[str], frame: Frame) -> str | None:
-    """find and ls name paths below where they look: known as far as their folder."""
+    """Find and ls name paths below where they look: known as far as their folder."""
     starts = [word for word in words[1:] if not word.startswith("-")] if words[0].endswith("ls") else _starts(words)
     start = starts[0] if len(starts) == 1 else "." if not starts else None
     if start is None or marks_of(start):
         return None
-    return f"{start.rstrip('/')}/{UNKNOWN}" if words[0].endswith("find") or start not in {"."} else f"./{UNKNOWN}"
+    return f"{start.rstrip(chr(47))}/{UNKNOWN}"
 
 
 def _starts(words: list[str]) -> list[str]:

@@ -9,49 +9,21 @@ from functools import lru_cache
 from posixpath import normpath
 from typing import Final
 
-from app.core.shell.form import UNKNOWN, marks_of
+from app.core.shell.form import marks_of
+from app.core.shell.known_paths import (
+    AGENT_PARTS,
+    HARMLESS_ENDS,
+    NULLS,
+    PERSISTENT,
+    PERSISTENT_FOLDERS,
+    SECRET_FOLDERS,
+    SECRET_NAMES,
+    SECRET_PARTS,
+    SECRET_SUFFIXES,
+    SECRETS,
+    SYSTEM,
+)
 
-SYSTEM: Final = frozenset(
-    "bin boot dev etc lib lib32 lib64 libx32 opt proc root sbin sys usr var run srv mnt media snap nix private System Library"
-    " Applications Volumes cores Users home tmp".split()
-)
-NULLS: Final = frozenset(("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin", "/dev/tty", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full"))
-SECRETS: Final = tuple(
-    "~/.ssh/id_rsa ~/.ssh/id_ed25519 ~/.ssh/id_ecdsa ~/.ssh/config ~/.ssh/authorized_keys ~/.ssh/google_compute_engine ~/.aws/credentials ~/.aws/config"
-    " ~/.aws/sso/cache/session.json ~/.aws/cli/cache/session.json ~/.config/gcloud/credentials.db ~/.config/gcloud/access_tokens.db"
-    " ~/.config/gcloud/application_default_credentials.json ~/.config/gcloud/legacy_credentials/adc.json ~/.azure/accessTokens.json"
-    " ~/.azure/msal_token_cache.json ~/.kube/config ~/.docker/config.json ~/.netrc ~/.npmrc ~/.yarnrc.yml ~/.pypirc ~/.pgpass ~/.my.cnf"
-    " ~/.git-credentials ~/.config/git/credentials ~/.config/gh/hosts.yml ~/.config/hub ~/.gnupg/secring.gpg ~/.gnupg/private-keys-v1.d/x.key"
-    " ~/.boto ~/.s3cfg ~/.vault-token ~/.terraform.d/credentials.tfrc.json ~/.cargo/credentials ~/.cargo/credentials.toml ~/.gem/credentials"
-    " ~/.password-store/x.gpg ~/.local/share/keyrings/login.keyring ~/.mozilla/firefox/x/logins.json ~/.config/rclone/rclone.conf"
-    " ~/.bash_history ~/.zsh_history ~/.config/op/config ~/.heroku/credentials.json ~/.databrickscfg ~/.snowflake/config.toml"
-    " ~/.config/pypoetry/auth.toml ~/.config/glab-cli/config.yml ~/.config/containers/auth.json ~/.config/github-copilot/hosts.json"
-    " ~/Library/Keychains/login.keychain-db ~/.config/configstore/x.json ~/.composer/auth.json ~/.m2/settings.xml ~/.gradle/gradle.properties"
-    " ~/.nuget/NuGet/NuGet.Config ~/.claude/.credentials.json ~/.codex/auth.json ~/.config/sops/age/keys.txt ~/.rclone.conf ~/.fly/config.yml"
-    " /etc/kubernetes/admin.conf /etc/krb5.keytab /etc/shadow /etc/gshadow /etc/sudoers /etc/ssh/ssh_host_rsa_key /proc/self/environ /var/run/secrets/kubernetes.io/serviceaccount/token".split()
-)
-SECRET_FOLDERS: Final = ("~/.ssh", "~/.aws", "~/.gnupg", "~/.config/gcloud", "~/.azure", "~/.kube", "~/.password-store", "~/.docker",
-                         "~/.local/share/keyrings", "~/Library/Keychains", "~/.local/share/kwalletd")
-SECRET_NAMES: Final = tuple(
-    ".env .env.local .env.production .env.development .env.staging .env.test.local .envrc .netrc .pgpass .npmrc .pypirc .git-credentials .boto .s3cfg .my.cnf"
-    " .htpasswd .vault-token .databrickscfg credentials.json secrets.json secrets.yaml secrets.yml secret.yaml service-account.json"
-    " id_rsa id_dsa id_ecdsa id_ed25519 terraform.tfstate terraform.tfvars .dockercfg .dockerconfigjson kubeconfig master.key".split()
-)
-SECRET_SUFFIXES: Final = (".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".p8")
-SECRET_PARTS: Final = frozenset((".ssh", ".aws", ".gnupg", ".azure", "secrets", ".secrets", "certs", ".password-store", "private-keys-v1.d"))
-HARMLESS_ENDS: Final = (".pub", ".example", ".sample", ".template", ".dist", "known_hosts", ".md", ".py", ".rs", ".go", ".ts", ".js")
-PERSISTENT: Final = tuple(
-    "~/.bashrc ~/.bash_profile ~/.bash_login ~/.bash_logout ~/.profile ~/.zshrc ~/.zshenv ~/.zprofile ~/.zlogin ~/.config/fish/config.fish"
-    " ~/.ssh/authorized_keys ~/.ssh/rc ~/.ssh/config ~/.gitconfig ~/.config/git/config ~/.xinitrc ~/.xprofile ~/.inputrc ~/.vimrc ~/.npmrc"
-    " ~/.config/autostart/x.desktop ~/.config/systemd/user/x.service ~/Library/LaunchAgents/x.plist ~/.pam_environment ~/.forward ~/.tmux.conf"
-    " /etc/crontab /etc/cron.d/x /etc/profile /etc/profile.d/x.sh /etc/rc.local /etc/ld.so.preload /etc/sudoers /etc/sudoers.d/x"
-    " /etc/systemd/system/x.service /var/spool/cron/x /var/spool/cron/crontabs/x /etc/passwd /etc/hosts".split()
-)
-PERSISTENT_FOLDERS: Final = (
-    "~/.config/autostart", "~/.config/systemd", "~/Library/LaunchAgents", "/etc/cron.d", "/etc/cron.daily", "/etc/cron.hourly",
-    "/etc/profile.d", "/etc/sudoers.d", "/etc/systemd", "/etc/init.d", "/var/spool/cron", "/Library/LaunchDaemons",
-)  # fmt: skip
-AGENT_PARTS: Final = frozenset((".claude", ".codex", ".cursor", ".gemini", ".mcp.json", ".cline", ".aider.conf.yml"))
 _GLOB: Final = frozenset("*?[")
 
 
@@ -70,9 +42,7 @@ def classify(path: str, cwd: str, project: str) -> tuple[str, ...]:
 
 def absolute(path: str, cwd: str) -> str:
     """Return `path` on `cwd` without `.`, `..` and doubled slashes; home stays `~`; a relative answer is project-relative."""
-    if path == "~" or path.startswith("~/"):
-        joined = path
-    elif path.startswith("/"):
+    if path == "~" or path.startswith("~/") or path.startswith("/"):
         joined = path
     elif path.startswith("~"):
         name, _, rest = path[1:].partition("/")
@@ -148,7 +118,9 @@ def _top(full: str, parts: list[str]) -> tuple[str, ...]:
 
 
 def _is_temp(full: str) -> bool:
-    return full in {"/tmp", "/var/tmp", "/private/tmp"} or full.startswith(("/tmp/", "/var/tmp/", "/private/tmp/", "/var/folders/", "/dev/shm/"))
+    return full in {"/tmp", "/var/tmp", "/private/tmp"} or full.startswith(
+        ("/tmp/", "/var/tmp/", "/private/tmp/", "/var/folders/", "/dev/shm/")
+    )
 
 
 def _device(full: str, parts: list[str]) -> tuple[str, ...]:
@@ -189,7 +161,11 @@ def _is_secret(full: str, parts: list[str]) -> bool:
         return True
     if SECRET_PARTS.intersection(parts) or full.startswith(tuple(f"{folder}/" for folder in SECRET_FOLDERS)):
         return True
-    if (name.startswith(".env") and (name[4:5] in "." or name[4:5] in _GLOB) and len(name) < 20) or (full.startswith("/proc/") and name == "environ"):
+    if (name.startswith(".env") and (name[4:5] == "." or name[4:5] in _GLOB) and len(name) < 20) or (
+        full.startswith("/proc/") and name == "environ"
+    ):
+        return True
+    if any(part[:1] == "." and "*" in part and not part.strip(".*?[]!^") for part in parts):
         return True
     return name[:1] != "*" and _glob_reaches(full, name, SECRETS, SECRET_NAMES)
 
@@ -207,7 +183,8 @@ def _glob_reaches(full: str, name: str, paths: tuple[str, ...], names: tuple[str
         return False
     if any(fnmatchcase(path, full) and path.count("/") == full.count("/") for path in paths):
         return True
-    return bool(name.strip("*?[]!./")) and any(fnmatchcase(known, name) for known in names) and name.startswith((".", "id_"))
-
-
-UNRESOLVED: Final = UNKNOWN
+    return (
+        bool(name.strip("*?[]!./"))
+        and any(fnmatchcase(known, name) for known in names)
+        and name.startswith((".", "id_"))
+    )

@@ -25,15 +25,23 @@ class Sink:
 def run_redirected(reading: Reading, redirects: list[Node], body: Node | None, frame: Frame) -> str:
     """Read a statement with its redirections; words after a redirection belong to the command."""
     extra = tuple(node for redirect in redirects if redirect.type == "file_redirect" for node in _extra(redirect))
-    inside = tuple(n for r in redirects if r.type == "heredoc_redirect" for n in r.named_children if n.type in _ARGUMENTS)
+    inside = tuple(
+        n for r in redirects if r.type == "heredoc_redirect" for n in r.named_children if n.type in _ARGUMENTS
+    )
 
     def run(inner: Frame) -> str:
-        return "" if body is None else reading.run_node(reading, body, inner._replace(extra=(*inner.extra, *extra, *inside)))
+        return (
+            ""
+            if body is None
+            else reading.run_node(reading, body, inner._replace(extra=(*inner.extra, *extra, *inside)))
+        )
 
     return apply_redirects(reading, redirects, frame, run)
 
 
-_ARGUMENTS = frozenset(("word", "string", "raw_string", "concatenation", "simple_expansion", "expansion", "number", "command_substitution"))
+_ARGUMENTS = frozenset(
+    ("word", "string", "raw_string", "concatenation", "simple_expansion", "expansion", "number", "command_substitution")
+)
 
 
 def _extra(redirect: Node) -> list[Node]:
@@ -151,12 +159,20 @@ def _write(reading: Reading, path: str, output: str, frame: Frame, node: Node) -
     if "null" in where:
         return
     old = frame.scope.content(path) or ""
-    frame.scope.put(path, output if not old else unknown(old, output) if marks_of(old + output) else old + "\n" + output)
+    frame.scope.put(
+        path, output if not old else unknown(old, output) if marks_of(old + output) else old + "\n" + output
+    )
     facts = ("sends-secret",) if SECRET in output and "remote" in where else ()
     reading.emit(_touching(">", "write", path, where, frame, node)._replace(facts=frozenset(facts)))
 
 
 def _touching(program: str, access: str, path: str, where: tuple[str, ...], frame: Frame, node: Node) -> Command:
     return Command(
-        program, (program, path), frame.wrappers, frame.span(node), frozenset(), (Touch(access, path, where),), bool(marks_of(path))
+        program,
+        (program, path),
+        frame.wrappers,
+        frame.span(node),
+        frozenset(),
+        (Touch(access, path, where),),
+        bool(marks_of(path)),
     )

@@ -27,7 +27,18 @@ class Function(NamedTuple):
 class Scope:
     """See the module. Mutable while one text is read, never kept."""
 
-    __slots__ = ("aliases", "arrays", "cwd", "files", "functions", "links", "locals", "positional", "project", "variables")
+    __slots__ = (
+        "aliases",
+        "arrays",
+        "cwd",
+        "files",
+        "functions",
+        "links",
+        "locals",
+        "positional",
+        "project",
+        "variables",
+    )
 
     def __init__(self, cwd: str, project: str) -> None:
         self.cwd = cwd

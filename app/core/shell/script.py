@@ -17,7 +17,9 @@ from app.core.shell.syntax import parse, parse_inner, plain_words
 from app.core.shell.words import run_inside, text_words, value_of, words_of
 
 _LOOPS: Final = frozenset(("while_statement", "for_statement", "c_style_for_statement"))
-_QUIET: Final = frozenset(("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number"))
+_QUIET: Final = frozenset(
+    ("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number")
+)
 _ROUNDS_MAX: Final = 12
 
 
@@ -49,7 +51,11 @@ def run_text(reading: Reading, text: str, frame: Frame) -> str:
     parsed = parse_inner(text)
     if parsed.doubt:
         reading.doubt(parsed.doubt)
-    return UNKNOWN if parsed.root is None else run_node(reading, parsed.root, inner._replace(source=parsed.source, bodies=()))
+    return (
+        UNKNOWN
+        if parsed.root is None
+        else run_node(reading, parsed.root, inner._replace(source=parsed.source, bodies=()))
+    )
 
 
 def run_node(reading: Reading, node: Node, frame: Frame) -> str:
@@ -129,7 +135,9 @@ def _command(reading: Reading, node: Node, frame: Frame) -> str:
     for child in frame.extra:
         words += words_of(reading, child, frame)
     here = frame._replace(extra=())
-    return apply_redirects(reading, redirects, here, lambda inner: _assigned_words(reading, assigned, words, inner, node))
+    return apply_redirects(
+        reading, redirects, here, lambda inner: _assigned_words(reading, assigned, words, inner, node)
+    )
 
 
 def _assigned_words(reading: Reading, assigned: list[Node], words: list[str], frame: Frame, node: Node) -> str:
@@ -141,7 +149,9 @@ def _assigned_words(reading: Reading, assigned: list[Node], words: list[str], fr
         return ""
     inner = frame._replace(scope=frame.scope.copy())
     names = [_assignment(reading, child, inner) for child in assigned]
-    return run_words(reading, ["env", *[f"{name}={inner.scope.value(name)}" for name in names], *words], inner, frame.span(node))
+    return run_words(
+        reading, ["env", *[f"{name}={inner.scope.value(name)}" for name in names], *words], inner, frame.span(node)
+    )
 
 
 def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None = None) -> str:
@@ -166,7 +176,15 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
 
 def _note_environment(reading: Reading, node: Node, frame: Frame, name: str, text: str) -> None:
     if name in LOADERS:
-        reading.emit(Command("export", ("export", f"{name}={text}"), frame.wrappers, frame.span(node), frozenset(("loader-environment",))))
+        reading.emit(
+            Command(
+                "export",
+                ("export", f"{name}={text}"),
+                frame.wrappers,
+                frame.span(node),
+                frozenset(("loader-environment",)),
+            )
+        )
 
 
 def _assignments(reading: Reading, node: Node, frame: Frame) -> str:
@@ -260,7 +278,9 @@ def _case(reading: Reading, node: Node, frame: Frame) -> str:
             run_inside(reading, child, frame)
             continue
         branch = start.copy()
-        outputs += [run_node(reading, c, frame._replace(scope=branch)) for c in child.named_children if c.type not in _QUIET]
+        outputs += [
+            run_node(reading, c, frame._replace(scope=branch)) for c in child.named_children if c.type not in _QUIET
+        ]
         _join(reading, frame.scope, branch)
     return "".join(outputs)
 
@@ -291,7 +311,11 @@ def _error(reading: Reading, node: Node, frame: Frame) -> str:
         if child.type in {"command_name", "word", "concatenation", "string", "raw_string"}:
             continue
         run_node(reading, child, frame)
-    loose = [frame.text(child) for child in node.children if child.type in {"command_name", "word", "concatenation", "number"}]
+    loose = [
+        frame.text(child)
+        for child in node.children
+        if child.type in {"command_name", "word", "concatenation", "number"}
+    ]
     if loose:
         run_words(reading, text_words(reading, " ".join(loose), frame) or loose, frame, frame.span(node))
     return UNKNOWN
@@ -303,7 +327,13 @@ def _other(reading: Reading, node: Node, frame: Frame) -> str:
         return ""
     if node.type in {"heredoc_redirect", "file_redirect", "herestring_redirect"}:
         return run_redirected(reading, [node], None, frame)
-    if node.type in {"binary_expression", "unary_expression", "postfix_expression", "parenthesized_expression", "ternary_expression"}:
+    if node.type in {
+        "binary_expression",
+        "unary_expression",
+        "postfix_expression",
+        "parenthesized_expression",
+        "ternary_expression",
+    }:
         run_inside(reading, node, frame)
         return ""
     if node.type not in {"do_group", "program", "compound_statement"}:

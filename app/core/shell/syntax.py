@@ -17,7 +17,27 @@ TEXT_MAX: Final = 8 * 1024
 WHOLE_MAX: Final = 1024 * 1024
 NODES_MAX: Final = 2000
 PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+(?: +[A-Za-z0-9_./:=@%+,-]+)*\Z")
-RESERVED: Final = frozenset("if then elif else fi for while until do done case esac select function time coproc in".split())
+RESERVED: Final = frozenset(
+    [
+        "if",
+        "then",
+        "elif",
+        "else",
+        "fi",
+        "for",
+        "while",
+        "until",
+        "do",
+        "done",
+        "case",
+        "esac",
+        "select",
+        "function",
+        "time",
+        "coproc",
+        "in",
+    ]
+)
 _QUOTED_HEREDOC: Final = re.compile(r"<<-?[ \t]*(?:'([^'\n]{1,64})'|\"([^\"\n$`\\]{1,64})\"|\\(\w{1,64}))")
 _BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s]{0,400},[^\s]{0,400})\}(?=$|[\s;|&)])")
 _COMMA: Final = re.compile(r",(?![^{]*\})")
@@ -109,7 +129,11 @@ def _cut(text: str) -> tuple[str, tuple[str, ...]]:
     while (found := _QUOTED_HEREDOC.search(text, position)) is not None:
         line_end = text.find("\n", found.end())
         tag = found[1] or found[2] or found[3]
-        end = re.compile(r"^\t*" + re.escape(tag) + r"$", re.MULTILINE).search(text, line_end + 1) if line_end >= 0 else None
+        end = (
+            re.compile(r"^\t*" + re.escape(tag) + r"$", re.MULTILINE).search(text, line_end + 1)
+            if line_end >= 0
+            else None
+        )
         if end is None:
             break
         kept += [text[position : line_end + 1], f"{PLACEHOLDER} {len(bodies)}\n"]

@@ -13,17 +13,95 @@ from app.core.shell.places import classify
 from app.core.shell.reading import Frame
 
 READERS: Final = frozenset(
-    "cat head tail less more bat tac nl od xxd hexdump hd strings wc sort uniq cut paste join diff cmp comm file stat md5sum sha1sum sha256sum sha512sum"
-    " b2sum cksum base64 base32 zcat bzcat xzcat zless fold fmt expand column rev shuf split csplit source iconv ls tree du readlink realpath"
-    " gzip gunzip bzip2 xz zstd lz4 zip unzip 7z 7za jar ar cpio uuencode look tsort ptx colordiff vimdiff icdiff delta most pg xdg-open open vim nano emacs"
-    " code ed pico hexyl exa eza lsd".split()
+    [
+        "cat",
+        "head",
+        "tail",
+        "less",
+        "more",
+        "bat",
+        "tac",
+        "nl",
+        "od",
+        "xxd",
+        "hexdump",
+        "hd",
+        "strings",
+        "wc",
+        "sort",
+        "uniq",
+        "cut",
+        "paste",
+        "join",
+        "diff",
+        "cmp",
+        "comm",
+        "md5sum",
+        "sha1sum",
+        "sha256sum",
+        "sha512sum",
+        "b2sum",
+        "cksum",
+        "base64",
+        "base32",
+        "zcat",
+        "bzcat",
+        "xzcat",
+        "zless",
+        "fold",
+        "fmt",
+        "expand",
+        "column",
+        "rev",
+        "shuf",
+        "split",
+        "csplit",
+        "source",
+        "iconv",
+        "gzip",
+        "gunzip",
+        "bzip2",
+        "xz",
+        "zstd",
+        "lz4",
+        "zip",
+        "unzip",
+        "7z",
+        "7za",
+        "jar",
+        "ar",
+        "cpio",
+        "uuencode",
+        "look",
+        "tsort",
+        "ptx",
+        "colordiff",
+        "vimdiff",
+        "icdiff",
+        "delta",
+        "most",
+        "pg",
+        "xdg-open",
+        "open",
+        "vim",
+        "nano",
+        "emacs",
+        "code",
+        "ed",
+        "pico",
+        "hexyl",
+    ]
 )
-PATTERN_FIRST: Final = frozenset("grep rg ag ack sed awk jq yq perl zgrep git-grep sd xq".split())
-DELETERS: Final = frozenset("rm rmdir unlink shred srm wipe trash trash-put rimraf del".split())
-WRITERS: Final = frozenset("tee touch mkdir truncate mkfifo mknod fallocate setfattr".split())
-CHANGERS: Final = frozenset("chmod chown chgrp chattr setfacl".split())
-QUIET: Final = frozenset("echo printf true false : test [ [[ pwd whoami id uname seq tr basename dirname expr let type which git docker kubectl"
-                         " yes sleep export alias unset set shopt local declare readonly typeset cd pushd popd kill pkill killall".split())  # fmt: skip
+PATTERN_FIRST: Final = frozenset(
+    ["grep", "rg", "ag", "ack", "sed", "awk", "jq", "yq", "perl", "zgrep", "git-grep", "sd", "xq"]
+)
+LISTERS: Final = frozenset(
+    ["ls", "dir", "tree", "du", "stat", "file", "readlink", "realpath", "exa", "eza", "lsd", "namei", "locate", "test"]
+)
+DELETERS: Final = frozenset(["rm", "rmdir", "unlink", "shred", "srm", "wipe", "trash", "trash-put", "rimraf", "del"])
+WRITERS: Final = frozenset(["tee", "touch", "mkdir", "truncate", "mkfifo", "mknod", "fallocate", "setfattr"])
+CHANGERS: Final = frozenset(["chmod", "chown", "chgrp", "chattr", "setfacl"])
+QUIET: Final = frozenset(["echo", "printf", "true", "false", ":", "test", "[", "[[", "pwd", "whoami", "id", "uname", "seq", "tr", "basename", "dirname", "expr", "let", "type", "which", "git", "docker", "kubectl", "yes", "sleep", "export", "alias", "unset", "set", "shopt", "local", "declare", "readonly", "typeset", "cd", "pushd", "popd", "kill", "pkill", "killall"])  # fmt: skip
 _VALUES: Final = {
     "mkdir": "-m --mode", "touch": "-d -t -r --date --reference", "truncate": "-s -r --size", "install": "-m -o -g -S --mode --owner --group", "cp": "-S --suffix",
     "mv": "-S --suffix", "ln": "-S --suffix", "tee": "", "mknod": "-m", "mkfifo": "-m", "shred": "-n -s", "fallocate": "-l -o", "split": "-b -l -n -a", "rsync": "-e --rsh --exclude --include --filter",
@@ -44,6 +122,8 @@ def touches_of(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...
         return found(words, frame)
     if program in READERS:
         return tuple([touch("read", path, frame) for path in _operands(program, words)])
+    if program in LISTERS:
+        return tuple([touch("list", path, frame) for path in _operands(program, words)])
     if program in DELETERS:
         return tuple([touch("delete", path, frame) for path in _operands(program, words)])
     if program in WRITERS:
@@ -96,14 +176,23 @@ def _script(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 
 
 def _filter(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...]:
-    given = any(word in {"-e", "-f", "--regexp", "--file"} or word.startswith(("--regexp=", "--file=", "--expression")) for word in words)
+    given = any(
+        word in {"-e", "-f", "--regexp", "--file"} or word.startswith(("--regexp=", "--file=", "--expression"))
+        for word in words
+    )
     operands = _operands(program, words)
-    in_place = program in {"sed", "perl", "yq", "sd", "awk"} and any(re.match(r"-[a-zA-Z]*i|--in-place", word) for word in words[1:])
+    in_place = program in {"sed", "perl", "yq", "sd", "awk"} and any(
+        re.match(r"-[a-zA-Z]*i|--in-place", word) for word in words[1:]
+    )
     files = [word for word in operands[0 if given and program != "sed" else 1 :] if word] if operands else []
     if given and program == "sed":
         files = operands
     found = [touch("write" if in_place else "read", path, frame) for path in files]
-    found += [touch("read", b, frame) for a, b in pairwise(words) if a in {"-f", "--file"} or (a.startswith("--") and a.endswith("from"))]
+    found += [
+        touch("read", b, frame)
+        for a, b in pairwise(words)
+        if a in {"-f", "--file"} or (a.startswith("--") and a.endswith("from"))
+    ]
     return tuple(found)
 
 
@@ -155,7 +244,7 @@ def _find(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             break
         starts.append(word)
     starts = starts or ["."]
-    found = [touch("read", path, frame) for path in starts]
+    found = [touch("list", path, frame) for path in starts]
     if "-delete" in words:
         named = next((words[i + 1] for i, w in enumerate(words[:-1]) if w in {"-name", "-iname", "-path"}), "")
         found += [touch("delete", f"{path}/{named}" if named.strip("*") else path, frame) for path in starts]
@@ -166,7 +255,7 @@ def _find(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 
 
 def _fetch(words: list[str], frame: Frame) -> tuple[Touch, ...]:
-    """curl and wget: what is written where, and which files are sent."""
+    """Curl and wget: what is written where, and which files are sent."""
     found: list[Touch] = []
     for index, word in enumerate(words[1:], 1):
         name, sign, value = word.partition("=")
@@ -174,9 +263,36 @@ def _fetch(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             name, value = _short(word, words[index + 1] if index + 1 < len(words) else "")
         if name in {"-o", "--output", "--output-document"} or (name == "-O" and words[0].endswith("wget") and value):
             found += [touch("write", value, frame)] if value != "-" else []
-        elif name in {"-T", "--upload-file", "--post-file", "--body-file", "-K", "--config", "--cert", "--key", "-E", "--netrc-file"}:
+        elif name in {
+            "-T",
+            "--upload-file",
+            "--post-file",
+            "--body-file",
+            "-K",
+            "--config",
+            "--cert",
+            "--key",
+            "-E",
+            "--netrc-file",
+        }:
             found.append(touch("send", value, frame))
-        elif name in {"-d", "--data", "--data-binary", "--data-raw", "--data-ascii", "--data-urlencode", "-F", "--form", "--json", "-H", "--header"} and "@" in value:
+        elif (
+            name
+            in {
+                "-d",
+                "--data",
+                "--data-binary",
+                "--data-raw",
+                "--data-ascii",
+                "--data-urlencode",
+                "-F",
+                "--form",
+                "--json",
+                "-H",
+                "--header",
+            }
+            and "@" in value
+        ):
             found += [touch("send", value.partition("@")[2].partition(";")[0], frame)]
         elif word.startswith(("file://", "FILE://")):
             found.append(touch("read", word[7:], frame))
@@ -230,7 +346,9 @@ def _tar(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             found.append(touch("write" if extracts else "read", following, frame))
             skip = index + 1
         elif re.match(r"-?[A-Za-z]*f$", word) and (index == 1 or word.startswith("-")):
-            found += [] if following == "-" else [touch("read" if extracts or "t" in mode else "write", following, frame)]
+            found += (
+                [] if following == "-" else [touch("read" if extracts or "t" in mode else "write", following, frame)]
+            )
             skip = index + 1
         elif not word.startswith("-") and (index > 1 or "/" in word):
             found += [] if extracts else [touch("read", word, frame)]
@@ -242,9 +360,15 @@ def _tar(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 def _git(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     """Contents that git shows by name (`HEAD:.env`), and folders that it writes outside."""
     if len(words) > 1 and words[1] in _GIT_MAKES:
-        made = [word for word in words[_GIT_MAKES[words[1]] :] if not word.startswith("-") and "/" in word and ":" not in word]
+        made = [
+            word
+            for word in words[_GIT_MAKES[words[1]] :]
+            if not word.startswith("-") and "/" in word and ":" not in word
+        ]
         return tuple([touch("write", word, frame) for word in made])
-    named = [word for word in words[2:] if ":" in word and "//" not in word and "@" not in word and not _SPACE.search(word)]
+    named = [
+        word for word in words[2:] if ":" in word and "//" not in word and "@" not in word and not _SPACE.search(word)
+    ]
     found = [touch("read", word.rpartition(":")[2], frame) for word in named]
     if "--no-index" in words or "hash-object" in words:
         found += [touch("read", word, frame) for word in words[2:] if not word.startswith("-")]

@@ -43,7 +43,15 @@ def value_of(reading: Reading, node: Node, frame: Frame) -> str:
 def pieces_of(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
     """Return the parts of a word node."""
     match node.type:
-        case "word" | "number" | "extglob_pattern" | "variable_name" | "regex" | "test_operator" | "special_variable_name":
+        case (
+            "word"
+            | "number"
+            | "extglob_pattern"
+            | "variable_name"
+            | "regex"
+            | "test_operator"
+            | "special_variable_name"
+        ):
             return [Piece(unescape(frame.text(node)))]
         case "raw_string":
             return [Piece(frame.text(node)[1:-1])]
@@ -111,7 +119,9 @@ def process(reading: Reading, node: Node, frame: Frame) -> str:
     reading.substituted += 1
     name = f"/dev/fd/{60 + reading.substituted}"
     writes = frame.text(node).startswith(">")
-    inner = frame._replace(scope=frame.scope.copy(), extra=(), depth=frame.depth + 1, stdin=(frame.stdin or UNKNOWN) if writes else None)
+    inner = frame._replace(
+        scope=frame.scope.copy(), extra=(), depth=frame.depth + 1, stdin=(frame.stdin or UNKNOWN) if writes else None
+    )
     output = "".join([reading.run_node(reading, child, inner) for child in node.named_children])
     if not writes:
         frame.scope.put(name, output)
@@ -129,7 +139,7 @@ def run_inside(reading: Reading, node: Node, frame: Frame) -> None:
 
 def text_words(reading: Reading, text: str, frame: Frame) -> list[str]:
     """Return the words of a piece of shell source."""
-    from app.core.shell.syntax import parse_inner  # noqa: PLC0415 - the parser is needed for nested words only
+    from app.core.shell.syntax import parse_inner
 
     parsed = parse_inner("x " + text)
     if parsed.root is None or parsed.doubt or not parsed.root.named_children or reading.spent():
@@ -165,7 +175,13 @@ def _alternatives(reading: Reading, raw: str, frame: Frame) -> list[str]:
 def _split(pieces: list[Piece], separators: str) -> list[str]:
     if not any(piece.splits for piece in pieces):
         return ["".join([piece.text for piece in pieces])]
-    pattern = _SPACE if separators == " \t\n" else re.compile("[" + re.escape(separators) + "]+") if separators.isascii() and separators else None
+    pattern = (
+        _SPACE
+        if separators == " \t\n"
+        else re.compile("[" + re.escape(separators) + "]+")
+        if separators.isascii() and separators
+        else None
+    )
     words: list[str] = []
     current: str | None = None
     for piece in pieces:

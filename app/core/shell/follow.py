@@ -1,0 +1,24 @@
+"""Following a launcher into what it runs: the frame inside it, its text, and the launcher's own command."""
+
+from app.core.shell.reading import Frame, Reading
+
+Span = tuple[int, int]
+
+
+def inside(frame: Frame, wrapper: str, span: Span) -> Frame:
+    """Return the frame of a command inside a wrapper."""
+    return frame._replace(wrappers=(*frame.wrappers, wrapper), base=span, depth=frame.depth + 1)
+
+
+def kept(reading: Reading, words: list[str], frame: Frame, span: Span) -> str:
+    """Keep the launcher as a command of its own; return its output."""
+    from app.core.shell.launch import leaf
+
+    return leaf(reading, words[0], words, frame, span)
+
+
+def text_of(reading: Reading, text: str, words: list[str], frame: Frame, span: Span) -> str:
+    """Read a text that the launcher gives to a shell."""
+    from app.core.shell.launch import shell_text
+
+    return shell_text(reading, text, frame, words, span)

@@ -1,0 +1,83 @@
+"""Git as a launcher: aliases, settings and sub-commands that make it run other programs."""
+
+from typing import Final
+
+from app.core.shell.follow import Span, inside, text_of
+from app.core.shell.form import Command
+from app.core.shell.reading import Frame, Reading
+
+_REST: Final = 100
+_GIT_LOOSENS: Final = (
+    "gc.prune",
+    "gc.reflog",
+    "clean.requireforce",
+    "receive.deny",
+    "http.sslverify",
+    "safe.directory",
+    "core.worktree",
+    "url.",
+)
+
+
+def run_git(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """Git runs what its configuration and some of its sub-commands are told to run."""
+    inner = inside(frame, "git", span)
+    for index, word in enumerate(words[:-1]):
+        if word in {"-c", "--config-env"} or word.startswith("-c"):
+            _git_setting(reading, words[index + 1] if word == "-c" else word[2:], words, inner, span)
+    rest = [word for word in words if word]
+    for verb, options in (
+        ("rebase", ("-x", "--exec")),
+        ("submodule", ("foreach",)),
+        ("bisect", ("run",)),
+        ("difftool", ("-x", "--extcmd")),
+    ):
+        if verb in rest:
+            for option in options:
+                if option in rest[rest.index(verb) :]:
+                    text = " ".join(
+                        rest[rest.index(option, rest.index(verb)) + 1 :][: 1 if option.startswith("-") else _REST]
+                    )
+                    text_of(reading, text, words, inner, span)
+    if "filter-branch" in rest:
+        for index, word in enumerate(rest[:-1]):
+            if word.endswith("-filter"):
+                text_of(reading, rest[index + 1], words, inner, span)
+    if "config" in rest[1:4]:
+        for index, word in enumerate(rest[:-1]):
+            if word.startswith(("alias.", "core.", "credential", "diff.", "filter.")):
+                _git_setting(reading, f"{word}={rest[index + 1]}", words, inner, span)
+    return _git_alias(reading, words, frame, span)
+
+
+def _git_setting(reading: Reading, setting: str, words: list[str], frame: Frame, span: Span) -> None:
+    name, _, value = setting.partition("=")
+    lowered = name.lower()
+    if lowered.startswith("alias."):
+        if value.startswith("!"):
+            text_of(reading, value[1:], words, frame, span)
+        elif value:
+            frame.scope.variables[f"git {lowered}"] = value
+    elif lowered.startswith(_GIT_LOOSENS):
+        reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
+    elif lowered in {"core.sshcommand", "core.pager", "core.editor", "core.fsmonitor", "core.hookspath", "sequence.editor", "diff.external", "core.askpass",
+                     "credential.helper", "core.gitproxy", "gpg.program"} or lowered.startswith(("filter.", "pager.")):  # fmt: skip
+        reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
+        if (
+            value
+            and value not in {"cat", "less", "true", "vim", "nano", "vi", "store", "cache"}
+            and lowered != "core.hookspath"
+        ):
+            text_of(reading, value.removeprefix("!"), words, frame, span)
+
+
+def _git_alias(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    index = 1
+    while index < len(words) and words[index].startswith("-"):
+        index += 2 if words[index] in {"-c", "-C", "--git-dir", "--work-tree"} else 1
+    if index < len(words):
+        value = frame.scope.variables.get(f"git alias.{words[index].lower()}")
+        if value is not None and f"git {words[index]}" not in frame.calls:
+            inner = frame._replace(calls=(*frame.calls, f"git {words[index]}"))
+            reading.run_words(reading, ["git", *value.split(), *words[index + 1 :]], inner, span)
+    return None

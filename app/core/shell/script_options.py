@@ -1,0 +1,100 @@
+"""Programs with options or scripts that run a shell: tar, rsync, awk, sed, vim."""
+
+import re
+from typing import Final
+
+from app.core.shell.follow import Span, inside, text_of
+from app.core.shell.form import Command
+from app.core.shell.reading import Frame, Reading
+
+_TAR_RUNS: Final = re.compile(
+    r"--(?:checkpoint-action=exec|to-command|use-compress-program|info-script|new-volume-script|rsh-command|rmt-command)=(.*)",
+    re.DOTALL,
+)
+_AWK_SYSTEM: Final = re.compile(
+    r'(?:system\s*\(\s*"((?:[^"\\]|\\.)*)")|(?:"((?:[^"\\]|\\.)*)"\s*\|\s*getline)|(?:\|&?\s*"((?:[^"\\]|\\.)*)")'
+)
+_SED_RUNS: Final = re.compile(r"(?:^|[;{}\n]|\d|\$|/)\s*e\s+([^;\n}]+)|s(.).*?\2.*?\2[gpI\d]*e")
+
+
+def run_tar(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    for index, word in enumerate(words[1:], 1):
+        found = _TAR_RUNS.match(word)
+        text = (
+            found[1]
+            if found is not None
+            else words[index + 1]
+            if (word in {"--use-compress-program", "--to-command"} or re.fullmatch(r"-[a-zA-Z]*[IF]", word))
+            and index + 1 < len(words)
+            else ""
+        )
+        text = text.removeprefix("exec=")
+        if text and text.split()[0] not in {
+            "zstd",
+            "pigz",
+            "lz4",
+            "xz",
+            "gzip",
+            "bzip2",
+            "pbzip2",
+            "pixz",
+            "lbzip2",
+            "brotli",
+        }:
+            text_of(reading, text, words, inside(frame, "tar", span), span)
+        if word == "--checkpoint-action" and index + 1 < len(words) and words[index + 1].startswith("exec="):
+            text_of(reading, words[index + 1][5:], words, inside(frame, "tar", span), span)
+    return None
+
+
+def run_rsync(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    for index, word in enumerate(words[1:], 1):
+        text = ""
+        if word.startswith(("--rsh=", "--rsync-path=")):
+            text = word.partition("=")[2]
+        elif (re.fullmatch(r"-[a-zA-Z]*e", word) or word == "--rsh") and index + 1 < len(words):
+            text = words[index + 1]
+        if text and text.split()[0] not in {"ssh", "rsync", "sudo"}:
+            text_of(reading, text, words, inside(frame, "rsync", span), span)
+    return None
+
+
+def run_awk(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    code = "\n".join(word for word in words[1:] if "{" in word or "system" in word or "BEGIN" in word)
+    for found in _AWK_SYSTEM.finditer(code):
+        text = next(group for group in found.groups() if group is not None)
+        if text not in {"sort", "sort -n", "cat", "cat 1>&2"}:
+            text_of(reading, text.replace('\\"', '"'), words, inside(frame, "awk", span), span)
+    if "system(" in code.replace(" ", "") and not _AWK_SYSTEM.search(code):
+        reading.emit(Command("awk", tuple(words), frame.wrappers, span, frozenset(("unknown-code",))))
+    if re.search(r"\|\s*(?:getline|[a-zA-Z$])|>\s*\$|@load|-f\b", code):
+        reading.emit(Command("awk", tuple(words), frame.wrappers, span, frozenset(("unknown-code",))))
+    return None
+
+
+def run_sed(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    scripts = [word for word in words[1:] if not word.startswith("-")]
+    if scripts:
+        for found in _SED_RUNS.finditer(scripts[0][:2000]):
+            if found[1]:
+                text_of(reading, found[1], words, inside(frame, "sed", span), span)
+            elif found[2] and not found[2].isalnum() and not found[2].isspace():
+                reading.emit(Command("sed", tuple(words), frame.wrappers, span, frozenset(("unknown-code",))))
+    return None
+
+
+def run_vim(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    for index, word in enumerate(words[1:], 1):
+        text = (
+            word[1:]
+            if word.startswith("+")
+            else words[index + 1]
+            if word in {"-c", "--cmd"} and index + 1 < len(words)
+            else ""
+        )
+        found = re.match(r":?\s*(?:silent!?\s+)?(?:r(?:ead)?\s*)?!(.*)", text, re.DOTALL)
+        if found is not None:
+            text_of(reading, found[1], words, inside(frame, "vim", span), span)
+        elif re.search(r"system\(|py(thon|3)?\b|lua\b|terminal|execute", text):
+            reading.emit(Command("vim", tuple(words), frame.wrappers, span, frozenset(("unknown-code",))))
+    return None

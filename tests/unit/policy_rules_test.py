@@ -1,0 +1,168 @@
+"""Rule files: tiers, lifts, examples, and the refusal of what does not hold."""
+
+from pathlib import Path
+
+import pytest
+
+from app.adapters.policy_files import Place, PolicyWatcher, load_policy
+from app.core.decisions import ToolCall, Verdict
+from app.core.errors import PolicyInvalid
+from app.core.policy.source import Tier
+
+LS = """rules:
+  - id: ls
+    match: Bash(ls *)
+    decide: approve
+    reason: It lists.
+    examples: {match: [ls -la, ls], no_match: [lsof]}
+"""
+
+
+def write(folder: Path, text: str, name: str = "a.yaml") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def bash(command: str, agent: str = "a") -> ToolCall:
+    return ToolCall("Bash", {"command": command}, agent, "", "/home/dev/project")
+
+
+def rule(match: str, decide: str = "block", more: str = "", name: str = "r") -> str:
+    return f"  - id: {name}\n    match: {match}\n    decide: {decide}\n    reason: Because.\n{more}"
+
+
+def test_a_claude_style_pattern_sees_the_words_and_not_the_spelling(tmp_path: Path) -> None:
+    policy = load_policy([write(tmp_path, "rules:\n" + rule("Bash(git push --force*)"))])
+    for text in (
+        "git push --force",
+        "git push --force-with-lease",
+        "g''it pu\\sh  --force",
+        "/usr/bin/git push --force x",
+    ):
+        assert policy.judge(bash(text)).verdict is Verdict.BLOCK, text
+    assert policy.judge(bash("echo git push --force")).verdict is Verdict.ESCALATE
+
+
+def test_path_host_and_mcp_patterns_match_what_they_name(tmp_path: Path) -> None:
+    text = "rules:\n" + "".join(
+        [
+            rule("Write(infra/**)", name="w"),
+            rule("WebFetch(domain:*.bad.example)", name="h"),
+            rule("mcp__db__drop", name="m"),
+            rule("mcp__mail", name="s"),
+        ]
+    )
+    policy = load_policy([write(tmp_path, text)])
+
+    def verdict(tool: str, **given: object) -> Verdict:
+        return policy.judge(ToolCall(tool, dict(given), "a", "", "/p")).verdict
+
+    assert verdict("Write", file_path="/p/infra/a/b.tf") is Verdict.BLOCK
+    assert verdict("Edit", file_path="infra/x") is Verdict.BLOCK
+    assert verdict("Write", file_path="src/infra.py") is Verdict.ESCALATE
+    assert policy.judge(ToolCall("Bash", {"command": "echo a > infra/x"}, "a", "", "/p")).verdict is Verdict.BLOCK
+    assert verdict("WebFetch", url="https://a.bad.example/x") is Verdict.BLOCK
+    assert verdict("WebFetch", url="https://notbad.example/x") is Verdict.ESCALATE
+    assert verdict("mcp__db__drop") is Verdict.BLOCK
+    assert verdict("mcp__mail__send") is Verdict.BLOCK
+    assert verdict("mcp__db__read") is Verdict.ESCALATE
+
+
+def test_no_approval_beats_a_block_whatever_its_tier(tmp_path: Path) -> None:
+    default = write(tmp_path / "d", "rules:\n" + rule("Bash(ls *)"))
+    admin = write(tmp_path / "a", LS)
+    assert load_policy([Place(default), Place(admin, Tier.ADMIN)]).judge(bash("ls")).verdict is Verdict.BLOCK
+
+
+def test_an_admin_rule_lifts_the_default_rule_it_names(tmp_path: Path) -> None:
+    default = write(tmp_path / "d", "rules:\n" + rule("Bash(git push *)", name="push"))
+    user = write(
+        tmp_path / "u", "rules:\n" + rule("Bash(git push origin topic-*)", "approve", "    lifts: [push]\n", "topic")
+    )
+    policy = load_policy([Place(default), Place(user, Tier.USER)])
+    assert policy.judge(bash("git push origin topic-1")).verdict is Verdict.APPROVE
+    assert policy.judge(bash("git push origin main")).verdict is Verdict.BLOCK
+
+
+def test_a_condition_on_the_agent_holds_for_that_agent_only(tmp_path: Path) -> None:
+    policy = load_policy([write(tmp_path, "rules:\n" + rule("Bash(ls)", "approve", "    when: {agent: ci-*}\n"))])
+    assert policy.judge(bash("ls", "ci-1")).verdict is Verdict.APPROVE
+    assert policy.judge(bash("ls", "other")).verdict is Verdict.ESCALATE
+
+
+@pytest.mark.parametrize(
+    ("text", "tier", "says"),
+    [
+        ("rules: [", Tier.DEFAULT, "not YAML"),
+        ("- a", Tier.DEFAULT, "`rules:`"),
+        ("rules:\n  - id: x\n    decide: maybe\n    reason: a\n    match: Bash", Tier.DEFAULT, ":2:"),
+        ("rules:\n  - id: x\n    decide: block\n    reason: a\n    mach: Bash", Tier.DEFAULT, "mach"),
+        ("rules:\n  - id: x\n    decide: block\n    reason: a\n", Tier.DEFAULT, "matches everything"),
+        ("rules:\n  - id: x\n    decide: block\n    reason: ' '\n    match: Bash", Tier.DEFAULT, "no reason"),
+        ("rules:\n" + rule("Bash(ls") + "", Tier.DEFAULT, "closing bracket"),
+        ("rules:\n" + rule("Bash(ls)") + rule("Bash(a)"), Tier.DEFAULT, "taken by a.yaml:2"),
+        (LS, Tier.PROJECT, "cannot approve"),
+        ("rules:\n" + rule("Bash(ls)", more="    lifts: [x]\n"), Tier.DEFAULT, "only admin and user"),
+        ("rules:\n" + rule("Bash(ls)", more="    lifts: [x]\n"), Tier.USER, "which is no rule"),
+        (
+            "rules:\n" + rule("Bash(ls)", more="    examples: {match: [cat x]}\n"),
+            Tier.DEFAULT,
+            "does not match its example",
+        ),
+        (
+            "rules:\n" + rule("Bash(ls)", more="    examples: {no_match: [ls]}\n"),
+            Tier.DEFAULT,
+            "matches its counter-example",
+        ),
+    ],
+)
+def test_a_bad_file_is_refused_whole_with_file_line_and_remedy(
+    tmp_path: Path, text: str, tier: Tier, says: str
+) -> None:
+    with pytest.raises(PolicyInvalid) as caught:
+        load_policy([Place(write(tmp_path, text), tier)])
+    assert says in str(caught.value)
+    assert "a.yaml:" in str(caught.value)
+
+
+def test_a_broken_change_keeps_the_old_rules_and_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path, LS)
+    watcher = PolicyWatcher([tmp_path])
+    before = watcher.version
+    assert watcher.judge(bash("ls")).verdict is Verdict.APPROVE
+    path.write_text(LS + rule("Bash(ls", name="b"))
+    assert not watcher.refresh(force=True)
+    assert watcher.version == before and "a.yaml:7" in watcher.alert
+    path.write_text(LS.replace("approve", "block"))
+    assert watcher.refresh(force=True)
+    assert watcher.version != before and not watcher.alert
+    assert watcher.judge(bash("ls")).verdict is Verdict.BLOCK
+    assert watcher.previous[0].version == before
+
+
+def test_without_any_valid_rules_everything_is_blocked(tmp_path: Path) -> None:
+    watcher = PolicyWatcher([write(tmp_path, "rules: 3")])
+    assert watcher.alert
+    assert watcher.judge(bash("ls")).verdict is Verdict.BLOCK
+    assert watcher.judge(ToolCall("Read", {"file_path": "a"}, "a")).verdict is Verdict.BLOCK
+
+
+def test_the_version_names_content_and_nothing_else(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "x", LS), write(tmp_path / "y", LS)
+    assert load_policy([one]).version == load_policy([two]).version
+    two.write_text(LS + "# more\n")
+    assert load_policy([one]).version != load_policy([two]).version
+
+
+def test_words_like_yes_and_on_are_words_in_rule_files(tmp_path: Path) -> None:
+    text = "rules:\n  - id: y\n    command: {program: [yes, no, on]}\n    decide: block\n    reason: a\n"
+    assert load_policy([write(tmp_path, text)]).judge(bash("yes n")).verdict is Verdict.BLOCK
+
+
+def test_ten_thousand_rules_find_the_one_that_speaks(tmp_path: Path) -> None:
+    text = "rules:\n" + "".join([rule(f"Bash(tool{i % 50} sub{i} *)", "approve", name=f"r{i}") for i in range(2000)])
+    policy = load_policy([write(tmp_path, text)])
+    answer = policy.judge(bash("tool7 sub1907 x"))
+    assert [ref.id for ref in answer.rules] == ["r1907"]
