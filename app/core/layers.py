@@ -12,13 +12,14 @@ Not thread-safe: the caller holds its lock (llfuse.lock) around every method tha
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from app.core.memory_tree import MemoryTree
-from app.core.messages import FeedEvent, Outcome
+from app.core.messages import APPLIED, FeedEvent, Outcome
 from app.core.nodes import Node, is_directory
 from app.core.operations import Content, FileOperationRequest, Link, Make, Rename, Rmdir, Unlink, decode_request
 from app.core.tree import apply
@@ -36,6 +37,8 @@ class Pending(msgspec.Struct, eq=False):
     request: FileOperationRequest
     outcome: Outcome
     undo: Undo
+    reach: frozenset[int] = frozenset()
+    moves: bool = False
 
 
 class LayeredTree(UndoTree):
@@ -50,13 +53,16 @@ class LayeredTree(UndoTree):
         self.pending: deque[Pending] = deque()
         self._own = {incarnation}
         self._confirmed: dict[int, int] = {}
+        self._indexed = self._moves = 0
+        self._named: dict[int, int] = {}
 
     # -- own requests
 
     def perform(self, request: FileOperationRequest, incarnation: int | None = None) -> Outcome:
         """Fold an own request that is in the journal and keep it pending; at start also those of older `incarnation`s.
 
-        A rejected or shadowed one stays pending too: it has its number and will come back as an event.
+        A rejected or shadowed one stays pending too: it has its number and will come back as an event. An append that
+        the store will compose is `applied` for now: it is shown as its writer sees it.
         """
         maker = self.incarnation if incarnation is None else incarnation
         undo: Undo = []
@@ -64,7 +70,7 @@ class LayeredTree(UndoTree):
         self._own.add(maker)
         outcome = self._fold_own(request, maker)
         self.pending.append(Pending(maker, request.origin_seq, request, outcome, undo))
-        return outcome
+        return APPLIED if outcome.kind == "composed" else outcome
 
     def confirm(self, first_sequence: int, last_sequence: int, incarnation: int) -> int:
         """Own requests first..last came as events with outcome `applied`: drop them from the front of pending.
@@ -80,7 +86,7 @@ class LayeredTree(UndoTree):
                 break
             if front.sequence < first_sequence:
                 break
-            self.pending.popleft()
+            self._pop_front()
             self._confirmed[incarnation] = front.sequence
             dropped += 1
         return dropped
@@ -161,7 +167,7 @@ class LayeredTree(UndoTree):
                 continue
             if not self.pending or not _confirms(event, self.pending[0]):
                 return at
-            self.pending.popleft()
+            self._pop_front()
             self._confirmed[event.incarnation] = event.sequence
         return len(events)
 
@@ -171,15 +177,40 @@ class LayeredTree(UndoTree):
             return True
         if not self.commuting:
             return False
-        named: set[int] = set()
-        for one in self.pending:
-            named.update(self._reach(one.request))
-            named.update(key for kind, key, _ in one.undo if kind == NODE)
-        moves = any(self._moves_directory(one.request) for one in self.pending)
+        self._index_reach()
         return not any(
-            (moves and self._moves_directory(request)) or not named.isdisjoint(self._reach(request))
+            (self._moves and self._moves_directory(request))
+            or any(inode in self._named for inode in self._reach(request))
             for request in requests
         )
+
+    # what pending ones reach, counted once each, when a foreign event first asks
+
+    def _index_reach(self) -> None:
+        for one in islice(self.pending, self._indexed, None):
+            touched = {key for kind, key, _ in one.undo if kind == NODE}
+            one.reach = frozenset(self._reach(one.request) | touched)
+            one.moves = self._moves_directory(one.request)
+            self._moves += one.moves
+            for inode in one.reach:
+                self._named[inode] = self._named.get(inode, 0) + 1
+        self._indexed = len(self.pending)
+
+    def _pop_front(self) -> None:
+        one = self.pending.popleft()
+        if not self._indexed:
+            return
+        self._indexed -= 1
+        self._moves -= one.moves
+        for inode in one.reach:
+            if self._named[inode] == 1:
+                del self._named[inode]
+            else:
+                self._named[inode] -= 1
+
+    def _forget_reach(self) -> None:
+        self._indexed = self._moves = 0
+        self._named.clear()
 
     def _reach(self, request: FileOperationRequest) -> set[int]:
         """Return the inodes whose node or children folding `request` may read or change (but a rename's ancestry)."""
@@ -256,6 +287,7 @@ class LayeredTree(UndoTree):
     def _redo(self, difference: Difference) -> list[Loss]:
         """Fold pending again, oldest first; return those that now fail and did not before."""
         losses: list[Loss] = []
+        self._forget_reach()
         for one in self.pending:
             undo: Undo = []
             self.undo = undo

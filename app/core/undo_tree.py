@@ -108,10 +108,11 @@ class Difference:
 
     def take_back(self, pending: Sequence[Undo]) -> None:
         """Restore what the pending folds (oldest first) replaced, remembering what was visible."""
-        for undo in pending:
-            for kind, key, _ in undo:
-                self._before.setdefault((kind, key), self._now(kind, key))
+        before = self._before
         for undo in reversed(pending):
+            for kind, key, _ in undo:
+                if (kind, key) not in before:  # no newer one has touched it: what is there now is visible
+                    before[kind, key] = self._now(kind, key)
             self._tree.restore(undo)
 
     def remember(self, undo: Undo) -> None:

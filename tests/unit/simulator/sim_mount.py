@@ -391,11 +391,7 @@ class Mount:
         self._journal(request)
         gone = self.tree.node(self.tree.alias(operation.inode)) is None and not isinstance(operation, Make)
         outcome = self.tree.perform(request)
-        if (
-            outcome.kind != "applied"
-            and not gone
-            and not (isinstance(operation, Content) and outcome.kind == "composed")
-        ):
+        if outcome.kind != "applied" and not gone:
             raise Broken(f"{operation} was checked and came out as {outcome}")
         self.truth.returned(self.incarnation, self.sequence)
 
@@ -432,6 +428,13 @@ class Mount:
             raise Broken("the feed's previous hash is not this mount's")
         elif message.last > self.position:
             self._fold([event for event in message.events if event.position > self.position])
+
+    def resync(self) -> None:
+        """Load the tree anew and fold pending over it."""
+        rows = [(p, n, i) for p, held in self.store.tree.children.items() for n, i in held.items()]
+        aliases = self.store.tree.aliases.items()
+        self.tree.load(self.store.tree.nodes.items(), rows, aliases, dict(self.store.last))
+        self.position, self.hash = len(self.store.log), self.store.head
 
     def catch_up(self) -> None:
         if self.position < len(self.store.log):

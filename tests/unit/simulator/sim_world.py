@@ -154,7 +154,9 @@ class World:
                     mount.queue.append(message)
 
     def _heartbeat(self, mount: Mount) -> None:
-        if mount.position < len(self.store.log) and "gap-fill" not in mount.faults:
+        if self.rng.random() < 0.2 and not self.broker.calm:
+            mount.resync()
+        elif mount.position < len(self.store.log) and "gap-fill" not in mount.faults:
             mount.catch_up()
 
     # -- crashes
