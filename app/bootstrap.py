@@ -285,7 +285,8 @@ def import_parts(settings: Settings) -> "ImportParts":
     import shutil
 
     from app.adapters.mount_journal import FolderJournal
-    from app.services.importing import ImportOrigin, ImportParts
+    from app.services.importing import ImportParts
+    from app.services.inline_courier import ImportOrigin
     from app.services.status import mount_places
 
     def open_origin(name: str) -> ImportOrigin:

@@ -33,9 +33,9 @@ class Stop:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until stopped; exit code 0, 1 where something could not be shipped, 2 for bad arguments."""
-    parser = argparse.ArgumentParser(prog="python -m app.entry.courier", description="Ship a mount's journal to the store.")
+    parser = argparse.ArgumentParser("python -m app.entry.courier", description="Ship a mount's journal to the store.")
     parser.add_argument("--mount", default="main", help="name of the mount (folder in WEIR_HOME/mounts)")
-    parser.add_argument("--exit-when-drained", action="store_true", help="end when the mount is gone and all is shipped")
+    parser.add_argument("--exit-when-drained", action="store_true", help="end when all is shipped and nobody writes")
     options = parser.parse_args(arguments)
     stop = Stop()
     os.nice(NICE)
@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         print(f"courier {options.mount}: started", flush=True)
         drained = courier.run(lambda: stop.asked, exit_when_drained=options.exit_when_drained)
-        print(f"courier {options.mount}: {'drained' if drained else courier.status.problem or courier.status.error}", flush=True)
+        said = "drained" if drained else courier.status.problem or courier.status.error
+        print(f"courier {options.mount}: {said}", flush=True)
         courier.close()
         return 0 if drained else 1
     return 0

@@ -7,37 +7,27 @@ again for ever; the journal is the only memory: a courier that is killed begins 
     state   idle | draining | waiting (a server is away; `error` says which) | stopped (`problem` says why)
 """
 
-import os
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from app.core.errors import JournalError, PayloadRefused, Unavailable
-from app.core.messages import (
-    FORMAT,
-    ChunkReply,
-    IncarnationReply,
-    IncarnationRequest,
-    PersistReply,
-    Rejection,
-    decode,
-    encode,
-)
+from app.core.messages import ChunkReply, IncarnationReply, PersistReply, decode
 from app.ports import ChunkCache, FileEventReader, Journals, ReplyBox, Tasks
+from app.services.courier_status import Status
 from app.services.draining import IncarnationDrain
 from app.services.sealing import PlainChunks, Sealer
-from app.services.shipment import FILES_QUEUE, RESEND_S, Draft, Sender, Shipment
+from app.services.shipment import Draft, Sender, Shipment
+from app.services.spares import SpareKeeper
 
 BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
 STALL_S: Final = 5.0
 REPLY_POLL_S: Final = 0.02
 IDLE_S: Final = 0.5
-STATUS_S: Final = 1.0
-REJECTIONS_KEPT: Final = 20
 
 
 class Ports(NamedTuple):
@@ -258,7 +248,7 @@ class Courier:
                 out.again()
 
     def _rewind(self, drain: IncarnationDrain, acked: int) -> None:
-        """The store has less than it said (a restored backup): read the journal again from there, if it reaches back."""
+        """The store has less than it said (a restored backup): read the journal again from there if it can."""
         drain.close()
         self._out, self._draft, self._drain = None, Draft(), None
         sealer = Sealer(self._journals.project, drain.incarnation, self._plain, self._ports.reader)
@@ -266,11 +256,11 @@ class Courier:
         if fresh.begins_above(acked):
             fresh.close()
             self.status.stops(
-                f"incarnation {drain.incarnation}: the store ends at sequence {acked}, which is before this journal "
-                "begins: the store was restored from an older backup; the journal is kept"
+                f"incarnation {drain.incarnation}: the store ends at sequence {acked}, before this "
+                "journal begins: the store was restored from an older backup; the journal is kept"
             )
             return
-        self.status.problem = f"incarnation {drain.incarnation}: the store fell back to sequence {acked}; shipping again"
+        self.status.problem = f"incarnation {drain.incarnation}: the store fell back to {acked}; shipping again"
         self._drain = fresh
 
     def _keep_status(self, *, force: bool = False) -> None:
@@ -280,123 +270,6 @@ class Courier:
         drain = self._drain
         pending = self._journals.pending_bytes(drain.incarnation, *drain.acked_place) if drain else 0
         self._journals.keep_status(self.status.written(now_s, pending, time.time_ns()))
-
-
-class SpareKeeper:
-    """Sees to it that the folder has an unused incarnation, so that a start needs no server."""
-
-    def __init__(self, sender: Sender, journals: Journals) -> None:
-        self._sender = sender
-        self._journals = journals
-        self._asked_s: float | None = None
-        self._looked_s: float | None = None
-        self._request_id = ""
-
-    @property
-    def is_out(self) -> bool:
-        """Tell whether an answer is awaited."""
-        return self._asked_s is not None
-
-    def ask_if_due(self, now_s: float) -> None:
-        """Ask for an incarnation where the folder has none; again after RESEND_S. Raises BrokerUnavailable."""
-        if self._asked_s is not None and now_s - self._asked_s < RESEND_S:
-            return
-        if self._asked_s is None and self._looked_s is not None and now_s - self._looked_s < IDLE_S:
-            return
-        self._looked_s = now_s
-        spare = self._journals.spare()
-        if spare.get("incarnation"):
-            self._asked_s = None
-            return
-        self._request_id = str(spare.get("request_id") or f"i:{uuid.uuid4().hex}")
-        self._journals.keep_spare(self._request_id, 0)
-        sender = self._sender
-        request = IncarnationRequest(
-            FORMAT, sender.project, sender.origin, sender.origin_name, self._request_id, sender.reply_to
-        )
-        sender.tasks.send("weir.incarnation", encode(request), FILES_QUEUE)
-        self._asked_s = now_s
-
-    def take(self, reply: IncarnationReply) -> None:
-        """Keep the answer; a second copy of an earlier one is not a spare."""
-        if self._asked_s is not None and reply.request_id == self._request_id and reply.incarnation > 0:
-            self._journals.keep_spare(self._request_id, reply.incarnation)
-            self._asked_s = None
-
-
-class Status:
-    """What the courier says of itself in courier.json."""
-
-    def __init__(self, name: str, origin: str) -> None:
-        self.state = "idle"
-        self.error = ""
-        self.problem = ""
-        self.damage: list[tuple[Any, ...]] = []
-        self._name = name
-        self._origin = origin
-        self._incarnation = 0
-        self.acked = 0
-        self._position = 0
-        self.rejected: list[Rejection] = []
-        self.rejected_count = 0
-        self._written_s: float | None = None
-        self._last: tuple[Any, ...] = ()
-
-    def waits(self, why: str) -> None:
-        """A server is away."""
-        self.state, self.error = "waiting", why
-
-    def drains(self) -> None:
-        """Something is out."""
-        self.state = "draining"
-
-    def idles(self) -> None:
-        """Nothing to do."""
-        self.state, self.error = "idle", ""
-
-    def stops(self, why: str) -> None:
-        """An alarm: nothing more is shipped from here."""
-        self.state, self.problem = "stopped", why
-
-    def begins(self, incarnation: int, acked: int) -> None:
-        """Another incarnation is drained from here on."""
-        self._incarnation, self.acked = incarnation, acked
-
-    def acknowledges(self, acked: int, reply: PersistReply) -> None:
-        """The store has answered."""
-        self.acked = acked
-        self._position = max(self._position, reply.position)
-        self.rejected_count += len(reply.rejected)
-        self.rejected = [*self.rejected, *reply.rejected][-REJECTIONS_KEPT:]
-        self.error = ""
-
-    def is_due(self, now_s: float, *, force: bool) -> bool:
-        """Tell whether something changed that is worth writing now (at most once in STATUS_S)."""
-        if self._written_s is not None and not force and now_s - self._written_s < STATUS_S:
-            return False
-        shown = (self.state, self.error, self.problem, self._incarnation, self.acked, self.rejected_count)
-        return force or shown != self._last
-
-    def written(self, now_s: float, pending_bytes: int, wall_ns: int) -> dict[str, Any]:
-        """Return the object of courier.json."""
-        self._written_s = now_s
-        self._last = (self.state, self.error, self.problem, self._incarnation, self.acked, self.rejected_count)
-        return {
-            "name": self._name,
-            "origin": self._origin,
-            "pid": os.getpid(),
-            "state": self.state,
-            "incarnation": self._incarnation,
-            "acked": self.acked,
-            "position": self._position,
-            "pending_bytes": pending_bytes,
-            "rejected": self.rejected_count,
-            "last_rejected": [{"sequence": r.sequence, "position": r.position, "reason": r.reason} for r in self.rejected],
-            "damage": [list(damage) for damage in self.damage],
-            "error": self.error,
-            "problem": self.problem,
-            "at_ns": wall_ns,
-        }
 
 
 def _id_of(raw: bytes) -> str:

@@ -1,4 +1,5 @@
 """Writes the confirmed tree out: content, modes, symlinks, hard links, times, from one snapshot of the store."""
+# ruff: noqa: PTH101, PTH102, PTH108, PTH112, PTH114, PTH211 - names are bytes, which pathlib does not take
 
 import os
 import stat

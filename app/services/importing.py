@@ -7,13 +7,12 @@ written anew), a symlink that differs too; a name that is another kind of thing 
 
 import os
 import stat
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from app.core.chunks import chunk_hash, project_key
 from app.core.errors import RequestInvalid, WeirError
@@ -30,22 +29,13 @@ from app.core.operations import (
     kind_of,
 )
 from app.core.tree import Node, apply
-from app.ports import FileEventReader, MountJournal, OperationLog
-from app.services.courier import Courier
+from app.ports import FileEventReader, OperationLog
+from app.services.inline_courier import POLL_S, ImportOrigin, RunningCourier
 
 READ_BYTES: Final = 1024 * 1024
 SEAL_BYTES: Final = 8 * 1024 * 1024
 JOURNAL_AHEAD_BYTES: Final = 256 * 1024 * 1024
-POLL_S: Final = 0.02
 _SPECIAL: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFBLK: "block device", stat.S_IFCHR: "device"}
-
-
-class ImportOrigin(NamedTuple):
-    """A folder of one import: its journal, its courier, and how to remove it."""
-
-    journal: MountJournal
-    courier: Courier
-    discard: Callable[[], None]
 
 
 class ImportParts(NamedTuple):
@@ -110,19 +100,23 @@ def import_folder(
     origin = parts.open_origin(f"import-{uuid.uuid4().hex[:12]}")
     total = sum(1 for _entry in walk(os.fsencode(source), parts.excluded))
     with RunningCourier(origin) as running:
-        log = origin.journal.start(running.incarnation(tell), {}, lambda _inode: None)
+        number = running.incarnation(lambda: tell(Progress(0, 0, 0, 0, running.note)))
+        log = origin.journal.start(number, {}, lambda _inode: None)
         snapshot = parts.reader.load_tree()
         tree = MemoryTree()
         tree.fill(snapshot.nodes, snapshot.dentries, snapshot.aliases)
         writer = _Writer(log, tree, options.agent)
 
+        def show(entries: int) -> None:
+            tell(Progress(entries, total, log.next_sequence - 1, origin.courier.acked, running.note))
+
         def report(entries: int) -> None:
             running.check()
-            tell(Progress(entries, total, log.next_sequence - 1, origin.courier.acked, running.note))
+            show(entries)
             while log.bytes_on_disk > JOURNAL_AHEAD_BYTES:
                 running.check()
                 time.sleep(POLL_S)
-                tell(Progress(entries, total, log.next_sequence - 1, origin.courier.acked, running.note))
+                show(entries)
 
         bringing = _Bringing(writer, parts, options, report)
         try:
@@ -131,7 +125,7 @@ def import_folder(
             log.close()
         counts = bringing.counts
         counts.requests = log.next_sequence - 1
-        running.finish(lambda: tell(Progress(total, total, counts.requests, origin.courier.acked, running.note)))
+        running.finish(lambda: show(total))
         counts.acked = origin.courier.acked
         if counts.acked < counts.requests:
             raise WeirError(f"the store has {counts.acked} of {counts.requests} events; start the import again")
@@ -140,62 +134,8 @@ def import_folder(
     return counts
 
 
-class RunningCourier:
-    """The courier of an import, in a thread of this process."""
-
-    def __init__(self, origin: ImportOrigin) -> None:
-        self.origin = origin
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="import-courier", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is not None:
-            self.origin.courier.abandon()
-        self._closed.set()
-        self._thread.join()
-        self.origin.courier.close()
-
-    @property
-    def note(self) -> str:
-        """What the courier waits for, '' if nothing."""
-        status = self.origin.courier.status
-        return status.problem or (status.error if status.state == "waiting" else "")
-
-    def check(self) -> None:
-        """Raise WeirError where the courier has stopped."""
-        if self.origin.courier.status.state == "stopped" or not self._thread.is_alive():
-            raise WeirError(f"the import cannot go on: {self.note or 'its courier ended'}")
-
-    def incarnation(self, tell: Callable[[Progress], None]) -> int:
-        """Return a fresh incarnation, once the courier has one."""
-        while (spare := self.origin.journal.take_spare()) is None:
-            self.check()
-            tell(Progress(0, 0, 0, 0, self.note))
-            time.sleep(POLL_S)
-        return spare
-
-    def finish(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Wait until all is shipped; nothing is appended any more."""
-        self._closed.set()
-        while self._thread.is_alive():
-            meanwhile()
-            self._thread.join(POLL_S * 5)
-            if self.origin.courier.status.state == "stopped":
-                break
-        self._thread.join()
-        if not self.origin.courier.is_drained:
-            raise WeirError(f"not everything was shipped: {self.note}")
-
-    def _run(self) -> None:
-        self.origin.courier.run(self._closed.is_set, drain_s=float("inf"))
-
-
 def walk(source: bytes, excluded: frozenset[bytes]) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield (path, lstat) of everything below a folder, a folder before its content; excluded folders are passed over."""
+    """Yield (path, lstat) of everything below a folder, a folder before its content; excluded ones are not."""
     stack = [source]
     while stack:
         folder = stack.pop()
@@ -309,7 +249,7 @@ class _Bringing:
     def _symlink(
         self, path: bytes, relative: bytes, parent: int, name: bytes, found: os.stat_result, there: int | None
     ) -> None:
-        target = os.readlink(path)
+        target = os.readlink(path)  # noqa: PTH115 - names are bytes
         self.counts.symlinks += 1
         if there is not None and self._tree.nodes[there].target == target:
             self.counts.unchanged += not self._set_attributes(there, relative, found)

@@ -89,8 +89,9 @@ class Shipment:
         self._sent_s: float | None = None
 
     def send_due(self, now_s: float) -> int:
-        """Send what has not been sent, and again what has been out for RESEND_S; return how many. Raises BrokerUnavailable."""
-        due = [name for name in list(self._ahead)[:AHEAD_WINDOW] if now_s - self._ahead_out.get(name, -RESEND_S) >= RESEND_S]
+        """Send what is new, and again what has been out for RESEND_S; return how many. Raises BrokerUnavailable."""
+        window = list(self._ahead)[:AHEAD_WINDOW]
+        due = [name for name in window if now_s - self._ahead_out.get(name, -RESEND_S) >= RESEND_S]
         for name in due:
             self._sender.tasks.send("weir.chunks", self._ahead[name], FILES_QUEUE)
             self._ahead_out[name] = now_s

@@ -100,7 +100,8 @@ class SpoolShipper:
             self._looked_s = now_s
             for spool in self._spools.spools():
                 if spool not in self._lines and (spool in self._own or not self._spools.is_alive(spool)):
-                    self._lines[spool] = SpoolLine(self._project, spool, self._replies.address, self._spools.open(spool))
+                    records = self._spools.open(spool)
+                    self._lines[spool] = SpoolLine(self._project, spool, self._replies.address, records)
         for spool, line in list(self._lines.items()):
             try:
                 line.fill()

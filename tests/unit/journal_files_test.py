@@ -353,3 +353,58 @@ def test_attributes_need_no_content(folder):
     writer.append_operation(request(1, SetAttr(5, mode=0o600)))
     writer.close()
     assert [p.planned.changes for p in pending(folder, {})] == [()]
+
+
+FULL_DISK = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from app.adapters.journal.folder import MountFolder
+from app.adapters.journal.reader import JournalReader
+from app.adapters.journal.recovery import recover
+from app.core.errors import JournalFull
+from app.core.operations import FileOperationRequest, Make
+{prepare}
+folder = MountFolder(Path({path!r}) / "main", "0" * 32)
+writer = recover(folder, 1, {{}}, lambda i: None).writer
+def operation():
+    n = writer.next_sequence
+    writer.append_operation(FileOperationRequest(n, 5, "create", b"p", "", "", "", Make(1, b"n%d" % n, n, 0o100644, 0, 0)))
+done = refused = 0
+for size in (100_000, 10_000, 1_000, 100):
+    while True:
+        try:
+            writer.append_write(1, 0, b"x" * size)
+            operation()
+            done += 1
+        except JournalFull:
+            refused += 1
+            break
+reader = JournalReader(folder.files(1))
+found = []
+while more := reader.poll():
+    found += more
+reader.finish()
+numbered = [p.sequence for p in found if p.sequence]
+assert reader.damage == [], reader.damage
+assert numbered == list(range(1, done + 1)), (len(numbered), done)
+assert refused == 4 and done > 5, (refused, done)
+{release}
+operation()
+assert writer.next_sequence == done + 2
+print("whole")
+"""
+
+
+def full_disk(path: Path, prepare: str, release: str) -> str:
+    root = str(Path(__file__).resolve().parents[2])
+    return FULL_DISK.format(root=root, path=str(path), prepare=prepare, release=release)
+
+
+def test_a_file_that_may_not_grow_leaves_whole_records_only(tmp_path):
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))"
+    lift = "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))"
+    script = full_disk(tmp_path, limit, lift)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "whole\n", done.stderr

@@ -42,8 +42,8 @@ class SegmentFiles(NamedTuple):
 
     def numbers(self) -> list[int]:
         """Return the segments on disk, ascending."""
-        names = (n for n in os.listdir(self.folder) if n.startswith(self.prefix) and n.endswith(self.suffix))
-        return sorted(int(name[len(self.prefix) : -len(self.suffix)]) for name in names)
+        first, last = len(self.prefix), -len(self.suffix)
+        return sorted(int(path.name[first:last]) for path in self.folder.glob(f"{self.prefix}*{self.suffix}"))
 
     def remove(self, segment: int) -> None:
         """Remove a segment; one that is gone already is no error."""
@@ -69,7 +69,7 @@ class MountFolder:
 
     def incarnations(self) -> list[int]:
         """Return the incarnations that have a segment on disk, ascending."""
-        return sorted({int(match[1]) for name in os.listdir(self.journal) if (match := _SEGMENT.fullmatch(name))})
+        return sorted({int(m[1]) for path in self.journal.iterdir() if (m := _SEGMENT.fullmatch(path.name))})
 
     def bytes_on_disk(self) -> int:
         """Return the size of all segments."""

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class FolderJournals:
         """See ports.Journals."""
         return JournalReader(self._folder.files(incarnation))
 
-    def recovered(self) -> Set[int]:
+    def recovered(self) -> AbstractSet[int]:
         """See ports.Journals."""
         return recovered_incarnations(self._folder)
 

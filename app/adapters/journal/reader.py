@@ -42,7 +42,7 @@ class JournalReader:
         self._tail = Tail(0, "end")
 
     def poll(self, bytes_max: int = READ_BYTES) -> list[PlacedRecord]:
-        """Return the next whole records (of about `bytes_max`), [] at the end. Raises JournalForeign, JournalCorrupt."""
+        """Return the next whole records (about `bytes_max`), [] at the end. Raises JournalForeign, JournalCorrupt."""
         while True:
             if self._descriptor < 0 and not self._open_next():
                 return []
@@ -82,12 +82,13 @@ class JournalReader:
             os.close(descriptor)
             if self._files.numbers()[-1:] == [segment]:
                 return False
-            self.damage.append(TailDamage(self._files.path(segment).name, 0, "header", self._files.path(segment).stat().st_size))
+            path = self._files.path(segment)
+            self.damage.append(TailDamage(path.name, 0, "header", path.stat().st_size))
             self._segment = segment
         return False
 
     def _enter(self, descriptor: int, segment: int) -> bool:
-        """Begin with a segment; False where it has no whole header: it is being made, or its maker was stopped there."""
+        """Begin with a segment; False where it has no whole header: its maker is at it, or was stopped there."""
         try:
             header, self._seed, self._offset = read_header(os.pread(descriptor, _HEADER_BYTES, 0))
         except JournalCorrupt:

@@ -125,7 +125,8 @@ def _examine(folder: MountFolder, incarnation: int, seen: int) -> OldJournal:
         damage.append(TailDamage(f"{incarnation:010d}", 0, str(error), 0))
     last = holder.plan.last_sequence if holder.plan else 0
     unsealed = tuple(holder.plan.remainder()) if holder.plan and seen <= last else ()
-    written = [folder.files(incarnation).path(number).stat().st_mtime_ns for number in folder.files(incarnation).numbers()]
+    files = folder.files(incarnation)
+    written = [files.path(number).stat().st_mtime_ns for number in files.numbers()]
     return OldJournal(incarnation, last, unsealed, (*reader.damage, *damage), max(written, default=0))
 
 

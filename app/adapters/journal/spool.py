@@ -101,7 +101,7 @@ class SpoolFolder:
 
     def spools(self) -> Sequence[str]:
         """Return the ids of all spools that have a file, in no order."""
-        return sorted({name.split("-")[0] for name in os.listdir(self._folder) if name.endswith(_SUFFIX)})
+        return sorted({path.name.split("-")[0] for path in self._folder.glob(f"*{_SUFFIX}")})
 
     def open(self, spool: str) -> "SpoolCursor":
         """Return a cursor at the first record on disk."""

@@ -109,7 +109,8 @@ class JournalWriter:
         return self._segment
 
     def _rotate(self) -> None:
-        header = msgspec.structs.replace(self._header, segment=self._header.segment + 1, first_sequence=self.next_sequence)
+        segment = self._header.segment + 1
+        header = msgspec.structs.replace(self._header, segment=segment, first_sequence=self.next_sequence)
         path = self.folder.files(header.incarnation).path(header.segment)
         self._segment = Segment.create(path, header)
         self._header = header
