@@ -1,4 +1,4 @@
-"""`python -m fuse_mount [DIR]`: mounts the project's tree, serves until SIGTERM or umount, and leaves nothing behind."""
+"""`python -m fuse_mount [DIR]`: mounts the project's tree, serves until SIGTERM or umount, leaves nothing behind."""
 
 import argparse
 import hashlib
@@ -11,7 +11,7 @@ from typing import Final
 import llfuse
 
 from app import bootstrap
-from app.core.errors import JournalError, SetupError, WeirError
+from app.core.errors import WeirError
 from config.settings import load
 from fuse_mount.courier_child import CourierChild
 from fuse_mount.guard import Background
@@ -74,8 +74,9 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, work
         background.start("watchdog", lambda: watch(lambda: session.cache.busy_since_s, connection, background.stopping))
         background.start("feed", lambda: session.feed.run(background.stopping))
         background.start("sealer", lambda: session.seal_while(background.stopping))
-        log.info("mounted %s as %s, incarnation %d, position %d",
-                 directory, session.state.options.name, session.state.changes.journal.incarnation, session.feed.position)  # fmt: skip
+        incarnation = session.state.changes.journal.incarnation
+        name, position = session.state.options.name, session.feed.position
+        log.info("mounted %s as %s, incarnation %d, position %d", directory, name, incarnation, position)
         llfuse.main(workers=workers)
     finally:
         session.cache.stop()
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
             settings.home,
             chosen.workers,
         )
-    except (SetupError, JournalError, WeirError, RuntimeError) as error:
+    except (WeirError, RuntimeError) as error:
         log.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
         return 1
     finally:

@@ -1,4 +1,8 @@
-"""Calls on an inode's attributes: stat, chmod, chown, truncate, times, extended attributes, and the figures of the whole mount."""
+"""Calls on an inode's attributes: stat, chmod, chown, truncate, times, extended attributes, and the figures of the
+whole mount.
+"""
+
+# ruff: noqa: ARG002 - the signatures are llfuse's
 
 import errno
 import os
@@ -42,7 +46,7 @@ class AttributeCalls(NamespaceCalls):
         fh: int | None,
         ctx: llfuse.RequestContext,
     ) -> llfuse.EntryAttributes:
-        """See llfuse.Operations. The kernel enters it for a directory with that directory's lock: only a file's waits."""
+        """See llfuse.Operations. For a directory the kernel holds that directory's lock: nothing here waits."""
         state = self.state
         handle = None if fh is None else state.files.handles.get(fh)
         who = state.callers.who(ctx.pid) if handle is None else handle.who
@@ -147,7 +151,10 @@ class AttributeCalls(NamespaceCalls):
 def _setattr_of(
     inode: int, node: Node, attr: llfuse.EntryAttributes, fields: llfuse.SetattrFields, ctx: llfuse.RequestContext
 ) -> SetAttr | None:
-    """Return the change; None if nothing but the size was asked for (asked for nothing at all, ctime moves). A chown by a user takes set-id bits away."""
+    """Return the change; None if nothing but the size was asked for (asked for nothing at all, ctime moves).
+
+    A chown or truncate by a user takes set-id bits away.
+    """
     mode = stat.S_IMODE(attr.st_mode) if fields.update_mode else None
     uid = attr.st_uid if fields.update_uid else None
     gid = attr.st_gid if fields.update_gid else None

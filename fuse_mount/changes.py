@@ -1,8 +1,8 @@
 """Every change of this mount, in order: checked by the caller, journalled, then folded into the tree.
 
-**The journal comes first**: where it refuses, nothing has changed. **Sequences are the journal's; the clock never goes back.**
-A seal bears the time of its last write (or of a later attribute change), so that what stat said before it stays true.
-Called with llfuse.lock held, and appends only: nothing here waits.
+**The journal comes first**: where it refuses, nothing has changed. **Sequences are the journal's; the clock never
+goes back.** A seal bears the time of its last write (or of a later attribute change), so that what stat said before
+it stays true. Called with llfuse.lock held, and appends only: nothing here waits.
 """
 
 import errno

@@ -24,15 +24,15 @@ class FileContent:
     __slots__ = (
         "append_from",
         "base",
-        "chunks",
         "changed",
+        "chunks",
         "cut",
         "inode",
         "map",
         "mtime_ns",
         "pins",
-        "size",
         "since_s",
+        "size",
         "unsealed",
         "unsealed_bytes",
         "version",
@@ -169,10 +169,7 @@ class Contents:
     def _put(self, file: FileContent, index: int, low: int, data: bytes) -> None:
         old = file.chunks.get(index)
         before = 0 if old is None else len(old)
-        if old is None or len(old) <= len(data):
-            whole = low == 0
-        else:
-            whole = False
+        whole = low == 0 if old is None or len(old) <= len(data) else False
         if whole:
             file.chunks[index] = data
         else:

@@ -2,6 +2,8 @@
 with the file's own lock. The one that makes a name, `create`, does not wait.
 """
 
+# ruff: noqa: ARG002 - the signatures are llfuse's
+
 import errno
 import os
 import stat
@@ -136,7 +138,7 @@ class ContentCalls(AttributeCalls):
             self._wait_for_store(self.state.changes.journal.next_sequence - 1)
 
     def fsyncdir(self, fh: int, datasync: bool) -> None:  # noqa: FBT001 - llfuse's signature
-        """See llfuse.Operations: the local disk only, whatever the durability; the kernel holds the directory's lock."""
+        """See llfuse.Operations: the local disk only: the kernel holds the directory's lock."""
         with llfuse.lock_released:
             self.state.changes.journal.sync()
 

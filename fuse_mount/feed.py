@@ -1,8 +1,10 @@
-"""What other mounts did, and what became of our own: messages of the feed, in order of position, into the tree and the kernel.
+"""What other mounts did, and what became of our own: messages of the feed, in order of position, into the tree and
+the kernel.
 
-Positions have no gaps and follow each other by hash. Whatever the feed loses is read from the store: after a gap (with 5 ms
-of patience), a message without events, 0.5 s of silence. **A hash that is not ours means a resync**: load the tree anew.
-One thread; it takes llfuse.lock for one slice of events at a time and never asks a server with it held.
+Positions have no gaps and follow each other by hash. Whatever the feed loses is read from the store: after a gap
+(with 5 ms of patience), a message without events, 0.5 s of silence. **A hash that is not ours means a resync**: load
+the tree anew. One thread; it takes llfuse.lock for one slice of events at a time and never asks a server with it
+held.
 """
 
 import time
@@ -15,10 +17,10 @@ import llfuse
 import msgspec
 
 from app.core.errors import Unavailable
-from app.core.undo_tree import Changes, Loss
 from app.core.messages import FILES, FeedEvent, FeedMessage, OriginRange
 from app.core.operations import Content
 from app.core.tree import Node
+from app.core.undo_tree import Changes, Loss
 from app.ports import FeedSubscriber, FileEventReader, LogHead, TreeSnapshot
 from fuse_mount.kernel_cache import NotifiedCache
 from fuse_mount.sections import kernel_inode

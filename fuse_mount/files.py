@@ -8,7 +8,8 @@ from fuse_mount.who import Who
 
 class Handle:
     """One open file: `frozen` is the content of a file that no tree holds; `listing` the
-    (name, inode, mode) of an open directory, mode 0 where the tree knows it."""
+    (name, inode, mode) of an open directory, mode 0 where the tree knows it.
+    """
 
     __slots__ = ("append", "dirty", "frozen", "inode", "listing", "sequence", "who", "writable")
 

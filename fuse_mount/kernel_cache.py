@@ -1,14 +1,14 @@
 """The kernel's caches of this mount: what changed from outside is forgotten there.
 
 Notifications are written to the session's own /dev/fuse descriptor by one thread, one at a time, so that a hanging
-one is seen when it hangs; llfuse's own notify queue blocks silently, with its caller, after a thousand. **Nothing here is
-called with llfuse.lock held but the three `forget_*`, which only queue**: the kernel takes the directory's inode lock
-for an entry, and a handler that holds that lock may be waiting for llfuse.lock.
-A name is *expired*, not removed: the next use asks again, and a process whose working directory it is keeps it.
-Overflow of the queue means everything that is known, in slices.
+one is seen when it hangs; llfuse's own notify queue blocks silently, with its caller, after a thousand. **Nothing
+here is called with llfuse.lock held but the three `forget_*`, which only queue**: the kernel takes the directory's
+inode lock for an entry, and a handler that holds that lock may be waiting for llfuse.lock. A name is *expired*, not
+removed: the next use asks again, and a process whose working directory it is keeps it. Overflow of the queue means
+everything that is known, in slices.
 
-Each notification is sent again 50 ms later: an answer that a handler computed before the change may reach the kernel after
-the first one. `delivered` is the position whose notifications, and those of all before it, the kernel has had.
+Each notification is sent again 50 ms later: an answer that a handler computed before the change may reach the kernel
+after the first one. `delivered` is the position whose notifications, and those of all before it, the kernel has had.
 """
 
 import errno
@@ -37,7 +37,7 @@ Known = Callable[[], tuple[Iterable[int], Iterable[tuple[int, bytes]]]]
 
 def session_descriptor() -> int:
     """Return the descriptor of this process's FUSE session; asked once, after llfuse.init."""
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names, not paths
         try:
             if Path(f"/proc/self/fd/{name}").readlink() == Path("/dev/fuse"):
                 return int(name)

@@ -1,8 +1,10 @@
 """Calls that find, make, move and remove names.
 
-The kernel enters all that change something with the directory's inode lock: **none of these waits**. Checked again here,
-though the kernel checks too: what it knows of another mount's changes may be older than the tree.
+The kernel enters all that change something with the directory's inode lock: **none of these waits**. Checked again
+here, though the kernel checks too: what it knows of another mount's changes may be older than the tree.
 """
+
+# ruff: noqa: ARG002 - the signatures are llfuse's
 
 import errno
 import os

@@ -124,4 +124,4 @@ def _label(name: str) -> str:
 
 
 def _json(said: Callable[[], dict[str, Any]]) -> Callable[[], bytes]:
-    return lambda: (json.dumps(said()) + "\n").encode()
+    return (json.dumps(said()) + "\n").encode

@@ -109,9 +109,10 @@ class Sections:
 
     def _stream_names(self) -> list[bytes]:
         try:
-            return sorted(os.fsencode(name) for name in os.listdir(self._streams) if not name.startswith("."))
+            names = os.listdir(self._streams)  # noqa: PTH208 - names, not paths
         except FileNotFoundError:
             return []
+        return sorted(os.fsencode(name) for name in names if not name.startswith("."))
 
     def _stream_inode(self, name: bytes) -> int:
         return self._stream_inodes.setdefault(name, _STREAM_FILES + len(self._stream_inodes))

@@ -1,8 +1,9 @@
 """A mount from its start to its end.
 
-**Order of the start** (nothing is served before its last step): subscribe and buffer; read head, tree and the last sequences of
-this origin in one transaction; take an incarnation; recover older journals and begin a new one; fold what is pending, content too;
-read the gap. **Order of the end**: no more requests, seal everything, flush the journal, unmount.
+**Order of the start** (nothing is served before its last step): subscribe and buffer; read head, tree and the last
+sequences of this origin in one transaction; take an incarnation; recover older journals and begin a new one; fold
+what is pending, content too; read the gap. **Order of the end**: no more requests, seal everything, flush the
+journal, unmount.
 """
 
 import logging

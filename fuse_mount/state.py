@@ -1,7 +1,7 @@
 """What the handlers of one mount share: tree, content, open files, callers; and the questions that each of them asks.
 
-Everything here is read and changed **with llfuse.lock held**. Two methods release it: `warm` (cold content) and `throttle`;
-whoever calls them looks up again what it had looked up before.
+Everything here is read and changed **with llfuse.lock held**. Two methods release it: `warm` (cold content) and
+`throttle`; whoever calls them looks up again what it had looked up before.
 """
 
 import errno

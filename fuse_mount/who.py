@@ -1,8 +1,9 @@
-"""Who makes a call: WEIR_AGENT, WEIR_SESSION, WEIR_TOOL_CALL of the calling process or the nearest ancestor that has them.
+"""Who makes a call: WEIR_AGENT, WEIR_SESSION, WEIR_TOOL_CALL of the calling process or the nearest ancestor that
+has them.
 
 The environment is a claim, not a proof. It is read from /proc **with llfuse.lock released**: reading another
-process's environment takes its memory map's lock, which a thread of it may hold while it waits for a page of this mount.
-So a handler asks before it looks anything up.
+process's environment takes its memory map's lock, which a thread of it may hold while it waits for a page of this
+mount. So a handler asks before it looks anything up.
 """
 
 import os

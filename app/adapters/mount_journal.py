@@ -1,4 +1,6 @@
-"""A mount's folder as its mount sees it at start: take an incarnation, recover, begin a journal, hand over what is pending."""
+"""A mount's folder as its mount sees it at start: take an incarnation, recover, begin a journal, hand over what is
+pending.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

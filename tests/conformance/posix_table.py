@@ -1,9 +1,11 @@
 """The table of POSIX checks: `posix_table.py FOLDER` runs every check below FOLDER and prints {name: outcome} as JSON.
 
-A check is a call on an object of some kind, by root or by a user. Its outcome is what the call returned or its errno, the state
-of the folder afterwards, and which times of which objects it changed. Nothing here says what is right: the native
-filesystem does, which runs the same table. New kinds, calls or scenarios make new checks by themselves.
+A check is a call on an object of some kind, by root or by a user. Its outcome is what the call returned or its errno,
+the state of the folder afterwards, and which times of which objects it changed. Nothing here says what is right: the
+native filesystem does, which runs the same table. New kinds, calls or scenarios make new checks by themselves.
 """
+
+# ruff: noqa: E501 - a table
 
 import errno
 import json
@@ -178,7 +180,7 @@ CALLS: dict[str, Callable[[str], Any]] = {
     "chown-group": lambda name: os.chown(name, -1, USER),
     "chown-nothing": lambda name: os.chown(name, -1, -1),
     "lchown": lambda name: os.lchown(name, USER, 12345),
-    "utime-now": lambda name: os.utime(name),
+    "utime-now": os.utime,
     "utime-ns": lambda name: os.utime(name, ns=(1_234_567_890_123_456_789, 987_654_321_987_654_321)),
     "utime-before-1970": lambda name: os.utime(name, ns=(-1_000_000_001, -2_000_000_001)),
     "utime-link": lambda name: os.utime(name, ns=(5, 6), follow_symlinks=False),
@@ -193,7 +195,7 @@ CALLS: dict[str, Callable[[str], Any]] = {
     "listxattr": lambda name: (os.setxattr(name, "user.a", b"1"), os.setxattr(name, "user.b", b"2"), sorted(n for n in os.listxattr(name) if n.startswith("user.")))[2],
     "removexattr": lambda name: (os.setxattr(name, "user.a", b"1"), os.removexattr(name, "user.a"), os.removexattr(name, "user.a"))[2],
     "removexattr-none": lambda name: os.removexattr(name, "user.none"),
-    "chdir-getcwd": lambda name: _cwd(name),
+    "chdir-getcwd": lambda name: _cwd(name),  # noqa: PLW0108 - it is defined below
 }
 
 

@@ -163,7 +163,7 @@ def test_what_pubsub_loses_is_read_from_the_store(mount: LoneMount) -> None:
     assert mount.ask("figures")["by_catch_up"] >= 3  # type: ignore[index]
     mount.ask("set", "lose", 1)
     mount.ask("foreign", "create", "last, and lost")
-    eventually(lambda: (mount.tree / "last, and lost").exists())
+    eventually((mount.tree / "last, and lost").exists)
 
 
 def test_content_that_was_let_go_comes_back_from_the_store(mount: LoneMount) -> None:

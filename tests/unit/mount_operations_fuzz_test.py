@@ -1,5 +1,7 @@
 """No exception but FUSEError leaves a handler, whatever the kernel asks in whatever order: any other ends the mount."""
 
+# ruff: noqa: E501 - stories read better unbroken
+
 import os
 import stat
 from collections import Counter
@@ -92,8 +94,12 @@ INODES = st.one_of(
 HANDLES = st.integers(0, 12)
 OFFSETS = st.one_of(st.integers(0, 300_000), st.sampled_from([-1, 1 << 43, (1 << 63) - 1]))
 DATA = st.sampled_from([b"", b"x", b"data" * 100, b"y" * 131_072])
-MODES = st.sampled_from([0, 0o644, 0o7777, stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFIFO | 0o600, stat.S_IFSOCK, 0xFFFFFFFF])
-FLAGS = st.sampled_from([os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_TRUNC, os.O_RDWR | os.O_APPEND, os.O_WRONLY | os.O_EXCL, -1])
+MODES = st.sampled_from(
+    [0, 0o644, 0o7777, stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFIFO | 0o600, stat.S_IFSOCK, 0xFFFFFFFF]
+)
+FLAGS = st.sampled_from(
+    [os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_TRUNC, os.O_RDWR | os.O_APPEND, os.O_WRONLY | os.O_EXCL, -1]
+)
 
 
 @st.composite

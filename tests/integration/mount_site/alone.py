@@ -1,4 +1,5 @@
-"""A mount without servers: `alone.py MOUNTPOINT FOLDER [--fuse_mount options]`; commands as JSON lines on stdin, answers on stdout.
+"""A mount without servers: `alone.py MOUNTPOINT FOLDER [--fuse_mount options]`; commands as JSON lines on stdin,
+answers on stdout.
 
 The journal is the real one, the store is in memory. ["foreign", verb, path, argument], ["set", name, value],
 ["journal", name] ...
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import llfuse
+from memory_store import MemoryStore
 
 from app.adapters.journal.folder import MountFolder
 from app.adapters.mount_journal import FolderJournal
@@ -22,7 +24,6 @@ from fuse_mount import __main__ as mount
 from fuse_mount.guard import STOP_SIGNALS
 from fuse_mount.session import start
 from fuse_mount.state import MountOptions
-from memory_store import MemoryStore
 
 PROJECT = "0" * 32
 
@@ -47,7 +48,10 @@ def obey(store: MemoryStore, session) -> None:
             elif verb == "position":
                 answer = [len(store.events), session.feed.position, session.cache.delivered]
             elif verb == "figures":
-                answer = vars(session.feed.figures) | {"pending": len(session.state.tree.pending), "counters": dict(session.state.counters)}
+                answer = vars(session.feed.figures) | {
+                    "pending": len(session.state.tree.pending),
+                    "counters": dict(session.state.counters),
+                }
             elif verb == "contents":
                 held = session.state.contents
                 answer = [held.clean_bytes, held.pinned_bytes, len(held.files)]
@@ -90,12 +94,20 @@ def main() -> None:
     for incarnation in folder.incarnations() if store.shipping else []:
         store._ship_one(folder, incarnation)
     parts = MountParts(PROJECT, Spares(folder), store, store, None, {"commuting_fast_path": True})
-    session = start(parts, MountOptions("alone", read_only=chosen.read_only, durability=chosen.durability), chosen.agent)
+    session = start(
+        parts, MountOptions("alone", read_only=chosen.read_only, durability=chosen.durability), chosen.agent
+    )
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     threading.Thread(target=store.ship, args=(folder, stopping), daemon=True).start()
     threading.Thread(target=obey, args=(store, session), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    mount.serve(session, directory, mount.fuse_options("alone", chosen.options, read_only=chosen.read_only), home, chosen.workers)
+    mount.serve(
+        session,
+        directory,
+        mount.fuse_options("alone", chosen.options, read_only=chosen.read_only),
+        home,
+        chosen.workers,
+    )
     os._exit(0)
 
 

@@ -28,7 +28,14 @@ class LoneMount:
         mounted = self._mounted_lines()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(HERE / "alone.py"), str(self.root), "--mount", str(self.folder / "home"), *self.options],
+                [
+                    sys.executable,
+                    str(HERE / "alone.py"),
+                    str(self.root),
+                    "--mount",
+                    str(self.folder / "home"),
+                    *self.options,
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

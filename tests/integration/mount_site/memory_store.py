@@ -1,10 +1,11 @@
 """A store in memory that ships a journal to itself: reader, subscriber and courier of one mount, and a foreign writer."""
 
+# ruff: noqa: E501 - stories read better unbroken
+
 import hashlib
 import queue
 import threading
 import time
-from collections import deque
 from pathlib import Path
 
 from app.adapters.journal.folder import MountFolder
@@ -14,7 +15,18 @@ from app.core.errors import StoreUnavailable
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, GENESIS_HASH
 from app.core.memory_tree import MemoryTree
 from app.core.messages import FILES, FORMAT, FeedEvent, FeedMessage, OriginRange
-from app.core.operations import Content, FileOperationRequest, Link, Make, Rename, Rmdir, SetAttr, Unlink, decode_request, encode_request, kind_of
+from app.core.operations import (
+    Content,
+    FileOperationRequest,
+    Link,
+    Make,
+    Rename,
+    Rmdir,
+    SetAttr,
+    Unlink,
+    encode_request,
+    kind_of,
+)
 from app.core.seal_plan import SealPlan
 from app.core.tree import apply
 from app.ports import LogHead, TreeSnapshot
@@ -41,7 +53,12 @@ class MemoryStore:
 
     # -- committing
 
-    def commit(self, incarnation: int, name: str, batch: list[tuple[FileOperationRequest, bytes, tuple[Extent | ResizeTo, ...]]]) -> None:
+    def commit(
+        self,
+        incarnation: int,
+        name: str,
+        batch: list[tuple[FileOperationRequest, bytes, tuple[Extent | ResizeTo, ...]]],
+    ) -> None:
         with self._lock:
             first, previous = len(self.events) + 1, self.head().hash
             for request, body, changes in batch:
@@ -49,12 +66,25 @@ class MemoryStore:
                 if isinstance(request.operation, Content):
                     self._keep(request.operation, (incarnation, request.origin_seq), changes)
                 digest = hashlib.sha256(self.head().hash + body).digest()
-                self.events.append(FeedEvent(len(self.events) + 1, incarnation, request.origin_seq, name, body, outcome, digest))
+                self.events.append(
+                    FeedEvent(len(self.events) + 1, incarnation, request.origin_seq, name, body, outcome, digest)
+                )
                 self.last[incarnation] = request.origin_seq
             sequences = [request.origin_seq for request, _, _ in batch]
             ranges = (OriginRange(incarnation, sequences[0], sequences[-1], first),)
             head = self.head()
-            message = FeedMessage(FORMAT, self.project, FILES, first, head.position, previous, head.hash, ranges, (), tuple(self.events[first - 1 :]))
+            message = FeedMessage(
+                FORMAT,
+                self.project,
+                FILES,
+                first,
+                head.position,
+                previous,
+                head.hash,
+                ranges,
+                (),
+                tuple(self.events[first - 1 :]),
+            )
         if self.lose:
             self.lose -= 1
         else:
@@ -76,7 +106,9 @@ class MemoryStore:
                 self._ship_one(folder, incarnation)
 
     def _ship_one(self, folder: MountFolder, incarnation: int) -> None:
-        reader, plans = self._shipping.setdefault(incarnation, (JournalReader(folder.files(incarnation)), [SealPlan(incarnation)]))
+        reader, plans = self._shipping.setdefault(
+            incarnation, (JournalReader(folder.files(incarnation)), [SealPlan(incarnation)])
+        )
         while found := reader.poll():
             batch = []
             for placed in found:
@@ -145,9 +177,13 @@ class MemoryStore:
 
     def load_tree(self, incarnations=()):
         with self._lock:
-            dentries = [(parent, name, inode) for parent, held in self.tree.children.items() for name, inode in held.items()]
+            dentries = [
+                (parent, name, inode) for parent, held in self.tree.children.items() for name, inode in held.items()
+            ]
             last = {i: self.last.get(i, 0) for i in incarnations}
-            return TreeSnapshot(self.head(), dict(self.tree.nodes).items(), dentries, dict(self.tree.aliases).items(), last)
+            return TreeSnapshot(
+                self.head(), dict(self.tree.nodes).items(), dentries, dict(self.tree.aliases).items(), last
+            )
 
     def last_sequence(self, incarnation: int) -> int:
         return self.last.get(incarnation, 0)
@@ -160,7 +196,9 @@ class MemoryStore:
 
     def chunks(self, hashes):
         self._answer()
-        known = {hashlib.sha256(data).digest(): data for _, held in list(self.versions.values()) for data in held.values()}
+        known = {
+            hashlib.sha256(data).digest(): data for _, held in list(self.versions.values()) for data in held.values()
+        }
         return {name: known[name] for name in hashes if name in known}
 
     def log(self, wanted):
@@ -173,6 +211,3 @@ class MemoryStore:
             return self._messages.get(timeout=timeout_s)
         except queue.Empty:
             return None
-
-
-
