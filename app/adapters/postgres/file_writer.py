@@ -26,6 +26,7 @@ from app.core.errors import PayloadRefused, StoreRefused, StoreUnavailable
 from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, PersistReply, Rejection
 
 KNOWN_MAX: Final = 200_000
+_YIELD_MIN: Final = 8
 _YIELD_MAX: Final = 64
 
 
@@ -71,7 +72,7 @@ class PostgresFileWriter:
         self._standings: dict[int, Standing] = {}
         self._guard = threading.Lock()
         self._yield_left = 0
-        self._yield_next = 1
+        self._yield_next = _YIELD_MIN
 
     def close(self) -> None:
         """Close the pool."""
@@ -163,11 +164,11 @@ class PostgresFileWriter:
         except Unknown:
             return None
         arguments = _parameters(work, standing, folded)
-        status = run(self._pool, lambda c: calls.append_once(c, arguments))
+        status = run(self._pool, lambda c: calls.status_of(calls.append(c, arguments)))
         if status != "ok":
             self._meet_others(status)
             return None
-        self._yield_next = 1
+        self._yield_next = _YIELD_MIN
         return self._finish(standing, work, folded)
 
     def _meet_others(self, status: str) -> None:
@@ -199,9 +200,7 @@ class PostgresFileWriter:
             left = work.part(max(0, opened.last_sequence + 1 - work.first), len(work.requests))
             at_us = time.monotonic_ns() // 1000 + standing.clock_offset_us
             folded = self._fold(standing, left, at_us, calls.StoredContents(connection, work.project))
-            result = connection.execute(
-                calls.APPEND, _parameters(left._replace(named_chunks=(), chunks=()), standing, folded)
-            )
+            result = calls.append(connection, _parameters(left._replace(named_chunks=(), chunks=()), standing, folded))
         status = calls.status_of(result)
         if status != "ok":
             raise StoreUnavailable(f"the files log did not stand still under its lock: {status}")
