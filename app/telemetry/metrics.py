@@ -38,21 +38,21 @@ class Metrics:
     def __init__(self) -> None:
         self._families: dict[str, _Family] = {}
 
-    def counter(self, name: str, meaning: str, **labels: str) -> Counter:
+    def counter(self, name: str, meaning: str, /, **labels: str) -> Counter:
         """Return the counter of that name and labels, made on first use."""
         members = self._family(name, "counter", meaning)
         found = members.setdefault(_labels(labels), Counter())
         assert isinstance(found, Counter)
         return found
 
-    def histogram(self, name: str, meaning: str, **labels: str) -> Histogram:
+    def histogram(self, name: str, meaning: str, /, **labels: str) -> Histogram:
         """Return the histogram of that name (which ends in its unit) and labels, made on first use."""
         members = self._family(name, "histogram", meaning)
         found = members.setdefault(_labels(labels), Histogram())
         assert isinstance(found, Histogram)
         return found
 
-    def gauge(self, name: str, meaning: str, read: Gauge, **labels: str) -> None:
+    def gauge(self, name: str, meaning: str, read: Gauge, /, **labels: str) -> None:
         """Let `read` be asked for the value whenever the figures are read."""
         self._family(name, "gauge", meaning)[_labels(labels)] = read
 

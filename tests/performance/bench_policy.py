@@ -15,14 +15,29 @@ from app.core.shell import canonical
 ROOT = Path(__file__).resolve().parents[2]
 CWD = "/home/dev/project"
 ORDINARY = [
-    "git status", "ls -la", "pytest -q tests/unit", "git commit -m 'fix: a thing'", "cat README.md", "npm run build", "grep -rn TODO src", "cd src && make test",
-    "python manage.py test", "git diff --stat HEAD~1", "rm -rf build", "find . -name '*.py' | xargs wc -l", "for f in *.py; do echo $f; done", "echo hi > out.txt",
-]  # fmt: skip
+    "git status",
+    "ls -la",
+    "pytest -q tests/unit",
+    "git commit -m 'fix: a thing'",
+    "cat README.md",
+    "npm run build",
+    "grep -rn TODO src",
+    "cd src && make test",
+    "python manage.py test",
+    "git diff --stat HEAD~1",
+    "rm -rf build",
+    "find . -name '*.py' | xargs wc -l",
+    "for f in *.py; do echo $f; done",
+    "echo hi > out.txt",
+]
 
 
 def pack(extra: int) -> Policy:
     files = [rule_file(path, Tier.DEFAULT) for path in sorted((ROOT / "config" / "policies").glob("*.yaml"))]
-    rules = [{"id": f"x{i}", "match": f"Bash(tool{i % 97} sub{i} --force*)", "decide": "block", "reason": "x"} for i in range(extra)]
+    rules = [
+        {"id": f"x{i}", "match": f"Bash(tool{i % 97} sub{i} --force*)", "decide": "block", "reason": "x"}
+        for i in range(extra)
+    ]
     return compile_policy([*files, RuleFile("extra.yaml", Tier.DEFAULT, rules, list(range(extra)), b"")])
 
 
@@ -46,12 +61,26 @@ def main() -> None:
         policy = pack(extra)
         loaded_ms = (time.monotonic() - begun) * 1000
         each = sorted(cpu_us(lambda c=call: policy.judge(c)) for call in calls)
-        figures.append({"figure": f"judge at {len(policy.rules)} rules", "system": "weir", "median": statistics.median(each), "p99": each[-1], "unit": "us"})
-        figures.append({"figure": f"load {len(policy.rules)} rules", "system": "weir", "median": loaded_ms, "unit": "ms"})
+        figures.append(
+            {
+                "figure": f"judge at {len(policy.rules)} rules",
+                "system": "weir",
+                "median": statistics.median(each),
+                "p99": each[-1],
+                "unit": "us",
+            }
+        )
+        figures.append(
+            {"figure": f"load {len(policy.rules)} rules", "system": "weir", "median": loaded_ms, "unit": "ms"}
+        )
         path = cpu_us(lambda: policy.judge_path("write", b"src/app/main.py"), 400)
-        figures.append({"figure": f"judge_path at {len(policy.rules)} rules", "system": "weir", "median": path, "unit": "us"})
+        figures.append(
+            {"figure": f"judge_path at {len(policy.rules)} rules", "system": "weir", "median": path, "unit": "us"}
+        )
     for figure in figures:
-        print(json.dumps({name: round(value, 2) if isinstance(value, float) else value for name, value in figure.items()}))
+        print(
+            json.dumps({name: round(value, 2) if isinstance(value, float) else value for name, value in figure.items()})
+        )
 
 
 if __name__ == "__main__":

@@ -297,9 +297,8 @@ def show(figures: list[dict[str, Any]]) -> None:
     for figure in figures:
         p99 = "" if figure["p99"] is None else f"p99 {figure['p99']:10.3f}"
         degraded = f"degraded {figure['degraded_share']:.4%}"
-        print(
-            f"{figure['figure']:42} {figure['system']:7} {figure['median']:10.3f} {figure['unit']:4} {p99:15} {degraded}"
-        )
+        value = f"{figure['median']:10.3f} {figure['unit']:4}"
+        print(f"{figure['figure']:42} {figure['system']:7} {value} {p99:15} {degraded}")
 
 
 def main() -> None:

@@ -139,7 +139,10 @@ class Client:
         body, self.buffer = self.buffer[:size], self.buffer[size:]
         is_json = "json" in headers.get("content-type", "")
         return SimpleNamespace(
-            status=int(lines[0].split()[1]), headers=headers, body=body, json=json.loads(body) if is_json and body else None
+            status=int(lines[0].split()[1]),
+            headers=headers,
+            body=body,
+            json=json.loads(body) if is_json and body else None,
         )
 
     def _more(self) -> None:
@@ -175,7 +178,14 @@ class Stack:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         line = TaskLine(self.worker, self.worker, self._loop.call_soon_threadsafe, lambda name: None)
         self.validation = Validation(
-            "p" * 32, self.rules, self.spool, line, self.metrics, workers=2, deadline_ms=self.deadline_ms, flags=self._flags
+            "p" * 32,
+            self.rules,
+            self.spool,
+            line,
+            self.metrics,
+            workers=2,
+            deadline_ms=self.deadline_ms,
+            flags=self._flags,
         )
         gate = access.Gate({TOKEN: access.ALL_SCOPES, "hook-token": frozenset({"validate"})})
         self.site = GatewaySite(self.validation, self.metrics, gate, openapi.encode())

@@ -9,7 +9,12 @@ import pytest
 
 def test_a_call_is_answered_by_a_worker_with_rule_reason_and_measured_time(stack):
     answer = stack.bash("rm -rf /")
-    assert (answer["verdict"], answer["layer"], answer["degraded"], answer["cached"]) == ("block", "policy", False, False)
+    assert (answer["verdict"], answer["layer"], answer["degraded"], answer["cached"]) == (
+        "block",
+        "policy",
+        False,
+        False,
+    )
     assert answer["rules"] == [{"id": "no-rm", "file": "default.yaml", "line": 3}]
     assert answer["duration_us"] > 50
     [record] = stack.spool.records
@@ -83,7 +88,9 @@ def test_each_optimisation_off_gives_the_same_verdicts(make_stack, flag):
 
 
 def test_many_calls_at_once_come_back_in_their_order(stack):
-    calls = [{"tool": "Bash", "input": {"command": f"{'rm' if i % 3 else 'ls'} {i}"}, "agent": "a"} for i in range(1000)]
+    calls = [
+        {"tool": "Bash", "input": {"command": f"{'rm' if i % 3 else 'ls'} {i}"}, "agent": "a"} for i in range(1000)
+    ]
     answer = stack.unix().post("/v1/validate", json.dumps({"calls": calls}).encode())
     assert [d["verdict"] for d in answer.json["decisions"]] == ["block" if i % 3 else "approve" for i in range(1000)]
     assert len(stack.spool.records) == 1000
@@ -146,9 +153,7 @@ def test_a_worker_that_answers_late_and_otherwise_is_counted_as_a_difference(mak
     stack = make_stack(deadline_ms=100)
     stack.worker.mode = "silent"
     assert stack.bash("ls")["verdict"] == "approve"
-    stack.worker.rules.judge = lambda call: type(stack.rules)().judge(
-        type(call)("Bash", {"command": "rm"}, "a")
-    )
+    stack.worker.rules.judge = lambda call: type(stack.rules)().judge(type(call)("Bash", {"command": "rm"}, "a"))
     stack.worker.reply(stack.worker.batches[0])
     eventually(lambda: stack.figure("weir_degraded_differences_total") == 1)
     assert "a worker says block" in capfd.readouterr().err

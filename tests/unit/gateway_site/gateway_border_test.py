@@ -70,7 +70,9 @@ def test_the_largest_numbers_that_fit_are_decided(stack):
 def test_ten_megabytes_are_refused_and_the_answer_arrives(stack):
     body = b'{"tool": "Bash", "input": {"command": "' + b"a" * 10_000_000 + b'"}, "agent": "a"}'
     client = stack.unix()
-    sender = threading.Thread(target=lambda: client.send(b"POST /v1/validate HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)))
+    sender = threading.Thread(
+        target=lambda: client.send(b"POST /v1/validate HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    )
     sender.start()
     assert client.read().status == 413
     sender.join(5)
@@ -88,7 +90,9 @@ def test_a_chunked_body_is_bounded_too(stack):
 
 def test_a_chunked_call_is_decided(stack):
     client = stack.unix()
-    client.send(b"POST /v1/validate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD))
+    client.send(
+        b"POST /v1/validate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
+    )
     assert client.read().json["verdict"] == "approve"
 
 
@@ -161,7 +165,13 @@ def test_a_peer_that_leaves_costs_nobody_else_anything_and_its_call_is_recorded(
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/v1/validate", 405), ("PUT", "/v1/validate", 405), ("POST", "/healthz", 405), ("GET", "/v1/hooks/claude-code", 200)],
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/validate", 405),
+        ("PUT", "/v1/validate", 405),
+        ("POST", "/healthz", 405),
+        ("GET", "/v1/hooks/claude-code", 200),
+    ],
 )
 def test_paths_and_methods_that_are_not_there_say_so(stack, method, path, status):
     client = stack.unix()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 HOOK = {
-    "session_id": "s", "transcript_path": "/t", "cwd": "/p", "permission_mode": "default", "hook_event_name": "PreToolUse",
+    "session_id": "s", "transcript_path": "/t", "cwd": "/p", "permission_mode": "plan", "hook_event_name": "PreToolUse",
     "tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "toolu_1",
 }  # fmt: skip
 
