@@ -70,28 +70,28 @@ def reply_box(settings: Settings) -> ReplyBox:
     """The reply list of this process; one thread waits on it."""
     from app.adapters.redis.replies import RedisReplyBox
 
-    return RedisReplyBox(settings.redis_url, settings.key_prefix)
+    return RedisReplyBox(settings.redis_url, settings.key_prefix, _redis_key(settings))
 
 
 def replies(settings: Settings) -> Replies:
     """The worker's side of reply lists."""
     from app.adapters.redis.replies import RedisReplies
 
-    return RedisReplies(settings.redis_url, settings.key_prefix)
+    return RedisReplies(settings.redis_url, settings.key_prefix, _redis_key(settings))
 
 
 def feed_publisher(settings: Settings) -> FeedPublisher:
     """Pub/sub, sending."""
     from app.adapters.redis.feed import RedisFeedPublisher
 
-    return RedisFeedPublisher(settings.redis_url, settings.key_prefix)
+    return RedisFeedPublisher(settings.redis_url, settings.key_prefix, _redis_key(settings))
 
 
 def feed_subscriber(settings: Settings, log: str = "files") -> FeedSubscriber:
     """Pub/sub of one log, receiving; subscribed when this returns, unless Redis is away."""
     from app.adapters.redis.feed import RedisFeedSubscriber
 
-    return RedisFeedSubscriber(settings.redis_url, settings.key_prefix, log)
+    return RedisFeedSubscriber(settings.redis_url, settings.key_prefix, _redis_key(settings), log)
 
 
 def chunk_cache(settings: Settings) -> ChunkCache:
@@ -104,10 +104,14 @@ def chunk_cache(settings: Settings) -> ChunkCache:
 def shared_decisions(settings: Settings) -> SharedDecisions:
     """The shared decision cache, sealed with the project's key."""
     from app.adapters.redis.shared_decisions import RedisSharedDecisions
+
+    return RedisSharedDecisions(settings.redis_url, settings.key_prefix, settings.project, _redis_key(settings))
+
+
+def _redis_key(settings: Settings) -> bytes:
     from config.secret_files import secret_bytes
 
-    key = secret_bytes(settings.secrets / "cache.key")
-    return RedisSharedDecisions(settings.redis_url, settings.key_prefix, settings.project, key)
+    return secret_bytes(settings.secrets / "cache.key")
 
 
 def shared_decisions_if_on(settings: Settings) -> SharedDecisions | None:

@@ -10,11 +10,13 @@ import redis
 
 from app import bootstrap
 from app.adapters.redis.bounded import BoundedCache
+from app.adapters.redis.signing import Signer
 from app.core.chunks import chunk_hash, project_key
 from app.core.decisions import Judgement, RuleRef, Verdict
 from app.core.errors import BrokerUnavailable
 from app.core.messages import ChunkData, FeedMessage, encode
 from config.celery import QUEUES, broker_prefix
+from config.secret_files import secret_bytes
 from config.settings import Settings, load
 
 APPROVAL = Judgement(Verdict.APPROVE, (RuleRef("r", "f.yaml", 3),), "reason", "remedy", "v1")
@@ -56,13 +58,23 @@ def test_replies_come_first_in_first_out_and_an_empty_wait_ends_in_time(settings
     assert 0.15 < time.monotonic() - begun < 1
 
 
+def test_a_forged_reply_or_one_of_another_list_never_reaches_who_waits(settings, raw, request) -> None:
+    box, replies = closing(request, bootstrap.reply_box(settings)), closing(request, bootstrap.replies(settings))
+    other = f"{settings.key_prefix}reply:other"
+    replies.push(other, b"an approval for somebody else")
+    for forged in (b"approve", b"", bytes(32) + b"approve", raw.lpop(other)):
+        raw.rpush(box.address, forged)
+    replies.push(box.address, b"genuine")
+    assert [box.wait(0.5) for _ in range(5)] == [None, None, None, None, b"genuine"]
+
+
 def test_a_reply_list_without_a_reader_expires_and_never_grows_past_its_bound(settings, raw, request) -> None:
     replies = closing(request, bootstrap.replies(settings))
     address = f"{settings.key_prefix}reply:gone"
     for index in range(1010):
         replies.push(address, b"%d" % index)
     assert raw.llen(address) == 1000
-    assert raw.lindex(address, -1) == b"1009"
+    assert raw.lindex(address, -1).endswith(b"1009")
     assert 0 < raw.ttl(address) <= 60
 
 
@@ -130,13 +142,15 @@ def test_two_projects_on_one_redis_never_see_each_other(short_path, settings, re
     assert raw.llen(f"{broker_prefix(other)}validate") == 0
 
 
-def test_a_subscriber_skips_what_does_not_decode(settings, raw, request) -> None:
+def test_a_subscriber_skips_what_is_not_signed_or_does_not_decode(settings, raw, request) -> None:
     subscriber = closing(request, bootstrap.feed_subscriber(settings))
-    raw.publish(f"{settings.key_prefix}feed:files", b"\xc1junk")
-    raw.publish(f"{settings.key_prefix}feed:files", encode(message(settings, 7)))
-    heard = [subscriber.poll(0.5), subscriber.poll(0.5)]
-    assert heard == [None, message(settings, 7)]
-    assert subscriber.refused == 1
+    channel = f"{settings.key_prefix}feed:files"
+    raw.publish(channel, encode(message(settings, 6)))
+    raw.publish(channel, Signer(secret_bytes(settings.secrets / "cache.key")).sign(channel.encode(), b"\xc1junk"))
+    closing(request, bootstrap.feed_publisher(settings)).publish(message(settings, 7))
+    heard = [subscriber.poll(0.5), subscriber.poll(0.5), subscriber.poll(0.5)]
+    assert heard == [None, None, message(settings, 7)]
+    assert subscriber.refused == 2
 
 
 def test_a_shared_decision_is_found_again_by_another_process(settings, request) -> None:

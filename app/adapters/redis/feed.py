@@ -1,6 +1,7 @@
 """The feed over pub/sub: one channel a log. Losing a message is allowed, a gap is read from the store.
 
 Channel `<prefix>feed:<log>`; nothing is kept. A subscriber is one connection and is used by one thread.
+Messages are signed (signing.py): a forged one is dropped and counted as refused.
 """
 
 import time
@@ -9,6 +10,7 @@ from typing import Final
 from redis.client import PubSub
 
 from app.adapters.redis.connection import SOCKET_TIMEOUT_S, connect, redis_errors
+from app.adapters.redis.signing import Signer
 from app.core.errors import BrokerUnavailable, PayloadRefused
 from app.core.messages import FILES, FeedMessage, decode, encode
 
@@ -20,14 +22,16 @@ READ_TIMEOUT_S: Final = 2.0
 class RedisFeedPublisher:
     """Publishes to the channel of each message's log."""
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, key: bytes) -> None:
         self._prefix = prefix
+        self._signer = Signer(key)
         self._client = connect(url)
 
     def publish(self, message: FeedMessage) -> None:
         """See FeedPublisher."""
+        channel = f"{self._prefix}feed:{message.log}"
         with redis_errors():
-            self._client.publish(f"{self._prefix}feed:{message.log}", encode(message))
+            self._client.publish(channel, self._signer.sign(channel.encode(), encode(message)))
 
     def close(self) -> None:
         """Close the pool."""
@@ -41,7 +45,8 @@ class RedisFeedSubscriber:
     it is seen; where the server is away it is retried by `poll`, with growing pauses.
     """
 
-    def __init__(self, url: str, prefix: str, log: str = FILES) -> None:
+    def __init__(self, url: str, prefix: str, key: bytes, log: str = FILES) -> None:
+        self._signer = Signer(key)
         self.reconnects = 0
         self.refused = 0
         self._channel = f"{prefix}feed:{log}"
@@ -73,7 +78,12 @@ class RedisFeedSubscriber:
         except BrokerUnavailable:
             self._drop()
             return None
-        return bytes(found["data"]) if found else None
+        if not found:
+            return None
+        body = self._signer.open(self._channel.encode(), bytes(found["data"]))
+        if body is None:
+            self.refused += 1
+        return body
 
     def close(self) -> None:
         """Unsubscribe and close."""

@@ -1,12 +1,14 @@
 """Reply lists: a worker appends, the one process that the list belongs to pops; first in, first out.
 
 Key `<prefix>reply:<random>`. A list that nobody reads is cut to its newest 1,000 and expires after 60 s.
+Replies are signed (signing.py): a forged verdict or acknowledgement is dropped and counted.
 """
 
 import secrets
 from typing import Final
 
 from app.adapters.redis.connection import SOCKET_TIMEOUT_S, connect, redis_errors
+from app.adapters.redis.signing import Signer
 from app.core.errors import PayloadRefused
 
 EXPIRES_S: Final = 60
@@ -18,7 +20,8 @@ BLOCK_MIN_S: Final = 0.001
 class RedisReplyBox:
     """The reply list of this process. One thread waits on it; its connection is its own."""
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, key: bytes) -> None:
+        self.signer = Signer(key)
         self.address = f"{prefix}reply:{secrets.token_hex(16)}"
         # the socket must outlive the longest block, or every quiet wait would end as an error
         self._client = connect(url, socket_timeout_s=BLOCK_MAX_S + SOCKET_TIMEOUT_S, connections=1)
@@ -29,7 +32,7 @@ class RedisReplyBox:
         with redis_errors():
             popped = self._client.blpop([self.address], timeout=block_s)
         value: bytes | None = popped[1] if popped else None  # type: ignore[assignment]  # decode_responses is off
-        return value
+        return None if value is None else self.signer.open(self.address.encode(), value)
 
     def close(self) -> None:
         """Close the connection; the list expires by itself."""
@@ -39,8 +42,9 @@ class RedisReplyBox:
 class RedisReplies:
     """The worker's side: pushes to the lists of this project only, whatever address a payload names."""
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, key: bytes) -> None:
         self._own = f"{prefix}reply:"
+        self._signer = Signer(key)
         self._client = connect(url)
 
     def push(self, address: str, payload: bytes) -> None:
@@ -48,7 +52,7 @@ class RedisReplies:
         if not address.startswith(self._own):
             raise PayloadRefused("reply_to is not a reply list of this project")
         with redis_errors(), self._client.pipeline(transaction=False) as pipe:
-            pipe.rpush(address, payload)
+            pipe.rpush(address, self._signer.sign(address.encode(), payload))
             pipe.ltrim(address, -LENGTH_MAX, -1)
             pipe.expire(address, EXPIRES_S)
             pipe.execute()
