@@ -425,7 +425,7 @@ class LoggedDecision(NamedTuple):
 
 
 class ChainReport(NamedTuple):
-    """How far a log's hash chain is sound: `sound_to` is the last good position, `broken_at` the first bad one (0 = none)."""
+    """How far a log's hash chain is sound: to position `sound_to`; `broken_at` is the first bad one (0 = none)."""
 
     log: str
     sound_to: int
