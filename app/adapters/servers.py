@@ -109,16 +109,24 @@ def _unprivileged(owned: Path, *argv: str) -> list[str]:
         return list(argv)
     nobody = pwd.getpwnam("nobody")
     if user_namespaces():
+        _give(owned, 0, 0)
         return ["unshare", "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}", "--", *argv]
-    for folder, _, files in os.walk(owned):
-        for path in [folder, *(str(Path(folder) / name) for name in files)]:
-            os.lchown(path, nobody.pw_uid, nobody.pw_gid)
-    # it must pass our 0700 folders: the one capability for that, and no other
+    _give(owned, nobody.pw_uid, nobody.pw_gid)
     return [
         "setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups",
-        "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--bounding-set=-all,+dac_override",
-        "--pdeathsig=INT", "--", *argv,
+        # it must pass our 0700 folders: the one capability for that, and the bit without which access(2) ignores it
+        "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup",
+        "--bounding-set=-all,+dac_override", "--pdeathsig=INT", "--", *argv,
     ]  # fmt: skip
+
+
+def _give(owned: Path, uid: int, gid: int) -> None:
+    """Make a folder and all in it somebody's, unless it is already."""
+    if owned.stat().st_uid == uid:
+        return
+    for folder, _, files in os.walk(owned):
+        for path in [folder, *(str(Path(folder) / name) for name in files)]:
+            os.lchown(path, uid, gid)
 
 
 @functools.cache

@@ -53,6 +53,18 @@ def test_postgres_runs_as_root_where_user_namespaces_are_forbidden(short_path, m
         servers.stop(process)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+def test_as_another_user_it_still_finds_binaries_in_a_private_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(servers, "user_namespaces", lambda: False)
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "data").mkdir()
+    (private / "tool").write_text("#!/bin/sh\nid -un\n")
+    (private / "tool").chmod(0o755)
+    argv = servers._unprivileged(private / "data", "sh", "-c", f"test -x {private}/tool && exec {private}/tool")
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "nobody"
+
+
 def test_a_killed_parent_takes_its_servers_along(short_path):
     script = (
         "import sys,time,pathlib; from app.adapters import servers as s; f=pathlib.Path(sys.argv[1]);"
