@@ -10,4 +10,6 @@ SNAPSHOT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "openapi
 
 def test_the_committed_document_is_the_one_that_is_served() -> None:
     served = json.loads(openapi.encode())
-    assert served == json.loads(SNAPSHOT.read_text()), "python -m app.entry.gateway.openapi > docs/reference/openapi.json"
+    assert served == json.loads(SNAPSHOT.read_text()), (
+        "python -m app.entry.gateway.openapi > docs/reference/openapi.json"
+    )
