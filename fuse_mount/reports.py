@@ -124,4 +124,7 @@ def _label(name: str) -> str:
 
 
 def _json(said: Callable[[], dict[str, Any]]) -> Callable[[], bytes]:
-    return (json.dumps(said()) + "\n").encode
+    def rendered() -> bytes:
+        return (json.dumps(said()) + "\n").encode()
+
+    return rendered
