@@ -58,7 +58,7 @@ def _write_and_read(settings: Settings, reader: FileEventReader) -> dict[str, An
 def _newest(reader: FileEventReader, after: int) -> dict[str, Any] | None:
     wanted = EventFilter(path=FILE.encode(), after=after, limit=10)
     try:
-        found = [event for event in reader.log(wanted) if event.kind in {"write", "truncate"}]
+        found = [event for event in reader.log(wanted) if event.kind == "write"]
     except WeirError:
         return None
     if not found:
