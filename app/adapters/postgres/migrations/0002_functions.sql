@@ -41,44 +41,12 @@ begin
         where h.project = p_project and h.log = 'files';
 end $$;
 
--- The rows that a batch may touch: names asked for, nodes asked for, all their names, and all directories above.
-create function tree_rows(p_project integer, p_inodes bigint[], p_parents bigint[], p_names bytea[])
-returns table (kind text, inode bigint, since bigint, parent bigint, name bytea, node bytea) language plpgsql stable as $$
-begin
-    return query
-    with recursive asked as (
-        select d.parent, d.name, d.inode, d.since
-        from unnest(p_parents, p_names) as k (parent, name)
-        join dentries d on d.project = p_project and d.parent = k.parent and d.name = k.name
-    ), above as (
-        select d.parent, d.name, d.inode, d.since from unnest(p_inodes) as k (inode)
-        join dentries d on d.project = p_project and d.inode = k.inode
-        union
-        select d.parent, d.name, d.inode, d.since from above a
-        join dentries d on d.project = p_project and d.inode = a.parent
-    ), names as (select * from asked union select * from above),
-    wanted as (select n.inode from names n union select n.parent from names n union select unnest(p_inodes))
-    select 'd', n.inode, n.since, n.parent, n.name, null::bytea from names n
-    union all
-    select 'n', i.inode, i.since, 0::bigint, null::bytea, i.node
-        from wanted w join inodes i on i.project = p_project and i.inode = w.inode
-    union all
-    select 'a', a.inode, a.since, a.target, null::bytea, null::bytea
-        from wanted w join aliases a on a.project = p_project and a.inode = w.inode;
-end $$;
-
 -- Store chunks that are not there yet.
 create function put_chunks(p_project integer, p_hashes bytea[], p_sizes integer[], p_encodings text[], p_data bytea[])
 returns void language sql as $$
     insert into chunks (project, hash, size_bytes, encoding, data)
     select p_project, h, s, e, d from unnest(p_hashes, p_sizes, p_encodings, p_data) as k (h, s, e, d) order by h
     on conflict (project, hash) do nothing;
-$$;
-
--- Those of p_hashes that are not stored.
-create function missing_chunks(p_project integer, p_hashes bytea[]) returns bytea[] language sql stable as $$
-    select coalesce(array_agg(h), '{}') from unnest(p_hashes) as k (h)
-    where not exists (select 1 from chunks c where c.project = p_project and c.hash = k.h and c.data is not null);
 $$;
 
 -- Take the decisions log's lock; return its head, the clock and the spool's last sequence.

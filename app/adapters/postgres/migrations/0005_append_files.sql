@@ -1,3 +1,38 @@
+-- Every look-up by a list of keys is a lateral subquery that cannot be flattened (offset 0): one index look-up a key. As a join,
+-- a planner without statistics took all rows of the project first and compared each with the list.
+
+-- The rows that a batch may touch: names asked for, nodes asked for, all their names, and all directories above.
+create or replace function tree_rows(p_project integer, p_inodes bigint[], p_parents bigint[], p_names bytea[])
+returns table (kind text, inode bigint, since bigint, parent bigint, name bytea, node bytea) language plpgsql stable as $$
+begin
+    return query
+    with recursive asked as (
+        select d.parent, d.name, d.inode, d.since
+        from unnest(p_parents, p_names) as k (parent, name)
+        cross join lateral (select * from dentries t where t.project = p_project and t.parent = k.parent and t.name = k.name offset 0) d
+    ), above as (
+        select d.parent, d.name, d.inode, d.since from unnest(p_inodes) as k (inode)
+        cross join lateral (select * from dentries t where t.project = p_project and t.inode = k.inode offset 0) d
+        union
+        select d.parent, d.name, d.inode, d.since from (select distinct a.parent from above a) k
+        cross join lateral (select * from dentries t where t.project = p_project and t.inode = k.parent offset 0) d
+    ), names as (select * from asked union select * from above),
+    wanted as (select n.inode from names n union select n.parent from names n union select unnest(p_inodes))
+    select 'd', n.inode, n.since, n.parent, n.name, null::bytea from names n
+    union all
+    select 'n', i.inode, i.since, 0::bigint, null::bytea, i.node from wanted w
+        cross join lateral (select * from inodes t where t.project = p_project and t.inode = w.inode offset 0) i
+    union all
+    select 'a', a.inode, a.since, a.target, null::bytea, null::bytea from wanted w
+        cross join lateral (select * from aliases t where t.project = p_project and t.inode = w.inode offset 0) a;
+end $$;
+
+-- Those of p_hashes that are not stored.
+create or replace function missing_chunks(p_project integer, p_hashes bytea[]) returns bytea[] language sql stable as $$
+    select coalesce(array_agg(k.h), '{}') from unnest(p_hashes) as k (h)
+    where (select c.hash from chunks c where c.project = p_project and c.hash = k.h and c.data is not null) is null;
+$$;
+
 -- The one call that appends to the files log. An earlier shape of it, from before the first release, is dropped.
 do $$
 declare old regprocedure;
@@ -55,7 +90,7 @@ begin
         insert into inodes_past select p_project, * from unnest(np_inode, np_since, np_until, np_node);
     end if;
     if cardinality(n_gone) > 0 then
-        delete from inodes i using unnest(n_gone) as k (inode) where i.project = p_project and i.inode = k.inode;
+        delete from inodes where project = p_project and inode = any(n_gone);
     end if;
     if cardinality(n_inode) > 0 then
         insert into inodes select p_project, * from unnest(n_inode, n_since, n_node)
@@ -65,8 +100,11 @@ begin
         insert into dentries_past select p_project, * from unnest(dp_parent, dp_name, dp_inode, dp_since, dp_until);
     end if;
     if cardinality(dg_parent) > 0 then
-        delete from dentries d using unnest(dg_parent, dg_name) as k (parent, name)
-        where d.project = p_project and d.parent = k.parent and d.name = k.name;
+        delete from dentries where ctid = any(array(
+            select t.ctid from unnest(dg_parent, dg_name) as k (parent, name) cross join lateral (
+                select d.ctid from dentries d where d.project = p_project and d.parent = k.parent and d.name = k.name offset 0
+            ) t
+        ));
     end if;
     if cardinality(d_parent) > 0 then
         insert into dentries select p_project, * from unnest(d_parent, d_name, d_inode, d_since)
@@ -74,17 +112,24 @@ begin
     end if;
     if cardinality(cg_inode) > 0 then
         with gone as (
-            delete from content_chunks c using unnest(cg_inode, cg_index, cg_until) as k (inode, index, until)
-            where c.project = p_project and c.inode = k.inode and c.index = k.index
-            returning c.project, c.inode, c.index, c.hash, c.size_bytes, c.since, k.until
-        ) insert into content_chunks_past select * from gone;
+            select t.*, k.until from unnest(cg_inode, cg_index, cg_until) as k (inode, index, until) cross join lateral (
+                select c.ctid as place, c.* from content_chunks c
+                where c.project = p_project and c.inode = k.inode and c.index = k.index offset 0
+            ) t
+        ), kept as (
+            insert into content_chunks_past select project, inode, index, hash, size_bytes, since, until from gone
+        ) delete from content_chunks where ctid = any(array(select place from gone));
     end if;
     if cardinality(ct_inode) > 0 then
         with gone as (
-            delete from content_chunks c using unnest(ct_inode, ct_first, ct_end, ct_until) as k (inode, first, stop, until)
-            where c.project = p_project and c.inode = k.inode and c.index >= k.first and c.index < k.stop
-            returning c.project, c.inode, c.index, c.hash, c.size_bytes, c.since, k.until
-        ) insert into content_chunks_past select * from gone;
+            select t.*, k.until
+            from unnest(ct_inode, ct_first, ct_end, ct_until) as k (inode, first, stop, until) cross join lateral (
+                select c.ctid as place, c.* from content_chunks c
+                where c.project = p_project and c.inode = k.inode and c.index >= k.first and c.index < k.stop offset 0
+            ) t
+        ), kept as (
+            insert into content_chunks_past select project, inode, index, hash, size_bytes, since, until from gone
+        ) delete from content_chunks where ctid = any(array(select place from gone));
     end if;
     if cardinality(c_inode) > 0 then
         insert into content_chunks select p_project, * from unnest(c_inode, c_index, c_hash, c_size, c_since);
