@@ -1,6 +1,7 @@
 """Rule files on disk: reading, compiling, and watching them for change.
 
-A change builds a new snapshot aside and swaps one reference; what does not load keeps the old one in force, with an alert.
+A change builds a new snapshot aside and swaps one reference; what does not load keeps the old one in force,
+with an alert.
 """
 
 import re
@@ -60,7 +61,7 @@ def rule_file(path: Path, tier: Tier) -> RuleFile:
         raise PolicyInvalid(f"{path}: larger than {FILE_BYTES_MAX} bytes; split it")
     try:
         node = yaml.compose(content, Loader=_Loader)
-        raw = yaml.load(content, Loader=_Loader)
+        raw = yaml.load(content, Loader=_Loader)  # noqa: S506 (a subclass of the safe loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
@@ -86,7 +87,7 @@ def _files(path: Path) -> list[Path]:
 
 
 class PolicyWatcher:
-    """The policy in force. `refresh` is called off the request path; `judge`, `judge_path` and `version` never touch the disk."""
+    """The policy in force. `refresh` is called off the request path; nothing else touches the disk."""
 
     def __init__(self, places: Sequence[Path | Place]) -> None:
         self._places = [place if isinstance(place, Place) else Place(place) for place in places]

@@ -1,4 +1,4 @@
-"""Microseconds of CPU per judgement and per path check, at 100, 1,000 and 10,000 added rules: `python tests/performance/bench_policy.py`."""
+"""Microseconds of CPU per judgement and per path check, at 100, 1,000 and 10,000 added rules."""
 
 import json
 import statistics

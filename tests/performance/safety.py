@@ -1,4 +1,4 @@
-"""Measure the default pack on a labelled corpus: `python tests/performance/safety.py CORPUS=file [cwd=/path] [list=class]`.
+"""Measure the default pack on a labelled corpus: `safety.py CORPUS=file [cwd=/path] [list=set.label.verdict|weaker]`.
 
 A corpus is JSON lines with `set`, `command`, `label` and, for rewrites, `seed`. Nothing of it is run or kept.
 """

@@ -43,21 +43,81 @@ def test_the_five_calls_every_team_tries_first_are_answered_with_a_reason(comman
     assert wanted is Verdict.APPROVE or answer.remedy
 
 
-EVERYDAY = """git status;git diff;git add -A;git commit -m 'fix: x';git log --oneline -5;git branch;git stash;git checkout -b topic;git pull;ls;cat README.md
-head -50 app/main.py;grep -rn TODO src;rg -n foo;sed -n 1,40p a.py;sed -i s/a/b/ a.py;find . -name '*.py' | head;find . -name '*.pyc' -delete
-pytest -q;python -m pytest tests;uv run pytest -k x;make test;pip install -r requirements.txt;.venv/bin/pip install -e .;npm ci;npm test;npm run build
-npx eslint .;python manage.py test;python scripts/gen.py > out.txt;mkdir -p a/b;touch a;cp a b;mv a b;rm -rf build;rm old.txt;chmod +x run.sh;./run.sh
-curl -s http://localhost:8000/health;curl -X POST localhost:8000/a -d '{}';docker build -t x .;docker ps;docker compose up -d;ruff check .;mypy app;tree -L 2
-wc -l *.py;diff a b;tar czf a.tgz src;cargo test;go build ./...;echo done;pwd;which python;env FOO=1 pytest;timeout 60 pytest;cd src && ls
-for f in *.py; do wc -l "$f"; done;ps aux | grep python;jq .name package.json;awk '{print $1}' a.txt;kubectl get pods;terraform plan;python3 -c 'print(1)'
-find . -name '*.py' | xargs wc -l;test -f a && echo yes;git show HEAD:a.py;export X=1;npm run lint -- --fix;python -V;node --version;cat <<'EOF' > a.py""".replace(
-    "\n", ";"
-).split(";")
+EVERYDAY = r"""
+git status
+git diff
+git add -A
+git commit -m 'fix: x'
+git log --oneline -5
+git branch
+git stash
+git checkout -b topic
+git pull
+ls
+cat README.md
+head -50 app/main.py
+grep -rn TODO src
+rg -n foo
+sed -n 1,40p a.py
+sed -i s/a/b/ a.py
+find . -name '*.py' | head
+find . -name '*.pyc' -delete
+pytest -q
+python -m pytest tests
+uv run pytest -k x
+make test
+pip install -r requirements.txt
+.venv/bin/pip install -e .
+npm ci
+npm test
+npm run build
+npx eslint .
+python manage.py test
+python scripts/gen.py > out.txt
+mkdir -p a/b
+touch a
+cp a b
+mv a b
+rm -rf build
+rm old.txt
+chmod +x run.sh
+./run.sh
+curl -s http://localhost:8000/health
+curl -X POST localhost:8000/a -d '{}'
+docker build -t x .
+docker ps
+docker compose up -d
+ruff check .
+mypy app
+tree -L 2
+wc -l *.py
+diff a b
+tar czf a.tgz src
+cargo test
+go build ./...
+echo done
+pwd
+which python
+env FOO=1 pytest
+timeout 60 pytest
+cd src && ls
+ps aux | grep python
+jq .name package.json
+awk '{print $1}' a.txt
+kubectl get pods
+terraform plan
+python3 -c 'print(1)'
+find . -name '*.py' | xargs wc -l
+test -f a && echo yes
+git show HEAD:a.py
+export X=1
+npm run lint -- --fix
+python -V
+node --version
+"""
 
 
-@pytest.mark.parametrize(
-    "command", [c.strip() for c in EVERYDAY if c.strip() and not c.startswith(("for f", " do", " done", "cat <<"))]
-)
+@pytest.mark.parametrize("command", EVERYDAY.strip().splitlines())
 def test_everyday_work_in_the_project_asks_nobody(command: str) -> None:
     assert verdict(command) is Verdict.APPROVE
 
@@ -161,7 +221,7 @@ def test_file_and_other_tools_are_answered_by_what_they_touch(
         "a|" * 4000 + "a",
         "((" * 3000,
         "f(){ f; f; }; f",
-        "for a in 1 2 3 4 5 6 7 8 9; do for b in 1 2 3 4 5 6 7 8 9; do for c in 1 2 3 4 5 6 7 8 9; do for d in 1 2 3 4 5 6; do echo; done; done; done; done",
+        "for a in {1,2,3,4,5,6,7}; do for b in 1 2 3 4 5 6 7 8 9; do for c in 1 2 3 4 5 6 7 8; do $b; done; done; done",
         "{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}",
         "if true; then " * 500,
         "${" * 2000,
@@ -169,6 +229,11 @@ def test_file_and_other_tools_are_answered_by_what_they_touch(
         "*" * 4000,
         "shred /" + "*/" * 1500,
         "rm /" + "?*" * 2000,
+        "sudo " * 60 + "rm -rf /",
+        "nohup " * 30 + "rm -rf /",
+        "awk '" + "system(" * 900 + "'",
+        "sed -i s/x/y/ /etc/x; sed '" + "s/a" * 900 + "'",
+        "shred " + "{a,b}" * 12,
     ],
 )
 def test_no_input_escapes_its_bounds_or_is_approved(command: str) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from app.core.shell import canonical
 from app.core.shell.places import classify
-from app.core.shell.script import Frame, Reading, run_node, run_text, run_words
 from app.core.shell.scope import Scope
+from app.core.shell.script import Frame, Reading, run_node, run_text, run_words
 from app.core.shell.syntax import parse, plain_words
 
 

@@ -34,7 +34,7 @@ def _starred(pattern: str) -> str:
 
 
 def path_expression(pattern: str) -> str:
-    """Return the expression of a path glob: `**` crosses folders, `*` and `?` do not; a bare name matches at any depth."""
+    """Return the expression of a path glob: only `**` crosses folders; a bare name matches at any depth."""
     anchored = "/" in pattern.rstrip("/")
     body, index = "", 0
     pattern = pattern.removeprefix("./").rstrip("/")

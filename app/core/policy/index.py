@@ -117,22 +117,13 @@ class Index:
     def candidates(self, seen: Seen) -> list[Rule]:
         """Return the rules that may match, some perhaps twice."""
         command, found = seen.command, [*self._rest.candidates(seen.text)]
-        program = command.program
-        if program:
-            for key in _asked(program, seen):
-                bucket = self._by_key.get(key)
-                if bucket is not None:
-                    found += bucket.candidates(seen.text)
+        if command.program:
+            _gather(found, self._by_key, _asked(command.program, seen), seen.text)
             if self._by_program_glob:
-                found += self._globbed(program)
+                found += self._globbed(command.program)
         if command.touches or command.facts or command.wrappers:
-            for trait in self._traits(command):
-                bucket = self._by_trait.get(trait)
-                if bucket is not None:
-                    found += bucket.candidates(seen.text)
-        bucket = self._by_tool.get(seen.tool)
-        if bucket is not None:
-            found += bucket.candidates(seen.text)
+            _gather(found, self._by_trait, self._traits(command), seen.text)
+        _gather(found, self._by_tool, (seen.tool,), seen.text)
         return found + self._tool_globs if self._tool_globs else found
 
     @staticmethod
@@ -149,12 +140,19 @@ class Index:
         return known
 
 
+def _gather(found: list[Rule], group: dict[str, Bucket], keys: Iterable[str], text: str) -> None:
+    for key in keys:
+        bucket = group.get(key)
+        if bucket is not None:
+            found += bucket.candidates(text)
+
+
 def _narrows(rule: Rule) -> bool:
     return bool(rule.first_words or rule.subcommands or rule.flags)
 
 
 def _keys(rule: Rule) -> list[str]:
-    """`program` or `program sub`; a rule for every program is found by its sub-command or, without one, by its flags."""
+    """`program` or `program sub`; a rule for every program is found by its sub-command, else by its flags."""
     programs = [*rule.programs, *[glob for glob in rule.program_globs if glob == "*"]]
     firsts = {*rule.first_words, *[sub[0] for sub in rule.subcommands]}
     if firsts:

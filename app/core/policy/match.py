@@ -100,21 +100,41 @@ def compile_rule(stated: Stated) -> Rule:
     args = names(command.args) if command else ()
     subcommands = names(command.subcommand) if command else ()
     return Rule(
-        id=source.id, tier=stated.tier, file=stated.file, line=stated.line, verdict=source.decide, reason=source.reason.strip(), remedy=source.remedy.strip(),
-        lifts=frozenset(source.lifts), patterns=patterns, text=compiled(texts) if texts else None,
-        programs=frozenset(p for p in programs if "*" not in p), program_globs=tuple(p for p in programs if "*" in p),
-        first_words=frozenset(sub for sub in subcommands if " " not in sub), subcommands=tuple([tuple(sub.split()) for sub in subcommands if " " in sub]),
-        flags=frozenset(names(command.flags)) if command else frozenset(), all_flags=names(command.all_flags) if command else (),
+        id=source.id,
+        tier=stated.tier,
+        file=stated.file,
+        line=stated.line,
+        verdict=source.decide,
+        reason=source.reason.strip(),
+        remedy=source.remedy.strip(),
+        lifts=frozenset(source.lifts),
+        patterns=patterns,
+        text=compiled(texts) if texts else None,
+        programs=frozenset(p for p in programs if "*" not in p),
+        program_globs=tuple(p for p in programs if "*" in p),
+        first_words=frozenset(sub for sub in subcommands if " " not in sub),
+        subcommands=tuple([tuple(sub.split()) for sub in subcommands if " " in sub]),
+        flags=frozenset(names(command.flags)) if command else frozenset(),
+        all_flags=names(command.all_flags) if command else (),
         without=frozenset(names(command.without)) if command else frozenset(),
         args=compiled(tuple([argument_expression(a) for a in args])) if args else None,
         arg_counts=(command.min_args, command.max_args) if command else (0, 1_000_000),
-        accesses=frozenset(names(touch.access)) if touch else frozenset(), where=frozenset(names(touch.where)) if touch else frozenset(),
+        accesses=frozenset(names(touch.access)) if touch else frozenset(),
+        where=frozenset(names(touch.where)) if touch else frozenset(),
         where_not=frozenset(names(touch.where_not)) if touch else frozenset(),
-        paths=compiled(tuple([path_expression(p) for p in paths])) if paths else None, touches=touch is not None,
-        facts=frozenset(names(source.fact)), wrappers=frozenset(names(source.wrapper)), tools=frozenset(names(source.tool)),
-        agents=names(source.when.agent), sessions=names(source.when.session), cwds=names(source.when.cwd), unresolved=source.unresolved,
-        on_write=paths if source.on else (), commanded=command is not None, within=frozenset(names(source.within)),
-    )  # fmt: skip
+        paths=compiled(tuple([path_expression(p) for p in paths])) if paths else None,
+        touches=touch is not None,
+        facts=frozenset(names(source.fact)),
+        wrappers=frozenset(names(source.wrapper)),
+        tools=frozenset(names(source.tool)),
+        agents=names(source.when.agent),
+        sessions=names(source.when.session),
+        cwds=names(source.when.cwd),
+        unresolved=source.unresolved,
+        on_write=paths if source.on else (),
+        commanded=command is not None,
+        within=frozenset(names(source.within)),
+    )
 
 
 def _pattern(stated: Stated, text: str) -> Pattern:
@@ -124,10 +144,12 @@ def _pattern(stated: Stated, text: str) -> Pattern:
     inner = rest[:-1] if opening else ""
     if not tool or (tool.startswith("mcp__") and opening):
         raise refusal(stated, f"{text!r} is no pattern", "write Tool, Tool(pattern) or mcp__server__tool")
-    if "*" in tool:
-        return Pattern(frozenset(), tool_glob=tool)
-    if tool.startswith("mcp__") and tool.count("__") == 1:
-        return Pattern(frozenset(), tool_glob=f"{tool}__*")
+    if "*" in tool or (tool.startswith("mcp__") and tool.count("__") == 1):
+        return Pattern(frozenset(), tool_glob=tool if "*" in tool else f"{tool}__*")
+    return _tool_pattern(stated, tool, inner)
+
+
+def _tool_pattern(stated: Stated, tool: str, inner: str) -> Pattern:
     if not inner or inner == "*":
         return Pattern(frozenset((tool,)))
     if tool == "Bash":
@@ -154,27 +176,27 @@ def matches(rule: Rule, seen: Seen) -> bool:
         return False
     if rule.patterns and not _matches_patterns(rule, seen):
         return False
-    if rule.within and any(touch.where[0] not in rule.within for touch in command.touches):
-        return False
-    if rule.wrappers and rule.wrappers.isdisjoint(command.wrappers):
-        return False
-    if rule.tools and seen.tool not in rule.tools:
+    if (rule.within or rule.wrappers or rule.tools) and not _matches_circumstances(rule, seen):
         return False
     if (rule.agents or rule.sessions or rule.cwds) and not _matches_caller(rule, seen):
         return False
     return rule.verdict is not Verdict.APPROVE or not command.unresolved or _known_enough(rule, command)
 
 
+def _matches_circumstances(rule: Rule, seen: Seen) -> bool:
+    if rule.within and any(touch.where[0] not in rule.within for touch in seen.command.touches):
+        return False
+    if rule.wrappers and rule.wrappers.isdisjoint(seen.command.wrappers):
+        return False
+    return not rule.tools or seen.tool in rule.tools
+
+
 def _matches_command(rule: Rule, seen: Seen) -> bool:
     program = seen.command.program
     if not program:
         return False
-    if rule.programs or rule.program_globs:
-        # the index has asked already, but for rules that are found by a fact or a place
-        if program not in rule.programs and not any(
-            g == "*" or simple_glob(g).match(program) for g in rule.program_globs
-        ):
-            return False
+    if (rule.programs or rule.program_globs) and not _matches_program(rule, program):
+        return False
     line, strict = seen.line, rule.verdict is not Verdict.APPROVE
     if (rule.first_words or rule.subcommands) and not _matches_subcommand(rule, line.positions):
         return False
@@ -184,7 +206,15 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
         return False
     if rule.without and line.any_of(rule.without, strict=not strict):
         return False
-    if not rule.arg_counts[0] <= len(line.positions) <= rule.arg_counts[1]:
+    return _matches_arguments(rule, seen)
+
+
+def _matches_program(rule: Rule, program: str) -> bool:
+    return program in rule.programs or any(g == "*" or simple_glob(g).match(program) for g in rule.program_globs)
+
+
+def _matches_arguments(rule: Rule, seen: Seen) -> bool:
+    if not rule.arg_counts[0] <= len(seen.line.positions) <= rule.arg_counts[1]:
         return False
     return rule.args is None or any(rule.args.fullmatch(word) for word in seen.command.words[1:])
 
@@ -235,7 +265,7 @@ def _matches_pattern(pattern: Pattern, rule: Rule, seen: Seen) -> bool:
 def _matches_host(pattern: str, host: str) -> bool:
     if pattern.startswith("*."):
         return host.endswith(pattern[1:])
-    return host == pattern or pattern == "*"
+    return pattern in (host, "*")
 
 
 def _matches_caller(rule: Rule, seen: Seen) -> bool:

@@ -1,4 +1,6 @@
-"""Flags and positions of a command line: clusters (`-rf`), long names and their beginnings, sub-commands after global options."""
+"""Flags and positions of a command line: clusters (`-rf`), long names and their beginnings, sub-commands after
+global options.
+"""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -8,13 +10,32 @@ _GLOBAL_VALUES: Final = {
     "git": "-C -c --git-dir --work-tree --namespace --exec-path --super-prefix --config-env",
     "docker": "-H --host -c --context --config -l --log-level -f --file -p --project-name --profile --env-file",
     "docker compose": "-f --file -p --project-name --profile --env-file --project-directory",
-    "kubectl": "-n --namespace --context --cluster --user --kubeconfig -s --server --token --as --as-group --cache-dir --certificate-authority --request-timeout",
-    "helm": "-n --namespace --kube-context --kubeconfig", "aws": "--profile --region --output --endpoint-url --query --ca-bundle", "gcloud": "--project --account --configuration --format --zone --region",
-    "az": "--subscription -g --resource-group -o --output --query", "terraform": "", "npm": "--prefix -w --workspace --userconfig --registry -C", "pnpm": "-C --dir --filter -F", "yarn": "--cwd",
-    "gh": "-R --repo", "cargo": "--manifest-path --config -Z -C --color", "systemctl": "-t --type -H --host -M --machine -n -o", "make": "-C -f -j -I --directory --file --makefile",
-    "uv": "--project --directory --config-file --cache-dir", "pip": "--cache-dir --log --proxy --index-url --python", "redis-cli": "-h -p -a -n -u -s", "vault": "", "heroku": "-a --app",
-    "go": "-C", "tmux": "-L -S -f", "brew": "", "apt": "-o -c -t", "apt-get": "-o -c -t", "weir": "",
-}  # fmt: skip
+    "kubectl": "-n --namespace --context --cluster --user --kubeconfig -s --server --token --as --as-group"
+    " --cache-dir --certificate-authority --request-timeout",
+    "helm": "-n --namespace --kube-context --kubeconfig",
+    "aws": "--profile --region --output --endpoint-url --query --ca-bundle",
+    "gcloud": "--project --account --configuration --format --zone --region",
+    "az": "--subscription -g --resource-group -o --output --query",
+    "terraform": "",
+    "npm": "--prefix -w --workspace --userconfig --registry -C",
+    "pnpm": "-C --dir --filter -F",
+    "yarn": "--cwd",
+    "gh": "-R --repo",
+    "cargo": "--manifest-path --config -Z -C --color",
+    "systemctl": "-t --type -H --host -M --machine -n -o",
+    "make": "-C -f -j -I --directory --file --makefile",
+    "uv": "--project --directory --config-file --cache-dir",
+    "pip": "--cache-dir --log --proxy --index-url --python",
+    "redis-cli": "-h -p -a -n -u -s",
+    "vault": "",
+    "heroku": "-a --app",
+    "go": "-C",
+    "tmux": "-L -S -f",
+    "brew": "",
+    "apt": "-o -c -t",
+    "apt-get": "-o -c -t",
+    "weir": "",
+}
 _VALUES: Final = {name: frozenset(text.split()) for name, text in _GLOBAL_VALUES.items()}
 _PREFIX_MIN: Final = 3
 

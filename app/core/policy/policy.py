@@ -1,6 +1,7 @@
 """One compiled, immutable snapshot of the rules that judges tool calls and paths.
 
-Precedence is block > escalate > approve over all matching rules and all simple commands; nothing matching is escalate, and
+Precedence is block > escalate > approve over all matching rules and all simple commands; nothing matching is
+escalate, and
 so is doubt. `judge` is total: a fault inside it is a block. It reads nothing but the call.
 """
 
@@ -162,8 +163,24 @@ def compile_policy(files: Sequence[RuleFile]) -> Policy:
 
 def refusing(reason: str) -> Policy:
     """Return the policy that stands in where none could be loaded: it blocks everything."""
-    files = [RuleFile("no policy", Tier.ADMIN, [{"id": "no-policy", "match": ["*"], "decide": "block", "reason": reason, "remedy": "Mend the rule files."},
-                                                {"id": "no-policy-command", "command": {"program": "*"}, "decide": "block", "reason": reason}], [1, 2], reason.encode())]  # fmt: skip
+    files = [
+        RuleFile(
+            "no policy",
+            Tier.ADMIN,
+            [
+                {
+                    "id": "no-policy",
+                    "match": ["*"],
+                    "decide": "block",
+                    "reason": reason,
+                    "remedy": "Mend the rule files.",
+                },
+                {"id": "no-policy-command", "command": {"program": "*"}, "decide": "block", "reason": reason},
+            ],
+            [1, 2],
+            reason.encode(),
+        )
+    ]
     return compile_policy(files)
 
 

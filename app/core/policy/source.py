@@ -58,7 +58,7 @@ class ExampleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One rule as written; every condition that is given must hold. `within`: places where all that it touches must lie."""
+    """One rule as written; every condition given must hold. `within`: places where all that it touches must lie."""
 
     id: str
     decide: Verdict

@@ -1,6 +1,8 @@
-"""Code in other languages on the command line or on standard input: what it hands to a shell is followed, the rest is weighed.
+"""Code in other languages on the command line or on standard input: what it hands to a shell is followed, the rest
+is weighed.
 
-It is not parsed: literals given to calls that start programs are read as shell text, calls with effects are facts, and any
+It is not parsed: literals given to calls that start programs are read as shell text, calls with effects are facts,
+and any
 literal that looks like a path counts as touched in the way that the effects say.
 """
 
@@ -13,11 +15,12 @@ from typing import Final
 from app.core.shell.escapes import ansi_c
 from app.core.shell.form import NETWORK, Command, marks_of
 from app.core.shell.names import CODERS
+from app.core.shell.operands import touch
 from app.core.shell.reading import Frame, Reading
-from app.core.shell.touches import touch
 
 Span = tuple[int, int]
 Leaf = Callable[..., str]
+CODE_MAX: Final = 4096
 _STRING: Final = r"""(?:[rbfu]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\[\[.*?\]\]|`[^`]*`|%q?\{[^}]*\}|q[qw]?[{(\[/|][^})\]/|]*[})\]/|])"""
 _LITERAL: Final = re.compile(_STRING, re.DOTALL)
 _RUNS: Final = re.compile(
@@ -41,7 +44,9 @@ _OPAQUE: Final = re.compile(
     r"\b(?:eval|exec|iex|compile|__import__|importlib|getattr|setattr|globals|locals|vars|builtins|__builtins__|ctypes|cffi|marshal|pickle|loads|b64decode|a85decode|fromhex|decode\(|codecs|zlib|"
     r"instance_eval|send\(|Function\(|atob|Buffer\.from|pack\(|unhexlify|chr\(|fromCharCode|require|load|dofile|loadstring|import\()"
 )
-_NETWORK: Final = re.compile(r"\b(?:urllib|requests|httpx|http\.client|socket|aiohttp|ftplib|smtplib|paramiko|telnetlib|fetch\(|https?\.|axios|net\.|Net::|LWP|IO::Socket|TCPSocket|open-uri|curl_|fsockopen|Invoke-WebRequest|Invoke-RestMethod|iwr\b|irm\b)")  # fmt: skip
+_NETWORK: Final = re.compile(
+    r"\b(?:urllib|requests|httpx|http\.client|socket|aiohttp|ftplib|smtplib|paramiko|telnetlib|fetch\(|https?\.|axios|net\.|Net::|LWP|IO::Socket|TCPSocket|open-uri|curl_|fsockopen|Invoke-WebRequest|Invoke-RestMethod|iwr\b|irm\b)"
+)
 _DELETES: Final = re.compile(r"remove|unlink|rmtree|rmdir|\brm|delete|Remove-Item|DROP", re.IGNORECASE)
 _PATHS: Final = re.compile(r"[~/.]|[\w-]+[./]")
 _HARMLESS_REQUIRE: Final = re.compile(
@@ -67,7 +72,7 @@ def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf:
 
 
 def _given(words: list[str], frame: Frame) -> str | None:
-    """The code of the command line, else of the script file that the text wrote, else of standard input; None for neither."""
+    """The code of the command line, else of a script file that the text wrote, else of standard input."""
     found: list[str] = []
     for index, word in enumerate(words[1:], 1):
         following = words[index + 1] if index + 1 < len(words) else ""
@@ -124,8 +129,10 @@ def _powershell(word: str, following: str) -> str | None:
 def code_facts(code: str) -> tuple[str, ...]:
     """Return what kinds of effects the code may have."""
     marks = marks_of(code)
+    if len(code) > CODE_MAX:
+        return ("code-opaque", "remote-code") if NETWORK in marks else ("code-opaque",)
     facts = ["remote-code"] if NETWORK in marks else ["unknown-code"] if marks else []
-    bare = _SELF_PARSE.sub("", _HARMLESS_REQUIRE.sub("", code[:20000]))
+    bare = _SELF_PARSE.sub("", _HARMLESS_REQUIRE.sub("", code[:CODE_MAX]))
     if _STARTS.search(bare):
         facts.append("code-starts-programs")
     if _OPAQUE.search(bare):
@@ -140,7 +147,7 @@ def code_facts(code: str) -> tuple[str, ...]:
 def shell_texts(code: str) -> list[str]:
     """Return the literals that the code hands to a shell or starts as a program."""
     texts: list[str] = []
-    for found in _RUNS.finditer(code[:20000]):
+    for found in _RUNS.finditer(code[:CODE_MAX]):
         parts = [_literal(part[0]) for part in _LITERAL.finditer(found["text"])]
         texts.append(" ".join(_quote(part) for part in parts) if len(parts) > 1 else parts[0])
         if len(texts) > 16:
@@ -161,7 +168,7 @@ def _literal(text: str) -> str:
 
 def _touched(reading: Reading, words: list[str], code: str, facts: tuple[str, ...], frame: Frame, span: Span) -> None:
     access = "delete" if "code-deletes" in facts else "write" if "code-writes" in facts else "read"
-    literals = {_literal(found[0]) for found in _LITERAL.finditer(code[:20000])}
+    literals = {_literal(found[0]) for found in _LITERAL.finditer(code[:CODE_MAX])}
     paths = sorted(
         text
         for text in literals

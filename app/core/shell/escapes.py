@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-ALTERNATIVES_MAX: Final = 64
+ALTERNATIVES_MAX: Final = 32
 _NAMED: Final = {
     "n": "\n",
     "t": "\t",
@@ -52,7 +52,10 @@ def _ansi(found: re.Match[str]) -> str:
 
 
 def braces(raw: str) -> list[str]:
-    """Return the alternatives of a word's unquoted braces as source text; [raw] when there are none."""
+    """Return the alternatives of a word's unquoted braces as source text; [raw] when there are none.
+
+    More than ALTERNATIVES_MAX means that they are too many to be read; the list is then cut short.
+    """
     opened = _opening(raw)
     if opened is None:
         return [raw]
@@ -63,7 +66,7 @@ def braces(raw: str) -> list[str]:
         found += [head + inner for inner in braces(part + tail)]
         if len(found) > ALTERNATIVES_MAX:
             break
-    return found[:ALTERNATIVES_MAX]
+    return found[: ALTERNATIVES_MAX + 1]
 
 
 def _opening(raw: str) -> tuple[int, list[str], int] | None:

@@ -6,7 +6,14 @@ from app.core.shell.follow import Span, inside, text_of
 from app.core.shell.form import Command
 from app.core.shell.reading import Frame, Reading
 
-_REST: Final = 100
+_RUNNERS: Final = (
+    ("rebase", "-x"),
+    ("rebase", "--exec"),
+    ("submodule", "foreach"),
+    ("bisect", "run"),
+    ("difftool", "-x"),
+    ("difftool", "--extcmd"),
+)
 _GIT_LOOSENS: Final = (
     "gc.prune",
     "gc.reflog",
@@ -25,29 +32,30 @@ def run_git(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
     for index, word in enumerate(words[:-1]):
         if word in {"-c", "--config-env"} or word.startswith("-c"):
             _git_setting(reading, words[index + 1] if word == "-c" else word[2:], words, inner, span)
+    _git_subcommands(reading, words, inner, span)
+    return _git_alias(reading, words, frame, span)
+
+
+def _git_subcommands(reading: Reading, words: list[str], inner: Frame, span: Span) -> None:
     rest = [word for word in words if word]
-    for verb, options in (
-        ("rebase", ("-x", "--exec")),
-        ("submodule", ("foreach",)),
-        ("bisect", ("run",)),
-        ("difftool", ("-x", "--extcmd")),
-    ):
-        if verb in rest:
-            for option in options:
-                if option in rest[rest.index(verb) :]:
-                    text = " ".join(
-                        rest[rest.index(option, rest.index(verb)) + 1 :][: 1 if option.startswith("-") else _REST]
-                    )
-                    text_of(reading, text, words, inner, span)
+    for verb, option in _RUNNERS:
+        start = rest.index(verb) if verb in rest else len(rest)
+        if option in rest[start:]:
+            given = rest[rest.index(option, start) + 1 :]
+            text_of(reading, " ".join(given[:1] if option.startswith("-") else given), words, inner, span)
     if "filter-branch" in rest:
         for index, word in enumerate(rest[:-1]):
             if word.endswith("-filter"):
                 text_of(reading, rest[index + 1], words, inner, span)
-    if "config" in rest[1:4]:
-        for index, word in enumerate(rest[:-1]):
-            if word.startswith(("alias.", "core.", "credential", "diff.", "filter.")):
-                _git_setting(reading, f"{word}={rest[index + 1]}", words, inner, span)
-    return _git_alias(reading, words, frame, span)
+    _git_config(reading, rest, words, inner, span)
+
+
+def _git_config(reading: Reading, rest: list[str], words: list[str], inner: Frame, span: Span) -> None:
+    if "config" not in rest[1:4]:
+        return
+    for index, word in enumerate(rest[:-1]):
+        if word.startswith(("alias.", "core.", "credential", "diff.", "filter.")):
+            _git_setting(reading, f"{word}={rest[index + 1]}", words, inner, span)
 
 
 def _git_setting(reading: Reading, setting: str, words: list[str], frame: Frame, span: Span) -> None:
@@ -60,8 +68,19 @@ def _git_setting(reading: Reading, setting: str, words: list[str], frame: Frame,
             frame.scope.variables[f"git {lowered}"] = value
     elif lowered.startswith(_GIT_LOOSENS):
         reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
-    elif lowered in {"core.sshcommand", "core.pager", "core.editor", "core.fsmonitor", "core.hookspath", "sequence.editor", "diff.external", "core.askpass",
-                     "credential.helper", "core.gitproxy", "gpg.program"} or lowered.startswith(("filter.", "pager.")):  # fmt: skip
+    elif lowered in {
+        "core.sshcommand",
+        "core.pager",
+        "core.editor",
+        "core.fsmonitor",
+        "core.hookspath",
+        "sequence.editor",
+        "diff.external",
+        "core.askpass",
+        "credential.helper",
+        "core.gitproxy",
+        "gpg.program",
+    } or lowered.startswith(("filter.", "pager.")):
         reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
         if (
             value

@@ -1,4 +1,6 @@
-"""Running words: wrappers are taken off, launchers are followed into what they run, the rest is a command of its own."""
+"""Running words: wrappers are taken off, launchers are followed into what they run, the rest is a command of its
+own.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -66,8 +68,16 @@ LOADERS: Final = frozenset(
 
 def run_words(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
     """Read one simple command given as resolved words; return its output as far as it is known."""
-    if not words or reading.spent() or frame.depth > DEPTH_MAX:
-        return UNKNOWN if words else ""
+    if not words:
+        return ""
+    if frame.depth > DEPTH_MAX:
+        reading.doubt("too-deep")
+    if reading.spent() or frame.depth > DEPTH_MAX:
+        return UNKNOWN
+    return _run(reading, words, frame, span)
+
+
+def _run(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
     name = words[0]
     if marks_of(name) or not name:
         return _unknown_program(reading, words, frame, span)
@@ -76,13 +86,9 @@ def run_words(reading: Reading, words: list[str], frame: Frame, span: tuple[int,
     if name in frame.scope.aliases and name not in frame.calls:
         return _alias(reading, words, frame, span)
     program = program_of(name)
-    if frame.scope.files and "/" in name:
-        output = run_path(reading, words, frame, span)
-        if output is not None:
-            return output
-    step = _step(program, words)
+    step = run_path if "/" in name and frame.scope.content(name) is not None else _step(program, words)
     if step is not None:
-        output = step(reading, [program, *words[1:]], frame, span)
+        output = step(reading, words if step is run_path else [program, *words[1:]], frame, span)
         if output is not None:
             return output
     return leaf(reading, program, words, frame, span)
@@ -316,5 +322,11 @@ def run_path(reading: Reading, words: list[str], frame: Frame, span: tuple[int, 
 
 
 STEPS: Final[dict[str, Step]] = {
-    **BUILTINS, **LAUNCHERS, "env": _env, "exec": _exec, "command": _command, "source": _source, ".": _source,
-}  # fmt: skip
+    **BUILTINS,
+    **LAUNCHERS,
+    "env": _env,
+    "exec": _exec,
+    "command": _command,
+    "source": _source,
+    ".": _source,
+}

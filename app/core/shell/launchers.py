@@ -1,6 +1,7 @@
 """Programs that run other programs from their arguments: each is followed into what it would run.
 
-A step returns None where nothing is launched and the command is to be kept like any other one; most launchers are kept as
+A step returns None where nothing is launched and the command is to be kept like any other one; most launchers are
+kept as
 well as followed, since they do something of their own.
 """
 
@@ -59,7 +60,46 @@ _SSH_VALUES: Final = frozenset(
         "-B",
     ]
 )
-_EXEC_VALUES: Final = frozenset(["-e", "--env", "-u", "--user", "-w", "--workdir", "-n", "--namespace", "-c", "--container", "--context", "--kubeconfig", "-v", "--volume", "-p", "--publish", "--name", "--entrypoint", "--network", "--env-file", "--mount", "-h", "--hostname", "--platform", "--memory", "-m", "--cpus", "--label", "-l", "--gpus", "--detach-keys", "--index", "--add-host", "--restart", "--device", "--shm-size"])  # fmt: skip
+_EXEC_VALUES: Final = frozenset(
+    [
+        "-e",
+        "--env",
+        "-u",
+        "--user",
+        "-w",
+        "--workdir",
+        "-n",
+        "--namespace",
+        "-c",
+        "--container",
+        "--context",
+        "--kubeconfig",
+        "-v",
+        "--volume",
+        "-p",
+        "--publish",
+        "--name",
+        "--entrypoint",
+        "--network",
+        "--env-file",
+        "--mount",
+        "-h",
+        "--hostname",
+        "--platform",
+        "--memory",
+        "-m",
+        "--cpus",
+        "--label",
+        "-l",
+        "--gpus",
+        "--detach-keys",
+        "--index",
+        "--add-host",
+        "--restart",
+        "--device",
+        "--shm-size",
+    ]
+)
 _REST: Final = 100
 _OPERATORS: Final = frozenset(("|", "&&", "||", ";", "&", ">", "<"))
 
@@ -84,7 +124,7 @@ def _xargs(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
         if word == "--":
             index += 1
             break
-        if word.startswith("-I") or word.startswith("--replace") or word == "-i" or word == "-J":
+        if word.startswith(("-I", "--replace")) or word in {"-i", "-J"}:
             mark = (
                 word[2:] if word.startswith("-I") and len(word) > 2 else word.partition("=")[2] if "=" in word else ""
             )
@@ -255,7 +295,29 @@ def _at(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | N
 
 
 LAUNCHERS: Final[dict[str, Step]] = {
-    "xargs": _xargs, "parallel": _parallel, "find": _find, "fd": _fd, "watch": _watch, "ssh": _ssh, "su": _su, "script": _script, "docker": _container,
-    "docker compose": _container, "kubectl": _container, "git": run_git, "tar": run_tar, "rsync": run_rsync, "awk": run_awk, "sed": run_sed, "npx": _npx, "npm": _npx,
-    "nc": _socket, "socat": _socket, "tmux": _mux, "screen": _mux, "at": _at, "batch": _at, "vim": run_vim,
-}  # fmt: skip
+    "xargs": _xargs,
+    "parallel": _parallel,
+    "find": _find,
+    "fd": _fd,
+    "watch": _watch,
+    "ssh": _ssh,
+    "su": _su,
+    "script": _script,
+    "docker": _container,
+    "docker compose": _container,
+    "kubectl": _container,
+    "git": run_git,
+    "tar": run_tar,
+    "rsync": run_rsync,
+    "awk": run_awk,
+    "sed": run_sed,
+    "npx": _npx,
+    "npm": _npx,
+    "nc": _socket,
+    "socat": _socket,
+    "tmux": _mux,
+    "screen": _mux,
+    "at": _at,
+    "batch": _at,
+    "vim": run_vim,
+}

@@ -11,51 +11,9 @@ from typing import Final
 
 from app.core.shell.escapes import ansi_c
 from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Touch, marks_of, unknown
-from app.core.shell.places import absolute
 from app.core.shell.reading import Frame
+from app.core.shell.written import FETCHERS, fill_files
 
-FETCHERS: Final = frozenset(
-    [
-        "curl",
-        "wget",
-        "nc",
-        "telnet",
-        "socat",
-        "http",
-        "https",
-        "httpie",
-        "xh",
-        "aria2c",
-        "lynx",
-        "w3m",
-        "links",
-        "ftp",
-        "tftp",
-        "sftp",
-        "scp",
-        "rsync",
-        "ssh",
-        "dig",
-        "nslookup",
-        "fetch",
-        "GET",
-        "POST",
-        "lwp-request",
-        "aws",
-        "gsutil",
-        "rclone",
-        "openssl",
-        "websocat",
-        "grpcurl",
-        "axel",
-        "lftp",
-        "smbclient",
-        "mail",
-        "sendmail",
-        "mutt",
-        "curlie",
-    ]
-)
 SENDERS: Final = FETCHERS - {"openssl"} | {
     "mailx",
     "swaks",
@@ -141,7 +99,7 @@ def _far(words: list[str]) -> bool:
 
 def output_of(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> str:
     """Return the output of a command; also remember the files that it fills."""
-    _fill(program, words, frame, touches)
+    fill_files(program, words, frame, touches)
     known = _KNOWN.get(program)
     if known is not None:
         output = known(words, frame)
@@ -157,46 +115,6 @@ def output_of(program: str, words: list[str], frame: Frame, touches: tuple[Touch
     if any("secret" in t.where and t.access == "read" for t in touches):
         marks += SECRET
     return marks
-
-
-def _fill(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> None:
-    scope = frame.scope
-    written = [t.path for t in touches if t.access == "write"]
-    if program in FETCHERS:
-        for path in [*written, *_named_by_url(program, words)]:
-            scope.put(path, UNKNOWN + NETWORK)
-    elif program in {"cp", "mv", "ln", "install"} and written:
-        sources = [t for t in touches if t.access == "read"]
-        if program == "ln" and sources:
-            scope.links[absolute(written[-1], scope.cwd)] = absolute(sources[0].path, scope.cwd)
-        for source in sources:
-            content = scope.content(source.path)
-            if content is None and "secret" in source.where:
-                content = UNKNOWN + SECRET
-            if content is not None:
-                scope.put(written[-1], content)
-                scope.put(f"{written[-1]}/{source.path.rpartition('/')[2]}", content)
-    elif program in {"dd", "rsync", "cat"} and written:
-        content = "".join([scope.content(t.path) or "" for t in touches if t.access == "read"])
-        if content:
-            scope.put(written[-1], content)
-    elif program == "tee":
-        for path in written:
-            scope.put(path, frame.stdin or "")
-    elif program in {"tar", "zip", "gzip", "openssl", "gpg", "base64", "sed", "truncate", "touch"}:
-        marks = "".join([SECRET for t in touches if "secret" in t.where][:1])
-        for path in written:
-            if marks or scope.content(path) is not None:
-                scope.put(path, unknown(scope.content(path) or "", marks))
-
-
-def _named_by_url(program: str, words: list[str]) -> list[str]:
-    if program == "curl" and not any(re.match(r"-[a-zA-Z]*O|--remote-name", word) for word in words):
-        return []
-    if program not in {"curl", "wget", "aria2c", "axel"}:
-        return []
-    names = [word.partition("?")[0].rstrip("/").rpartition("/")[2] for word in words[1:] if not word.startswith("-")]
-    return [name for name in names if name]
 
 
 def _echo(words: list[str], frame: Frame) -> str:
@@ -367,7 +285,27 @@ def _pwd(words: list[str], frame: Frame) -> str:
 
 
 _KNOWN: Final[dict[str, Callable[[list[str], Frame], str | None]]] = {
-    "echo": _echo, "printf": _printf, "cat": _cat, "tac": _cat, "tee": lambda _words, frame: frame.stdin or "", "base64": _base64, "base32": _base64,
-    "xxd": _xxd, "openssl": _openssl, "rev": _rev, "tr": _tr, "sed": _sed, "which": _which, "command": _which, "basename": _basename,
-    "find": _paths_below, "ls": _paths_below, "true": _nothing, ":": _nothing, "cd": _nothing, "mkdir": _nothing, "pwd": _pwd, "touch": _nothing,
-}  # fmt: skip
+    "echo": _echo,
+    "printf": _printf,
+    "cat": _cat,
+    "tac": _cat,
+    "tee": lambda _words, frame: frame.stdin or "",
+    "base64": _base64,
+    "base32": _base64,
+    "xxd": _xxd,
+    "openssl": _openssl,
+    "rev": _rev,
+    "tr": _tr,
+    "sed": _sed,
+    "which": _which,
+    "command": _which,
+    "basename": _basename,
+    "find": _paths_below,
+    "ls": _paths_below,
+    "true": _nothing,
+    ":": _nothing,
+    "cd": _nothing,
+    "mkdir": _nothing,
+    "pwd": _pwd,
+    "touch": _nothing,
+}

@@ -41,8 +41,8 @@ def classify(path: str, cwd: str, project: str) -> tuple[str, ...]:
 
 
 def absolute(path: str, cwd: str) -> str:
-    """Return `path` on `cwd` without `.`, `..` and doubled slashes; home stays `~`; a relative answer is project-relative."""
-    if path == "~" or path.startswith("~/") or path.startswith("/"):
+    """Return `path` on `cwd` without `.`, `..`, doubled slashes; home is `~`; relative means to the project."""
+    if path == "~" or path.startswith(("~/", "/")):
         joined = path
     elif path.startswith("~"):
         name, _, rest = path[1:].partition("/")

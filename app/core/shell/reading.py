@@ -18,7 +18,7 @@ VALUE_MAX: Final = 64 * 1024
 
 
 class Frame(NamedTuple):
-    """`stdin` None is the caller's own, empty input; `base` is the span in the outermost text, once inside an inner one."""
+    """`stdin` None is the caller's own, empty input; `base` is the span in the outermost text, inside an inner one."""
 
     scope: Scope
     source: bytes

@@ -113,9 +113,15 @@ def _file(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
         return frame
     path = value_of(reading, target, frame)
     if operator.endswith("&") and path.strip("-").isdigit():
-        path = _duplicated(path, operator, descriptor, frame)
+        path = _duplicated(path, descriptor, frame)
     elif descriptor.isdigit() and int(descriptor) > 2:
         frame.scope.variables[f"fd {descriptor}"] = path
+    return _opened(reading, redirect, path, operator, descriptor, frame, sink)
+
+
+def _opened(
+    reading: Reading, redirect: Node, path: str, operator: str, descriptor: str, frame: Frame, sink: Sink
+) -> Frame:
     if operator in {">&", "<&", "&>", "<&-", ">&-"} and (path.isdigit() or path in {"-", ""}):
         return frame
     if operator == "<":
@@ -130,14 +136,14 @@ def _file(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
     return frame
 
 
-def _duplicated(path: str, operator: str, descriptor: str, frame: Frame) -> str:
+def _duplicated(path: str, descriptor: str, frame: Frame) -> str:
     """`>&3` is the file that descriptor 3 was opened on; the three standard ones stay themselves."""
     number = path.strip("-")
     opened = frame.scope.variables.get(f"fd {number}", "-" if int(number) < 3 else UNKNOWN)
     if descriptor.isdigit() and int(descriptor) > 2 and opened != "-":
         frame.scope.variables[f"fd {descriptor}"] = opened
         return "-"
-    return opened if operator.startswith(">") or opened == "-" else opened
+    return opened
 
 
 def _read(reading: Reading, path: str, frame: Frame, node: Node, descriptor: str) -> Frame:

@@ -11,10 +11,28 @@ from app.core.shell.form import UNKNOWN, unknown
 from app.core.shell.places import absolute
 
 GIVEN: Final = {
-    "HOME": "~", "IFS": " \t\n", "TMPDIR": "/tmp", "SHELL": "/bin/bash", "0": "bash", "?": "0", "#": "0", "BASH": "/bin/bash",
-    "BASHPID": "1", "$": "1", "!": "1", "-": "hB", "PPID": "1", "RANDOM": "1", "SECONDS": "1", "LINENO": "1", "UID": "1000", "EUID": "1000",
-    "USER": "user", "HOSTNAME": "host", "PIPESTATUS": "0",
-}  # fmt: skip
+    "HOME": "~",
+    "IFS": " \t\n",
+    "TMPDIR": "/tmp",
+    "SHELL": "/bin/bash",
+    "0": "bash",
+    "?": "0",
+    "#": "0",
+    "BASH": "/bin/bash",
+    "BASHPID": "1",
+    "$": "1",
+    "!": "1",
+    "-": "hB",
+    "PPID": "1",
+    "RANDOM": "1",
+    "SECONDS": "1",
+    "LINENO": "1",
+    "UID": "1000",
+    "EUID": "1000",
+    "USER": "user",
+    "HOSTNAME": "host",
+    "PIPESTATUS": "0",
+}
 
 
 class Function(NamedTuple):

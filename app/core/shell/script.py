@@ -348,9 +348,25 @@ def _redirected(reading: Reading, node: Node, frame: Frame) -> str:
 
 
 _STEPS: Final = {
-    "program": _sequence, "compound_statement": _sequence, "do_group": _sequence, "subshell": _subshell, "list": _list, "pipeline": _pipeline,
-    "command": _command, "redirected_statement": _redirected, "declaration_command": _declaration, "unset_command": _unset,
-    "test_command": _test, "if_statement": _if, "while_statement": _while, "for_statement": _for, "c_style_for_statement": _while,
-    "case_statement": _case, "function_definition": _function, "negated_command": _negated, "variable_assignment": _single_assignment,
-    "variable_assignments": _assignments, "ERROR": _error,
-}  # fmt: skip
+    "program": _sequence,
+    "compound_statement": _sequence,
+    "do_group": _sequence,
+    "subshell": _subshell,
+    "list": _list,
+    "pipeline": _pipeline,
+    "command": _command,
+    "redirected_statement": _redirected,
+    "declaration_command": _declaration,
+    "unset_command": _unset,
+    "test_command": _test,
+    "if_statement": _if,
+    "while_statement": _while,
+    "for_statement": _for,
+    "c_style_for_statement": _while,
+    "case_statement": _case,
+    "function_definition": _function,
+    "negated_command": _negated,
+    "variable_assignment": _single_assignment,
+    "variable_assignments": _assignments,
+    "ERROR": _error,
+}

@@ -14,10 +14,13 @@ _TAR_RUNS: Final = re.compile(
 _AWK_SYSTEM: Final = re.compile(
     r'(?:system\s*\(\s*"((?:[^"\\]|\\.)*)")|(?:"((?:[^"\\]|\\.)*)"\s*\|\s*getline)|(?:\|&?\s*"((?:[^"\\]|\\.)*)")'
 )
-_SED_RUNS: Final = re.compile(r"(?:^|[;{}\n]|\d|\$|/)\s*e\s+([^;\n}]+)|s(.).*?\2.*?\2[gpI\d]*e")
+_SED_RUNS: Final = re.compile(r"(?:^|[;{}\n\d$/])[ \t]{0,8}e[ \t]+([^;\n}]+)")
+_SED_STARTS: Final = re.compile(r"(?:^|[;{}\n\d$/ ])s([^\w\s\\;])")
+_SED_FLAGS: Final = re.compile(r"[gpIMmw\d]*e")
 
 
 def run_tar(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """Tar: compressors, checkpoints and per-file commands."""
     for index, word in enumerate(words[1:], 1):
         found = _TAR_RUNS.match(word)
         text = (
@@ -48,6 +51,7 @@ def run_tar(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
 
 
 def run_rsync(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """Rsync: its remote shell."""
     for index, word in enumerate(words[1:], 1):
         text = ""
         if word.startswith(("--rsh=", "--rsync-path=")):
@@ -60,6 +64,7 @@ def run_rsync(reading: Reading, words: list[str], frame: Frame, span: Span) -> s
 
 
 def run_awk(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """Awk: system(), pipes to and from commands."""
     code = "\n".join(word for word in words[1:] if "{" in word or "system" in word or "BEGIN" in word)
     for found in _AWK_SYSTEM.finditer(code):
         text = next(group for group in found.groups() if group is not None)
@@ -73,17 +78,27 @@ def run_awk(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
 
 
 def run_sed(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """Sed: the e command and flag."""
     scripts = [word for word in words[1:] if not word.startswith("-")]
     if scripts:
-        for found in _SED_RUNS.finditer(scripts[0][:2000]):
-            if found[1]:
-                text_of(reading, found[1], words, inside(frame, "sed", span), span)
-            elif found[2] and not found[2].isalnum() and not found[2].isspace():
-                reading.emit(Command("sed", tuple(words), frame.wrappers, span, frozenset(("unknown-code",))))
+        for found in _SED_RUNS.finditer(scripts[0]):
+            text_of(reading, found[1], words, inside(frame, "sed", span), span)
+        if _substitutes_and_runs(scripts[0]):
+            reading.emit(Command("sed", tuple(words), frame.wrappers, span, frozenset(("unknown-code",))))
     return None
 
 
+def _substitutes_and_runs(script: str) -> bool:
+    """Tell whether a substitution may have the flag `e`, which runs what it made."""
+    for found in _SED_STARTS.finditer(script[:512]):
+        parts = script[found.start(1) : 1024].split(found[1], 3)
+        if len(parts) > 3 and _SED_FLAGS.match(parts[3]):
+            return True
+    return len(script) > 512 and "e" in script[512:] and "s" in script
+
+
 def run_vim(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """Vim: commands from the command line."""
     for index, word in enumerate(words[1:], 1):
         text = (
             word[1:]

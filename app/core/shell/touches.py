@@ -9,8 +9,9 @@ from typing import Final
 
 from app.core.shell.form import Touch
 from app.core.shell.names import CODERS, SHELLS
-from app.core.shell.places import classify
+from app.core.shell.operands import operands_of, touch
 from app.core.shell.reading import Frame
+from app.core.shell.transfers import archived, copied, fetched
 
 READERS: Final = frozenset(
     [
@@ -101,12 +102,50 @@ LISTERS: Final = frozenset(
 DELETERS: Final = frozenset(["rm", "rmdir", "unlink", "shred", "srm", "wipe", "trash", "trash-put", "rimraf", "del"])
 WRITERS: Final = frozenset(["tee", "touch", "mkdir", "truncate", "mkfifo", "mknod", "fallocate", "setfattr"])
 CHANGERS: Final = frozenset(["chmod", "chown", "chgrp", "chattr", "setfacl"])
-QUIET: Final = frozenset(["echo", "printf", "true", "false", ":", "test", "[", "[[", "pwd", "whoami", "id", "uname", "seq", "tr", "basename", "dirname", "expr", "let", "type", "which", "git", "docker", "kubectl", "yes", "sleep", "export", "alias", "unset", "set", "shopt", "local", "declare", "readonly", "typeset", "cd", "pushd", "popd", "kill", "pkill", "killall"])  # fmt: skip
-_VALUES: Final = {
-    "mkdir": "-m --mode", "touch": "-d -t -r --date --reference", "truncate": "-s -r --size", "install": "-m -o -g -S --mode --owner --group", "cp": "-S --suffix",
-    "mv": "-S --suffix", "ln": "-S --suffix", "tee": "", "mknod": "-m", "mkfifo": "-m", "shred": "-n -s", "fallocate": "-l -o", "split": "-b -l -n -a", "rsync": "-e --rsh --exclude --include --filter",
-    "scp": "-P -i -F -o -c -J -l", "chmod": "", "sed": "-e -f -E", "head": "-n -c", "tail": "-n -c", "cut": "-d -f -c -b", "sort": "-k -t -S",
-}  # fmt: skip
+QUIET: Final = frozenset(
+    [
+        "echo",
+        "printf",
+        "true",
+        "false",
+        ":",
+        "test",
+        "[",
+        "[[",
+        "pwd",
+        "whoami",
+        "id",
+        "uname",
+        "seq",
+        "tr",
+        "basename",
+        "dirname",
+        "expr",
+        "let",
+        "type",
+        "which",
+        "git",
+        "docker",
+        "kubectl",
+        "yes",
+        "sleep",
+        "export",
+        "alias",
+        "unset",
+        "set",
+        "shopt",
+        "local",
+        "declare",
+        "readonly",
+        "typeset",
+        "cd",
+        "pushd",
+        "popd",
+        "kill",
+        "pkill",
+        "killall",
+    ]
+)
 _LOOKS: Final = re.compile(r"[~./]|.*/|id_rsa|id_ed25519|credentials|secrets?\b")
 _PARTS: Final = re.compile(r"[=:@,]")
 _SPACE: Final = re.compile(r"\s")
@@ -120,48 +159,19 @@ def touches_of(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...
     found = _SPECIAL.get(program)
     if found is not None:
         return found(words, frame)
-    if program in READERS:
-        return tuple([touch("read", path, frame) for path in _operands(program, words)])
-    if program in LISTERS:
-        return tuple([touch("list", path, frame) for path in _operands(program, words)])
-    if program in DELETERS:
-        return tuple([touch("delete", path, frame) for path in _operands(program, words)])
-    if program in WRITERS:
-        return tuple([touch("write", path, frame) for path in _operands(program, words)])
-    if program in CHANGERS:
-        return tuple([touch("change", path, frame) for path in _operands(program, words)[0 if _refers(words) else 1 :]])
+    access = _ACCESS.get(program)
+    if access is not None:
+        return tuple([touch(access, path, frame) for path in operands_of(program, words)])
     if program in SHELLS or program in CODERS:
         return _script(words, frame)
     if program in PATTERN_FIRST:
         return _filter(program, words, frame)
-    if program in QUIET:
-        return _git(words, frame) if program == "git" else ()
-    return _unknown(words, frame)
+    return () if program in QUIET else _unknown(words, frame)
 
 
-def touch(access: str, path: str, frame: Frame) -> Touch:
-    """Return a touch with the classes of its path."""
-    return Touch(access, path, classify(frame.scope.pointed(path), frame.scope.cwd, frame.scope.project))
-
-
-def _operands(program: str, words: list[str]) -> list[str]:
-    values = _VALUES.get(program, "")
-    found: list[str] = []
-    options, skip = True, False
-    for word in words[1:]:
-        if skip:
-            skip = False
-        elif options and word == "--":
-            options = False
-        elif options and word.startswith("-") and word != "-":
-            skip = bool(values) and word in values.split()
-        else:
-            found.append(word)
-    return found
-
-
-def _refers(words: list[str]) -> bool:
-    return any(word.startswith("--reference") for word in words)
+def _changed(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    given = any(word.startswith("--reference") for word in words)
+    return tuple([touch("change", path, frame) for path in operands_of("chmod", words)[0 if given else 1 :]])
 
 
 def _script(words: list[str], frame: Frame) -> tuple[Touch, ...]:
@@ -180,7 +190,7 @@ def _filter(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...]:
         word in {"-e", "-f", "--regexp", "--file"} or word.startswith(("--regexp=", "--file=", "--expression"))
         for word in words
     )
-    operands = _operands(program, words)
+    operands = operands_of(program, words)
     in_place = program in {"sed", "perl", "yq", "sd", "awk"} and any(
         re.match(r"-[a-zA-Z]*i|--in-place", word) for word in words[1:]
     )
@@ -198,7 +208,7 @@ def _filter(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...]:
 
 def _copy(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     program = words[0].rpartition("/")[2]
-    operands = _operands(program, words)
+    operands = operands_of(program, words)
     source = "delete" if program == "mv" else "read"
     target = _target_folder(words)
     if target is None:
@@ -222,7 +232,7 @@ def _target_folder(words: list[str]) -> str | None:
 
 def _install(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     if any(word in {"-d", "--directory"} for word in words):
-        return tuple([touch("write", path, frame) for path in _operands("install", words)])
+        return tuple([touch("write", path, frame) for path in operands_of("install", words)])
     return _copy(["install", *words[1:]], frame)
 
 
@@ -254,109 +264,6 @@ def _find(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     return tuple(found)
 
 
-def _fetch(words: list[str], frame: Frame) -> tuple[Touch, ...]:
-    """Curl and wget: what is written where, and which files are sent."""
-    found: list[Touch] = []
-    for index, word in enumerate(words[1:], 1):
-        name, sign, value = word.partition("=")
-        if not sign or not word.startswith("--"):
-            name, value = _short(word, words[index + 1] if index + 1 < len(words) else "")
-        if name in {"-o", "--output", "--output-document"} or (name == "-O" and words[0].endswith("wget") and value):
-            found += [touch("write", value, frame)] if value != "-" else []
-        elif name in {
-            "-T",
-            "--upload-file",
-            "--post-file",
-            "--body-file",
-            "-K",
-            "--config",
-            "--cert",
-            "--key",
-            "-E",
-            "--netrc-file",
-        }:
-            found.append(touch("send", value, frame))
-        elif (
-            name
-            in {
-                "-d",
-                "--data",
-                "--data-binary",
-                "--data-raw",
-                "--data-ascii",
-                "--data-urlencode",
-                "-F",
-                "--form",
-                "--json",
-                "-H",
-                "--header",
-            }
-            and "@" in value
-        ):
-            found += [touch("send", value.partition("@")[2].partition(";")[0], frame)]
-        elif word.startswith(("file://", "FILE://")):
-            found.append(touch("read", word[7:], frame))
-        elif name in {"--unix-socket", "--abstract-unix-socket"}:
-            found.append(touch("read", value, frame))
-        elif name in {"-P", "--directory-prefix", "--output-dir"}:
-            found.append(touch("write", value, frame))
-    return tuple([t for t in found if t.path not in {"", "-"}])
-
-
-def _short(word: str, following: str) -> tuple[str, str]:
-    if word.startswith("--") or not word.startswith("-") or len(word) < 2:
-        return word, following
-    for index, letter in enumerate(word[1:], 1):
-        if letter in "oTKEdFHPO":
-            return f"-{letter}", word[index + 1 :] or following
-    return word, following
-
-
-def _remote_copy(words: list[str], frame: Frame) -> tuple[Touch, ...]:
-    operands = _operands(words[0].rpartition("/")[2], words)
-    if not operands:
-        return ()
-    *sources, target = operands
-    far = _is_remote(target)
-    found = [touch("send" if far else "read", path, frame) for path in sources if not _is_remote(path)]
-    found += [touch("send", word.partition("=")[2], frame) for word in words if word.startswith("--files-from=")]
-    if not far and len(operands) > 1:
-        found.append(touch("write", target, frame))
-        if any(word.startswith("--del") for word in words):
-            found.append(touch("delete", target, frame))
-    return tuple(found)
-
-
-def _is_remote(path: str) -> bool:
-    head = path.partition("/")[0]
-    return ":" in head or path.startswith("rsync://")
-
-
-def _tar(words: list[str], frame: Frame) -> tuple[Touch, ...]:
-    mode = next((word for word in words[1:2] if not word.startswith("--")), "")
-    joined = "".join(word for word in words[1:] if re.match(r"-[A-Za-z]", word)) + mode
-    extracts = "x" in joined or "--extract" in words or "--get" in words
-    found: list[Touch] = []
-    skip = 0
-    for index, word in enumerate(words[1:], 1):
-        following = words[index + 1] if index + 1 < len(words) else ""
-        if index <= skip:
-            continue
-        if word in {"-C", "--directory"}:
-            found.append(touch("write" if extracts else "read", following, frame))
-            skip = index + 1
-        elif re.match(r"-?[A-Za-z]*f$", word) and (index == 1 or word.startswith("-")):
-            found += (
-                [] if following == "-" else [touch("read" if extracts or "t" in mode else "write", following, frame)]
-            )
-            skip = index + 1
-        elif not word.startswith("-") and (index > 1 or "/" in word):
-            found += [] if extracts else [touch("read", word, frame)]
-    if extracts and not any(t.access == "write" for t in found):
-        found.append(touch("write", "./x", frame))
-    return tuple(found)
-
-
 def _git(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     """Contents that git shows by name (`HEAD:.env`), and folders that it writes outside."""
     if len(words) > 1 and words[1] in _GIT_MAKES:
@@ -385,7 +292,27 @@ def _unknown(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     return tuple(found)
 
 
+_ACCESS: Final = {
+    **dict.fromkeys(READERS, "read"),
+    **dict.fromkeys(LISTERS, "list"),
+    **dict.fromkeys(DELETERS, "delete"),
+    **dict.fromkeys(WRITERS, "write"),
+}
 _SPECIAL: Final = {
-    "cp": _copy, "mv": _copy, "ln": _copy, "link": _copy, "install": _install, "dd": _dd, "find": _find, "curl": _fetch, "wget": _fetch,
-    "patch": lambda words, frame: tuple([touch("write", path, frame) for path in _operands("patch", words)]), "scp": _remote_copy, "rsync": _remote_copy, "sftp": _remote_copy, "tar": _tar,
-}  # fmt: skip
+    **dict.fromkeys(CHANGERS, _changed),
+    "git": _git,
+    "cp": _copy,
+    "mv": _copy,
+    "ln": _copy,
+    "link": _copy,
+    "install": _install,
+    "dd": _dd,
+    "find": _find,
+    "curl": fetched,
+    "wget": fetched,
+    "patch": lambda words, frame: tuple([touch("write", path, frame) for path in operands_of("patch", words)]),
+    "scp": copied,
+    "rsync": copied,
+    "sftp": copied,
+    "tar": archived,
+}

@@ -1,11 +1,12 @@
 """Words: quotes, variables, substitutions, braces and splitting, to the list of arguments that a program would get."""
 
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tree_sitter import Node
 
-from app.core.shell.escapes import ansi_c, braces, unescape, unescape_quoted
+from app.core.shell.escapes import ALTERNATIVES_MAX, ansi_c, braces, unescape, unescape_quoted
 from app.core.shell.expansion import expand
 from app.core.shell.form import UNKNOWN
 from app.core.shell.reading import Frame, Reading
@@ -42,41 +43,34 @@ def value_of(reading: Reading, node: Node, frame: Frame) -> str:
 
 def pieces_of(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
     """Return the parts of a word node."""
-    match node.type:
-        case (
-            "word"
-            | "number"
-            | "extglob_pattern"
-            | "variable_name"
-            | "regex"
-            | "test_operator"
-            | "special_variable_name"
-        ):
-            return [Piece(unescape(frame.text(node)))]
-        case "raw_string":
-            return [Piece(frame.text(node)[1:-1])]
-        case "ansi_c_string":
-            return [Piece(ansi_c(frame.text(node)[2:-1]))]
-        case "string" | "translated_string":
-            return [Piece(quoted(reading, node, frame))]
-        case "simple_expansion" | "expansion":
-            return _expansion(reading, node, frame)
-        case "command_substitution":
-            return [Piece(substitute(reading, node, frame), splits=True)]
-        case "process_substitution":
-            return [Piece(process(reading, node, frame))]
-        case "arithmetic_expansion":
-            run_inside(reading, node, frame)
-            return [Piece(UNKNOWN)]
-        case "concatenation" | "command_name" | "array":
-            return [piece for child in node.children for piece in pieces_of(reading, child, frame)]
-        case "brace_expression":
-            return [Piece(frame.text(node))]
-        case "$":
-            return []
-        case _:
-            run_inside(reading, node, frame)
-            return [Piece(frame.text(node) if not node.is_named else UNKNOWN)]
+    step = _PIECES.get(node.type)
+    if step is not None:
+        return step(reading, node, frame)
+    run_inside(reading, node, frame)
+    return [Piece(UNKNOWN if node.is_named else frame.text(node))]
+
+
+def _bare(_reading: Reading, node: Node, frame: Frame) -> list[Piece]:
+    return [Piece(unescape(frame.text(node)))]
+
+
+def _raw(_reading: Reading, node: Node, frame: Frame) -> list[Piece]:
+    text = frame.text(node)
+    return [Piece(ansi_c(text[2:-1]) if node.type == "ansi_c_string" else text[1:-1])]
+
+
+def _quoted(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
+    return [Piece(quoted(reading, node, frame))]
+
+
+def _substituted(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
+    if node.type == "process_substitution":
+        return [Piece(process(reading, node, frame))]
+    return [Piece(substitute(reading, node, frame), splits=True)]
+
+
+def _joined(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
+    return [piece for child in node.children for piece in pieces_of(reading, child, frame)]
 
 
 def quoted(reading: Reading, node: Node, frame: Frame) -> str:
@@ -169,7 +163,10 @@ def _braced(raw: str) -> bool:
 
 
 def _alternatives(reading: Reading, raw: str, frame: Frame) -> list[str]:
-    return [word for part in braces(raw) for word in text_words(reading, part or "''", frame)]
+    parts = braces(raw)
+    if len(parts) > ALTERNATIVES_MAX:
+        return [UNKNOWN]
+    return [word for part in parts for word in text_words(reading, part or "''", frame)]
 
 
 def _split(pieces: list[Piece], separators: str) -> list[str]:
@@ -196,3 +193,20 @@ def _split(pieces: list[Piece], separators: str) -> list[str]:
             if field:
                 current = (current or "") + field
     return words if current is None else [*words, current]
+
+
+_PIECES: Final[dict[str, Callable[[Reading, Node, Frame], list[Piece]]]] = {
+    **dict.fromkeys(("word", "number", "extglob_pattern", "variable_name", "regex", "test_operator"), _bare),
+    "special_variable_name": _bare,
+    "raw_string": _raw,
+    "ansi_c_string": _raw,
+    "string": _quoted,
+    "translated_string": _quoted,
+    "simple_expansion": _expansion,
+    "expansion": _expansion,
+    "command_substitution": _substituted,
+    "process_substitution": _substituted,
+    **dict.fromkeys(("concatenation", "command_name", "array"), _joined),
+    "brace_expression": _bare,
+    "$": lambda _reading, _node, _frame: [],
+}

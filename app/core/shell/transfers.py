@@ -1,0 +1,105 @@
+"""What transfers touch: curl, wget, scp, rsync, tar; which local files are written, and which are sent."""
+
+import re
+from typing import Final
+
+from app.core.shell.form import Touch
+from app.core.shell.operands import operands_of, touch
+from app.core.shell.reading import Frame
+
+_WRITTEN: Final = frozenset(("-o", "--output", "--output-document", "-P", "--directory-prefix", "--output-dir"))
+_SENT: Final = frozenset(
+    ("-T", "--upload-file", "--post-file", "--body-file", "-K", "--config", "--cert", "--key", "-E", "--netrc-file")
+)
+_SENT_AT: Final = frozenset(
+    (
+        "-d",
+        "--data",
+        "--data-binary",
+        "--data-raw",
+        "--data-ascii",
+        "--data-urlencode",
+        "-F",
+        "--form",
+        "--json",
+        "-H",
+        "--header",
+    )
+)
+_ASKED: Final = frozenset(("--unix-socket", "--abstract-unix-socket"))
+
+
+def fetched(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    """Curl and wget: what is written where, and which files are sent."""
+    found: list[Touch] = []
+    for index, word in enumerate(words[1:], 1):
+        name, sign, value = word.partition("=")
+        if not sign or not word.startswith("--"):
+            name, value = _short(word, words[index + 1] if index + 1 < len(words) else "")
+        if word.startswith(("file://", "FILE://")):
+            found.append(touch("read", word[7:], frame))
+        elif name in _WRITTEN or (name == "-O" and words[0].endswith("wget")):
+            found.append(touch("write", value, frame))
+        elif name in _SENT:
+            found.append(touch("send", value, frame))
+        elif name in _SENT_AT and "@" in value:
+            found.append(touch("send", value.partition("@")[2].partition(";")[0], frame))
+        elif name in _ASKED:
+            found.append(touch("read", value, frame))
+    return tuple([t for t in found if t.path not in {"", "-"}])
+
+
+def _short(word: str, following: str) -> tuple[str, str]:
+    if word.startswith("--") or not word.startswith("-") or len(word) < 2:
+        return word, following
+    for index, letter in enumerate(word[1:], 1):
+        if letter in "oTKEdFHPO":
+            return f"-{letter}", word[index + 1 :] or following
+    return word, following
+
+
+def copied(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    """Scp, sftp and rsync: sources are sent when the target is another machine's."""
+    operands = operands_of(words[0].rpartition("/")[2], words)
+    if not operands:
+        return ()
+    *sources, target = operands
+    far = _is_remote(target)
+    found = [touch("send" if far else "read", path, frame) for path in sources if not _is_remote(path)]
+    found += [touch("send", word.partition("=")[2], frame) for word in words if word.startswith("--files-from=")]
+    if not far and len(operands) > 1:
+        found.append(touch("write", target, frame))
+        if any(word.startswith("--del") for word in words):
+            found.append(touch("delete", target, frame))
+    return tuple(found)
+
+
+def _is_remote(path: str) -> bool:
+    head = path.partition("/")[0]
+    return ":" in head or path.startswith("rsync://")
+
+
+def archived(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    """Tar: what goes into an archive is read, where it is unpacked is written."""
+    mode = next((word for word in words[1:2] if not word.startswith("--")), "")
+    joined = "".join(word for word in words[1:] if re.match(r"-[A-Za-z]", word)) + mode
+    extracts = "x" in joined or "--extract" in words or "--get" in words
+    found: list[Touch] = []
+    skip = 0
+    for index, word in enumerate(words[1:], 1):
+        following = words[index + 1] if index + 1 < len(words) else ""
+        if index <= skip:
+            continue
+        if word in {"-C", "--directory"}:
+            found.append(touch("write" if extracts else "read", following, frame))
+            skip = index + 1
+        elif re.match(r"-?[A-Za-z]*f$", word) and (index == 1 or word.startswith("-")):
+            found += (
+                [] if following == "-" else [touch("read" if extracts or "t" in mode else "write", following, frame)]
+            )
+            skip = index + 1
+        elif not word.startswith("-") and (index > 1 or "/" in word):
+            found += [] if extracts else [touch("read", word, frame)]
+    if extracts and not any(t.access == "write" for t in found):
+        found.append(touch("write", "./x", frame))
+    return tuple(found)

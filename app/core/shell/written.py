@@ -1,0 +1,104 @@
+"""What commands put into files: remembered so that running or sending such a file later is seen for what it is."""
+
+import re
+from typing import Final
+
+from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Touch, unknown
+from app.core.shell.places import absolute
+from app.core.shell.reading import Frame
+
+FETCHERS: Final = frozenset(
+    [
+        "curl",
+        "wget",
+        "nc",
+        "telnet",
+        "socat",
+        "http",
+        "https",
+        "httpie",
+        "xh",
+        "aria2c",
+        "lynx",
+        "w3m",
+        "links",
+        "ftp",
+        "tftp",
+        "sftp",
+        "scp",
+        "rsync",
+        "ssh",
+        "dig",
+        "nslookup",
+        "fetch",
+        "GET",
+        "POST",
+        "lwp-request",
+        "aws",
+        "gsutil",
+        "rclone",
+        "openssl",
+        "websocat",
+        "grpcurl",
+        "axel",
+        "lftp",
+        "smbclient",
+        "mail",
+        "sendmail",
+        "mutt",
+        "curlie",
+    ]
+)
+REWRITERS: Final = frozenset(("tar", "zip", "gzip", "openssl", "gpg", "base64", "sed", "truncate", "touch"))
+
+
+def fill_files(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> None:
+    """Remember what a command puts into files, as far as later commands may run or send it."""
+    written = [t.path for t in touches if t.access == "write"]
+    if program in FETCHERS:
+        for path in [*written, *_named_by_url(program, words)]:
+            frame.scope.put(path, UNKNOWN + NETWORK)
+    if not written or program in FETCHERS:
+        return
+    if program in {"cp", "mv", "ln", "install"}:
+        _copied(program, written[-1], frame, touches)
+    elif program in {"dd", "rsync", "cat"}:
+        content = "".join([frame.scope.content(t.path) or "" for t in touches if t.access == "read"])
+        frame.scope.put(written[-1], content or UNKNOWN)
+    elif program == "tee" or program in REWRITERS:
+        _rewritten(program, written, frame, touches)
+
+
+def _copied(program: str, target: str, frame: Frame, touches: tuple[Touch, ...]) -> None:
+    scope = frame.scope
+    sources = [t for t in touches if t.access == "read"]
+    if program == "ln" and sources:
+        scope.links[absolute(target, scope.cwd)] = absolute(sources[0].path, scope.cwd)
+    for source in sources:
+        content = scope.content(source.path)
+        if content is None and "secret" in source.where:
+            content = UNKNOWN + SECRET
+        if content is not None:
+            scope.put(target, content)
+            scope.put(f"{target}/{source.path.rpartition('/')[2]}", content)
+
+
+def _rewritten(program: str, written: list[str], frame: Frame, touches: tuple[Touch, ...]) -> None:
+    if program == "tee":
+        for path in written:
+            frame.scope.put(path, frame.stdin or "")
+        return
+    secret = SECRET if any("secret" in t.where for t in touches) else ""
+    for path in written:
+        before = frame.scope.content(path)
+        if secret or before is not None:
+            frame.scope.put(path, unknown(before or "", secret))
+
+
+def _named_by_url(program: str, words: list[str]) -> list[str]:
+    if program == "curl" and not any(re.match(r"-[a-zA-Z]*O|--remote-name", word) for word in words):
+        return []
+    if program not in {"curl", "wget", "aria2c", "axel"}:
+        return []
+    names = [word.partition("?")[0].rstrip("/").rpartition("/")[2] for word in words[1:] if not word.startswith("-")]
+    return [name for name in names if name]
