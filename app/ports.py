@@ -306,11 +306,18 @@ class OperationLog(Protocol):
         """Return the incarnation whose journal this is."""
 
     @property
+    def segment(self) -> int:
+        """Return the number of the segment that takes the next record; earlier ones may be removed."""
+
+    @property
     def bytes_on_disk(self) -> int:
         """Return what the folder's journals hold on disk."""
 
     def append_operation(self, request: FileOperationRequest) -> None:
         """Append a numbered request; its `origin_seq` must be `next_sequence`."""
+
+    def append_base(self, inode: int, base: VersionId, size: int) -> None:
+        """Say that the writes of `inode` that follow were made to `base`, of `size` bytes."""
 
     def append_write(self, inode: int, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Append unsealed content."""

@@ -91,6 +91,8 @@ class Changes:
 
     def write(self, file: FileContent, offset: int, data: bytes, who: Who, *, appended: bool) -> None:
         """Journal and keep written bytes; they are sealed later."""
+        if not file.since_s:
+            self._name_base(file)
         self.journal.append_write(file.inode, offset, data)
         if not file.since_s:
             file.append_from = file.size if appended else -1
@@ -100,6 +102,14 @@ class Changes:
         self._contents.write(file, offset, data, self.now_ns(), time.monotonic())
         if file.unsealed_bytes >= SEAL_BYTES:
             self.seal(file)
+
+    def _name_base(self, file: FileContent) -> None:
+        """Say in the journal what the coming writes are made to, where its records do not show it: recovery puts
+        unsealed bytes over that version and no other.
+        """
+        if file.journalled != (file.version, self.journal.segment):
+            self.journal.append_base(file.inode, file.version, file.size)
+            file.journalled = (file.version, self.journal.segment)
 
     def seal(self, file: FileContent) -> int:
         """Make the unsealed bytes of a file a version, an event; return its sequence, 0 where there are none."""
@@ -112,6 +122,7 @@ class Changes:
         at_ns = file.mtime_ns if node is None else max(file.mtime_ns, node.ctime_ns)
         self.record(content, self._tree.path_of(file.inode), who, uid, at_ns)
         self._contents.sealed(file, (self.journal.incarnation, sequence))
+        file.journalled = (file.version, self.journal.segment)
         del self._writers[file.inode]
         return sequence
 
@@ -125,6 +136,7 @@ class Changes:
         self._contents.resize(file, size)
         file.mtime_ns = at_ns
         self._contents.sealed(file, (self.journal.incarnation, sequence))
+        file.journalled = (file.version, self.journal.segment)
         return sequence
 
     def seal_older_than(self, age_s: float) -> None:

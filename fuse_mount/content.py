@@ -28,6 +28,7 @@ class FileContent:
         "chunks",
         "cut",
         "inode",
+        "journalled",
         "map",
         "mtime_ns",
         "pins",
@@ -53,6 +54,8 @@ class FileContent:
         self.unsealed_bytes = 0
         self.since_s = 0.0
         self.append_from = -1
+        # the version that the next writes are made to as the records of one journal segment show it
+        self.journalled: tuple[VersionId, int] | None = None
 
     @property
     def dirty(self) -> bool:

@@ -58,6 +58,7 @@ class SealPlan:
         self._writes: dict[int, list[Extent]] = {}
         self._from: dict[int, Place] = {}
         self._sealed: dict[int, tuple[VersionId, int]] = {}
+        self._based: dict[int, Place] = {}
         self._unsealed_bytes = 0
 
     @property
@@ -74,6 +75,7 @@ class SealPlan:
         if record.type == RecordType.BASE:
             inode, base, size = split_base(record.body)
             self._sealed[inode] = (base, size)
+            self._based[inode] = place
             return None
         if record.type != RecordType.OPERATION:
             return None
@@ -95,7 +97,8 @@ class SealPlan:
     def _keep(self, record: Record, place: Place) -> None:
         inode, offset, data = split_write(record.body)
         self._writes.setdefault(inode, []).append(Extent(offset, data))
-        self._from.setdefault(inode, place)
+        # the BASE record before the first write is needed as long as the write is
+        self._from.setdefault(inode, self._based.pop(inode, place))
         self._unsealed_bytes += len(data)
 
     def _plan(self, record: Record, place: Place) -> PlannedRequest:

@@ -28,6 +28,7 @@ class Journal:
     def __init__(self, full: int = 0) -> None:
         self.incarnation = 1
         self.next_sequence = 1
+        self.segment = 0
         self.bytes_on_disk = 0
         self._full = full
         self._appends = 0
@@ -41,6 +42,9 @@ class Journal:
         self._append()
         assert request.origin_seq == self.next_sequence
         self.next_sequence += 1
+
+    def append_base(self, inode: int, base: tuple[int, int], size: int) -> None:
+        self._append()
 
     def append_write(self, inode: int, offset: int, data: bytes) -> None:
         self._append()

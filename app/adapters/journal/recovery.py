@@ -8,7 +8,7 @@ its unsealed content is left: the store's newer version wins.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from app.adapters.journal.folder import MountFolder, sync_folder
@@ -155,6 +155,8 @@ def _start(
     try:
         seals = sum(_seal_again(segment, journal, current, first) for journal, first in _numbered(old))
         segment.sync()
+        # a later power loss must not take what the seals above are made to
+        _sync_files(folder, older)
         fresh.rename(target)
     except BaseException:
         segment.close()
@@ -166,6 +168,18 @@ def _start(
         folder, header, segment, lock, next_sequence=seals + 1, segment_bytes=segment_bytes, bytes_max=bytes_max
     )
     return Recovered(writer, old, seals)
+
+
+def _sync_files(folder: MountFolder, incarnations: Sequence[int]) -> None:
+    """Put older journals on disk."""
+    for incarnation in incarnations:
+        files = folder.files(incarnation)
+        for number in files.numbers():
+            descriptor = os.open(files.path(number), os.O_RDONLY)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _numbered(old: tuple[OldJournal, ...]) -> Iterator[tuple[OldJournal, int]]:

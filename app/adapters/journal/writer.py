@@ -17,7 +17,8 @@ from app.adapters.journal.folder import MountFolder
 from app.adapters.journal.group_commit import GroupCommit
 from app.adapters.journal.segment import Buffer, Segment
 from app.core.errors import JournalError, JournalFull
-from app.core.frames import JournalHeader, RecordType, frame, frame_of_parts, write_head
+from app.core.frames import JournalHeader, RecordType, base_body, frame, frame_of_parts, write_head
+from app.core.ids import VersionId
 from app.core.operations import FileOperationRequest, encode_request
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
@@ -59,6 +60,11 @@ class JournalWriter:
         return self._header.incarnation
 
     @property
+    def segment(self) -> int:
+        """See OperationLog."""
+        return self._header.segment
+
+    @property
     def bytes_on_disk(self) -> int:
         """Size of everything that the folder's journals still hold, acknowledged segments excepted."""
         return self.folder.bytes_on_disk()
@@ -74,6 +80,14 @@ class JournalWriter:
             self._budget -= len(body) + 16
             self.next_sequence += 1
         self._bell.ring()
+
+    def append_base(self, inode: int, base: VersionId, size: int) -> None:
+        """Say what version the writes of `inode` that follow were made to. Raises JournalFull, JournalError."""
+        body = base_body(inode, base, size)
+        with self._append_lock:
+            segment = self._room(len(body), self._reserve)
+            segment.append((frame(RecordType.BASE, body, segment.seed), body), len(body) + 16)
+            self._budget -= len(body) + 16
 
     def append_write(self, inode: int, offset: int, data: Buffer) -> None:
         """Append unsealed content: `data` was written to `inode` at `offset`. Raises JournalFull, JournalError."""

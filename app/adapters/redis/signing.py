@@ -1,7 +1,7 @@
 """A MAC on whatever Redis hands on: whoever can write to Redis can neither approve, acknowledge nor change a tree.
 
-`MAC (32) || body`: BLAKE2b keyed with secrets/cache.key, which is never in Redis, over the place (key or channel, with the
-project in it) and the body, so that nothing can be moved to another project, list or channel either.
+`MAC (32) || body`: BLAKE2b keyed with secrets/cache.key, which is never in Redis, over the place (key or channel,
+with the project in it) and the body, so that nothing can be moved to another project, list or channel either.
 """
 
 import hashlib
