@@ -60,6 +60,6 @@ in_chroot ".venv/bin/weir status && .venv/bin/weir doctor"
 timed "make down" "make down"
 timed "make up, warm" "make up"
 timed "make down" "make down"
-left=$(find /proc -maxdepth 2 -name root -lname "$root*" 2>/dev/null | wc -l)
+left=$( (find "$root/proc" -maxdepth 2 -name root -lname "$root*" 2>/dev/null || true) | wc -l)
 [ "$left" -eq 0 ] || { say "$left processes are left after make down"; exit 1; }
-say "1 passed, 0 failed" | sed 's/^bare: //'
+echo "1 passed, 0 failed"
