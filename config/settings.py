@@ -4,6 +4,7 @@ WEIR_HOME (default ./.weir), REDIS_URL, DATABASE_URL, WEIR_WRITER_URL and WEIR_*
 given is derived from WEIR_HOME, so that two clones on one machine never meet.
 """
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -82,7 +83,8 @@ def load(environ: dict[str, str] | None = None) -> Settings:
         project=env.get("WEIR_PROJECT") or _project_id(home),
         redis_url=redis_url or f"unix://{sockets}/redis.sock",
         redis_given=bool(redis_url),
-        reader_url=database_url or f"postgresql://weir_reader@/weir?host={sockets}&passfile={home}/secrets/reader.pgpass",
+        reader_url=database_url
+        or f"postgresql://weir_reader@/weir?host={sockets}&passfile={home}/secrets/reader.pgpass",
         database_given=bool(database_url),
         gateway_socket=(home if len(f"{home}/gateway.sock") <= SOCKET_PATH_MAX else sockets) / "gateway.sock",
         gateway_port=int(env.get("WEIR_GATEWAY_PORT", "8787")),
@@ -119,9 +121,7 @@ def _project_id(home: Path) -> str:
     if not path.exists():
         fresh = path.with_name(f"project.{os.getpid()}")
         fresh.write_text(uuid.uuid4().hex)
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(fresh, path)
-        except FileExistsError:
-            pass
         fresh.unlink()
     return path.read_text().strip()

@@ -22,8 +22,17 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.mount = folder / "mnt"
-        own = {"WEIR_HOME": str(folder / "h"), "WEIR_MOUNT": str(self.mount), "WEIR_GATEWAY_PORT": "0", "WEIR_FLOWER_PORT": "0"}
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEIR_", "REDIS_URL", "DATABASE_URL"))}
+        own = {
+            "WEIR_HOME": str(folder / "h"),
+            "WEIR_MOUNT": str(self.mount),
+            "WEIR_GATEWAY_PORT": "0",
+            "WEIR_FLOWER_PORT": "0",
+        }
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("WEIR_", "REDIS_URL", "DATABASE_URL"))
+        }
         self.environ = kept | own
         self.settings = weir_settings.load(dict(self.environ))
         self.reader_url = self.settings.reader_url
@@ -31,7 +40,9 @@ class Stack:
         self.current = self.mount / "current"
 
     def weir(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(WEIR), *words], cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(
+            [str(WEIR), *words], cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=timeout
+        )
 
     def up(self) -> None:
         done = self.weir("up", timeout=180)

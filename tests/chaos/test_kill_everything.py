@@ -26,8 +26,14 @@ def command(pid: int) -> str:
 def server_of(stack, name: str) -> int:
     """Return the pid of the server itself, not of the process that watches it."""
     watcher = stack.pid(name)
-    wanted = {"redis": ("valkey-server", "redis-server"), "postgres": ("postgres -D", "bin/postgres", "postgres ")}[name]
-    below = [p for p in (watcher, *descend(watcher)) if any(w in command(p) for w in wanted) and "app.entry" not in command(p)]
+    wanted = {"redis": ("valkey-server", "redis-server"), "postgres": ("postgres -D", "bin/postgres", "postgres ")}[
+        name
+    ]
+    below = [
+        p
+        for p in (watcher, *descend(watcher))
+        if any(w in command(p) for w in wanted) and "app.entry" not in command(p)
+    ]
     return below[0]
 
 
@@ -60,10 +66,21 @@ def test_what_returned_is_stored_once_whoever_is_killed(stack, witness) -> None:
             for pid in pids_of(stack, name):
                 stack.kill(pid)
             time.sleep(1)
-            healed[name] = witness.wait_until(lambda: stack.ready() and mounted(stack.mount), 60, f"healed after kill -9 of {name}")
+            healed[name] = witness.wait_until(
+                lambda: stack.ready() and mounted(stack.mount), 60, f"healed after kill -9 of {name}"
+            )
             time.sleep(1)
     print("\nhealed after (s):", {name: round(took, 1) for name, took in healed.items()})
-    print("returned:", len(seen.created), "creates,", len(seen.renamed), "renames,", len(seen.decisions), "decisions; refused:", dict(seen.refused))
+    print(
+        "returned:",
+        len(seen.created),
+        "creates,",
+        len(seen.renamed),
+        "renames,",
+        len(seen.decisions),
+        "decisions; refused:",
+        dict(seen.refused),
+    )
     assert len(seen.created) > 500
     assert len(seen.decisions) > 500
 

@@ -116,7 +116,10 @@ def witnesses(folder: Path, gateway: Path, writers: int = 2, askers: int = 2) ->
     parts = [Returned() for _ in range(writers + askers)]
     jobs: list[tuple[Callable[..., None], Path, str]] = [(keep_writing, folder, f"w{i}") for i in range(writers)]
     jobs += [(keep_asking, gateway, f"v{i}") for i in range(askers)]
-    threads = [threading.Thread(target=run, args=(place, name, seen, stop)) for (run, place, name), seen in zip(jobs, parts, strict=True)]
+    threads = [
+        threading.Thread(target=run, args=(place, name, seen, stop))
+        for (run, place, name), seen in zip(jobs, parts, strict=True)
+    ]
     for thread in threads:
         thread.start()
     try:

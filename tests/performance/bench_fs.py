@@ -22,7 +22,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # the order makes each operation find what it needs: files f0.. exist from create to unlink
-OPERATIONS = ("create", "stat", "enoent", "read", "overwrite", "fsync", "rename", "renameback", "mkdir", "rmdir", "readdir", "unlink")
+OPERATIONS = (
+    "create",
+    "stat",
+    "enoent",
+    "read",
+    "overwrite",
+    "fsync",
+    "rename",
+    "renameback",
+    "mkdir",
+    "rmdir",
+    "readdir",
+    "unlink",
+)
 COMMON_BOUND_US = 3000.0
 
 
@@ -53,7 +66,9 @@ def bindfs(folder: Path) -> Iterator[Path | None]:
 
 
 def sample(client: Path, operation: str, folder: Path, count: int) -> list[float]:
-    printed = subprocess.run([str(client), operation, str(folder), str(count)], check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [str(client), operation, str(folder), str(count)], check=True, capture_output=True, text=True
+    ).stdout
     return [int(line) / 1000 for line in printed.split()]
 
 
@@ -69,7 +84,11 @@ def measure(client: Path, places: dict[str, Path], rounds: int, count: int) -> d
             random.shuffle(order)
             runs["spin", "probe"].append(sample(client, "spin", Path("/"), 50))
             for name, home in order:
-                runs[operation, name].append(sample(client, operation, home, count if operation not in {"readdir", "fsync"} else max(count // 4, 10)))
+                runs[operation, name].append(
+                    sample(
+                        client, operation, home, count if operation not in {"readdir", "fsync"} else max(count // 4, 10)
+                    )
+                )
         for home in homes.values():
             shutil.rmtree(home)
     print(file=sys.stderr)
@@ -92,14 +111,18 @@ def figures(runs: dict[tuple[str, str], list[list[float]]]) -> list[dict[str, ob
         for peer in ("native", "bindfs"):
             if system == "weir" and (operation, peer) in runs:
                 pairs = zip(samples, runs[operation, peer], strict=True)
-                row["ratio_to"][peer] = round(statistics.median(quantile(a, 0.5) / quantile(b, 0.5) for a, b in pairs), 2)  # type: ignore[index]
+                row["ratio_to"][peer] = round(
+                    statistics.median(quantile(a, 0.5) / quantile(b, 0.5) for a, b in pairs), 2
+                )  # type: ignore[index]
         rows.append(row)
     return rows
 
 
 def show(rows: list[dict[str, object]]) -> bool:
     table = {(r["figure"], r["system"]): r for r in rows}
-    print(f"{'operation':<12}{'native p50':>11}{'bindfs p50':>11}{'weir p50':>10}{'x bindfs':>9}{'bindfs p99':>11}{'weir p99':>10}  within max(3 ms, 1.5 x bindfs p99)")
+    print(
+        f"{'operation':<12}{'native p50':>11}{'bindfs p50':>11}{'weir p50':>10}{'x bindfs':>9}{'bindfs p99':>11}{'weir p99':>10}  within max(3 ms, 1.5 x bindfs p99)"
+    )
     good = True
     for operation in OPERATIONS:
         weir, native, peer = (table.get((operation, s)) for s in ("weir", "native", "bindfs"))
@@ -139,7 +162,15 @@ def main() -> int:
     finally:
         shutil.rmtree(ours, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
-    report = {"environment": {"machine": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0], "at": time.time()}, "figures": rows}
+    report = {
+        "environment": {
+            "machine": platform.platform(),
+            "cpus": os.cpu_count(),
+            "load": os.getloadavg()[0],
+            "at": time.time(),
+        },
+        "figures": rows,
+    }
     target = home / "bench" / "fs"
     target.mkdir(parents=True, exist_ok=True)
     (target / "latest.json").write_text(json.dumps(report, indent=1))

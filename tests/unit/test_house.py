@@ -10,7 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("app", "workers", "fuse_mount", "config")
 WIDE_EXCEPT_ROOMS = {
-    "a request must be answered": {"app/entry/gateway", "app/services/validation.py", "app/services/worker_validation.py"},
+    "a request must be answered": {
+        "app/entry/gateway",
+        "app/services/validation.py",
+        "app/services/worker_validation.py",
+    },
     "a kernel request must be answered": {"fuse_mount"},
     "the supervisor": {"app/entry", "app/adapters/supervision.py"},
 }
@@ -19,7 +23,11 @@ WIDE_EXCEPTS_AT_MOST = 3
 
 def tracked(*suffixes: str) -> list[Path]:
     names = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.split()
     return [ROOT / name for name in names if name.endswith(suffixes) and (ROOT / name).is_file()]
 
@@ -34,7 +42,9 @@ def test_no_source_file_grows_past_four_hundred_lines() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [str(p.relative_to(ROOT)) for p in sources() if not (ast.get_docstring(ast.parse(p.read_text())) or "").strip()]
+    silent = [
+        str(p.relative_to(ROOT)) for p in sources() if not (ast.get_docstring(ast.parse(p.read_text())) or "").strip()
+    ]
     assert not silent
 
 
@@ -61,7 +71,9 @@ def test_no_file_names_a_place_outside_the_repository_or_a_registry() -> None:
     hosts = ["pypi" + ".org", "pythonhosted" + ".org", "deb.debian" + ".org", "registry.npmjs" + ".org"]
     places = ["/work" + "/", "../" + "shared", "../" + ".library"]
     bad = re.compile("|".join(re.escape(text) for text in hosts + places))
-    texts = tracked(".py", ".md", ".toml", ".sh", ".yaml", ".yml", ".lock", ".txt", ".json", "Makefile", "Procfile", "run", ".sql")
+    texts = tracked(
+        ".py", ".md", ".toml", ".sh", ".yaml", ".yml", ".lock", ".txt", ".json", "Makefile", "Procfile", "run", ".sql"
+    )
     found = [f"{p.relative_to(ROOT)}: {m[0]}" for p in texts if (m := bad.search(p.read_text(errors="replace")))]
     assert not found
 
@@ -79,7 +91,11 @@ def test_tests_never_patch_our_own_names() -> None:
 
 def test_no_test_skips_what_it_cannot_run() -> None:
     skipped = re.compile(r"pytest\.(skip|importorskip|mark\.skip|mark\.xfail)")
-    found = [str(p) for p in tracked(".py") if p.is_relative_to(ROOT / "tests") and p != Path(__file__) and skipped.search(p.read_text())]
+    found = [
+        str(p)
+        for p in tracked(".py")
+        if p.is_relative_to(ROOT / "tests") and p != Path(__file__) and skipped.search(p.read_text())
+    ]
     assert not found
 
 
@@ -113,8 +129,11 @@ def test_dropped_coroutines_and_tasks_are_refused(tmp_path: Path, line: str, too
     good.write_text(PLANTED.format(line="await record()"))
     bad.write_text(PLANTED.format(line=line))
     verdicts = {
-        path.stem: subprocess.run([sys.executable, *tool, str(path)], cwd=tmp_path, capture_output=True, text=True) for path in (good, bad)
+        path.stem: subprocess.run([sys.executable, *tool, str(path)], cwd=tmp_path, capture_output=True, text=True)
+        for path in (good, bad)
     }
     assert verdicts["kept"].returncode == 0, verdicts["kept"].stdout
     assert verdicts["dropped"].returncode != 0
-    assert "dropped.py:12" in verdicts["dropped"].stdout or "RUF006" in verdicts["dropped"].stdout, verdicts["dropped"].stdout
+    assert "dropped.py:12" in verdicts["dropped"].stdout or "RUF006" in verdicts["dropped"].stdout, verdicts[
+        "dropped"
+    ].stdout

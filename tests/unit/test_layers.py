@@ -26,7 +26,13 @@ VIOLATIONS = [
 
 def contracts(tree: Path) -> subprocess.CompletedProcess[str]:
     code = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as run; sys.argv[1:] = ['--no-cache']; run()"
-    return subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "COLUMNS": "200"})
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200"},
+    )
 
 
 @pytest.fixture
@@ -49,4 +55,7 @@ def test_a_planted_violation_is_refused_by_its_contract(tree: Path, contract: st
     target.write_text((target.read_text() if target.exists() else "") + f"\n{line}\n")
     result = contracts(tree)
     assert result.returncode != 0
-    assert any(contract in row and "BROKEN" in row for row in result.stdout.splitlines()) or contract in result.stdout.partition("Broken")[2], result.stdout
+    assert (
+        any(contract in row and "BROKEN" in row for row in result.stdout.splitlines())
+        or contract in result.stdout.partition("Broken")[2]
+    ), result.stdout

@@ -25,11 +25,17 @@ def agrees(name: str, actual: Any) -> None:
     if UPDATE:
         path.write_text(text)
     assert path.exists(), f"no snapshot {name}; run once with WEIR_UPDATE_SNAPSHOTS=1 and commit it"
-    assert json.loads(path.read_text()) == json.loads(text), f"{name} changed: raise its format number and add an upcaster"
+    assert json.loads(path.read_text()) == json.loads(text), (
+        f"{name} changed: raise its format number and add an upcaster"
+    )
 
 
 def structs(module: Any) -> list[type[msgspec.Struct]]:
-    found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, msgspec.Struct) and v is not msgspec.Struct]
+    found = [
+        v
+        for v in vars(module).values()
+        if isinstance(v, type) and issubclass(v, msgspec.Struct) and v is not msgspec.Struct
+    ]
     return sorted((v for v in found if v.__module__ == module.__name__), key=lambda v: v.__name__)
 
 
@@ -42,7 +48,9 @@ def layout(kind: type[msgspec.Struct]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("module", [operations, messages, decisions, frames, chain, tree], ids=lambda m: m.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "module", [operations, messages, decisions, frames, chain, tree], ids=lambda m: m.__name__.rpartition(".")[2]
+)
 def test_a_struct_that_travels_keeps_its_layout(module: Any) -> None:
     agrees(f"{module.__name__.rpartition('.')[2]}.json", {kind.__name__: layout(kind) for kind in structs(module)})
 

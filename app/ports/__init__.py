@@ -1,0 +1,58 @@
+"""What services and entry points ask of the outside world: behaviour, units and errors; no vendor.
+
+Every method may raise the `Unavailable` of its server; nothing else unless it says so.
+"""
+
+from app.ports.broker import ChunkCache, FeedPublisher, FeedSubscriber, Replies, ReplyBox, SharedDecisions, Tasks
+from app.ports.gate import DecisionSpool, Policy, SpoolRecords, Spools
+from app.ports.journals import JournalRecords, Journals, OperationLog, PlacedRecord, TailDamage
+from app.ports.logs import (
+    ChainReport,
+    DecisionWriter,
+    EventFilter,
+    FileEventReader,
+    FileEventWriter,
+    LoggedDecision,
+    LoggedEvent,
+    LogHead,
+    LogReader,
+    TreeSnapshot,
+)
+from app.ports.mounts import KernelCache, MountJournal, MountParts
+from app.ports.processes import Program, ProgramState, Server, Supervisor
+
+__all__ = [
+    "ChainReport",
+    "ChunkCache",
+    "DecisionSpool",
+    "DecisionWriter",
+    "EventFilter",
+    "FeedPublisher",
+    "FeedSubscriber",
+    "FileEventReader",
+    "FileEventWriter",
+    "JournalRecords",
+    "Journals",
+    "KernelCache",
+    "LogHead",
+    "LogReader",
+    "LoggedDecision",
+    "LoggedEvent",
+    "MountJournal",
+    "MountParts",
+    "OperationLog",
+    "PlacedRecord",
+    "Policy",
+    "Program",
+    "ProgramState",
+    "Replies",
+    "ReplyBox",
+    "Server",
+    "SharedDecisions",
+    "SpoolRecords",
+    "Spools",
+    "Supervisor",
+    "TailDamage",
+    "Tasks",
+    "TreeSnapshot",
+]
