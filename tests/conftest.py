@@ -2,27 +2,28 @@
 
 `redis_server`, `postgres_server`: one of each a session; `own_redis`, `own_postgres`: for tests that kill or freeze.
 `weir_home`: a fresh project on the session's servers, with the environment set for child processes.
-A missing service fails under WEIR_REQUIRE_SERVICES=1, and skips without it.
+`stack`: the whole Procfile, one a session; `own_stack`: one for a test that kills.
+A missing service fails; nothing is skipped.
 """
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import pytest
 
 from app.adapters import servers
 from app.adapters.postgres.migrate import migrate
-from app.core.errors import SetupError
 from config import settings as weir_settings
 
-T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -97,15 +98,6 @@ class WeirHome(NamedTuple):
     environ: dict[str, str]
 
 
-def _or_skip(start: Callable[[], T]) -> T:
-    try:
-        return start()
-    except SetupError as error:
-        if os.environ.get("WEIR_REQUIRE_SERVICES") == "1":
-            raise
-        pytest.skip(str(error))
-
-
 def unmount_all(below: Path) -> None:
     """Unmount whatever is mounted below a folder, innermost first."""
     mounted = [line.split()[1].replace("\\040", " ") for line in Path("/proc/mounts").read_text().splitlines()]
@@ -131,28 +123,28 @@ def server_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def redis_server(server_folder: Path) -> Iterator[RedisServer]:
-    server = _or_skip(lambda: RedisServer(server_folder))
+    server = RedisServer(server_folder)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
 def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
-    server = _or_skip(lambda: PostgresServer(server_folder))
+    server = PostgresServer(server_folder)
     yield server
     server.stop()
 
 
 @pytest.fixture
 def own_redis(short_path: Path) -> Iterator[RedisServer]:
-    server = _or_skip(lambda: RedisServer(short_path))
+    server = RedisServer(short_path)
     yield server
     server.stop()
 
 
 @pytest.fixture
 def own_postgres(short_path: Path) -> Iterator[PostgresServer]:
-    server = _or_skip(lambda: PostgresServer(short_path))
+    server = PostgresServer(short_path)
     yield server
     server.stop()
 
@@ -181,27 +173,85 @@ def weir_home(
     return WeirHome(weir_settings.load(environ), environ)
 
 
-class Stack(NamedTuple):
-    """The whole Procfile, running: its environment, and what `weir up --json` said."""
+class Stack:
+    """The whole Procfile, running: `mount` and `gateway` paths, `reader_url`, what `weir up --json` said; pids, kill."""
 
-    environ: dict[str, str]
-    shown: dict[str, Any]
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mount = folder / "mnt"
+        own = {
+            "WEIR_HOME": str(folder / "h"),
+            "WEIR_MOUNT": str(self.mount),
+            "WEIR_GATEWAY_PORT": "0",
+            "WEIR_FLOWER_PORT": "0",
+        }
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("WEIR_", "REDIS_URL", "DATABASE_URL"))
+        }
+        self.environ = kept | own
+        self.settings = weir_settings.load(dict(self.environ))
+        self.reader_url = self.settings.reader_url
+        self.gateway = self.settings.gateway_socket
+        self.current = self.mount / "current"
+
+    def weir(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(Path(sys.executable).parent / "weir"), *words],
+            cwd=REPOSITORY,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def up(self) -> None:
+        done = self.weir("up", "--json", timeout=180)
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.shown = json.loads(done.stdout)
+
+    def down(self) -> None:
+        self.weir("down", timeout=180)
+
+    def status(self) -> dict:
+        return json.loads(self.weir("status", "--json").stdout)
+
+    def pid(self, name: str) -> int:
+        return next(p["pid"] for p in self.status()["processes"] if p["name"] == name)
+
+    def ready(self) -> bool:
+        return bool(self.status()["ready"])
+
+    def position(self, log: str = "files") -> int:
+        return int(self.status()["logs"][log]["position"])
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Stack]:
+    made = Stack(folder)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+        unmount_all(folder)
+
+
+@pytest.fixture
+def own_stack(short_path: Path) -> Iterator[Stack]:
+    """A stack that a test may kill."""
+    with running(short_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The whole Procfile with its own servers, mounted; everything is stopped and unmounted in the end."""
+    """The stack of the session: whoever uses it leaves it running."""
     folder = Path(tempfile.mkdtemp(prefix="wk-", dir="/tmp"))
-    given = ("REDIS_URL", "DATABASE_URL", "WEIR_WRITER_URL", "WEIR_AGENT", "WEIR_SESSION", "WEIR_TOOL_CALL")
-    environ = {name: value for name, value in os.environ.items() if name not in given}
-    environ |= {"WEIR_HOME": str(folder / "h"), "WEIR_MOUNT": str(folder / "mnt")}
-    environ |= {"WEIR_GATEWAY_PORT": "0", "WEIR_FLOWER_PORT": "0"}
-    weir = str(Path(sys.executable).parent / "weir")
-    try:
-        ran = subprocess.run([weir, "up", "--json"], env=environ, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, f"weir up: {ran.stderr}\n{ran.stdout}"
-        yield Stack(environ, json.loads(ran.stdout))
-    finally:
-        subprocess.run([weir, "down"], env=environ, check=False, capture_output=True)
-        unmount_all(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    with running(folder) as made:
+        yield made
+    shutil.rmtree(folder, ignore_errors=True)

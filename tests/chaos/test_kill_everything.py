@@ -56,7 +56,8 @@ def mounted(path: Path) -> bool:
 
 
 @pytest.mark.timeout(900)
-def test_what_returned_is_stored_once_whoever_is_killed(stack, witness) -> None:
+def test_what_returned_is_stored_once_whoever_is_killed(own_stack, witness) -> None:
+    stack = own_stack
     healed: dict[str, float] = {}
     folder = stack.current / "chaos"
     folder.mkdir()

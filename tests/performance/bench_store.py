@@ -22,7 +22,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -46,7 +46,17 @@ from app.core.operations import (
 )
 
 APPENDS = {1: 1200, 10: 400, 100: 100, 1000: 16}
-Timings = tuple[float, float, list[float]]
+
+
+class Timings(NamedTuple):
+    """One writer's run: began and ended (monotonic), seconds of each append, CPU seconds of itself and its backend."""
+
+    began: float
+    ended: float
+    latencies: list[float]
+    client_s: float
+    backend_s: float
+
 
 
 class Stream:
@@ -140,7 +150,7 @@ def run_weir(
 
     before = [1 + 2 * size]
     try:
-        return _timed(start, append, batches[2:])
+        return _timed(start, append, batches[2:], _backend_of(writer._pool.connection))
     finally:
         writer.close()
 
@@ -171,20 +181,39 @@ def run_peer(
     for batch in batches[:2]:
         recorder.insert_events(batch)
     try:
-        return _timed(start, recorder.insert_events, batches[2:])
+        return _timed(start, recorder.insert_events, batches[2:], _backend_of(store.get_connection))
     finally:
         store.close()
 
 
-def _timed(start: Callable[[], None], append: Callable[[Any], Any], batches: list[Any]) -> Timings:
+class Sample(NamedTuple):
+    """One run of all writers together: events a second, each append's seconds, CPU microseconds an event."""
+
+    rate: float
+    latencies: list[float]
+    client_us: float
+    backend_us: float
+
+
+def _backend_of(connection: Callable[[], Any]) -> int:
+    with connection() as lent:
+        return int(lent.info.backend_pid)
+
+
+def _backend_cpu_s(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def _timed(start: Callable[[], None], append: Callable[[Any], Any], batches: list[Any], backend: int) -> Timings:
     start()
-    began = time.monotonic()
     latencies = []
+    client_s, backend_s, began = time.process_time(), _backend_cpu_s(backend), time.monotonic()
     for batch in batches:
         before = time.perf_counter()
         append(batch)
         latencies.append(time.perf_counter() - before)
-    return began, time.monotonic(), latencies
+    ended = time.monotonic()
+    return Timings(began, ended, latencies, time.process_time() - client_s, _backend_cpu_s(backend) - backend_s)
 
 
 SYSTEMS = {"weir": run_weir, "eventsourcing": run_peer}
@@ -196,8 +225,8 @@ def child(system: str, arguments: tuple[Any, ...], barrier: Any, results: Any) -
 
 def measure(
     system: str, place: dict[str, str], workload: str, size: int, writers: int, scale: float
-) -> tuple[float, list[float]]:
-    """Return events per second of all writers together, and the latency of each append."""
+) -> Sample:
+    """Run one point once."""
     context = multiprocessing.get_context("spawn")
     count = max(4, int(APPENDS[size] * scale / (writers if size > 1 else writers / 2)))
     barrier, results = context.Barrier(writers), context.Queue()
@@ -208,8 +237,10 @@ def measure(
     timings = [results.get(timeout=120) for _ in processes]
     for process in processes:
         process.join()
-    span = max(t[1] for t in timings) - min(t[0] for t in timings)
-    return writers * count * size / span, [latency for t in timings for latency in t[2]]
+    span = max(t.ended for t in timings) - min(t.began for t in timings)
+    events = writers * count * size
+    cpu_us = [1e6 * sum(seconds) / events for seconds in ([t.client_s for t in timings], [t.backend_s for t in timings])]
+    return Sample(events / span, [latency for t in timings for latency in t.latencies], *cpu_us)
 
 
 def environment() -> dict[str, Any]:
@@ -227,24 +258,26 @@ def environment() -> dict[str, Any]:
 
 
 def figures(
-    samples: dict[tuple[str, int, int], list[tuple[float, list[float]]]], workload: str
+    samples: dict[tuple[str, int, int], list[Sample]], workload: str
 ) -> list[dict[str, Any]]:
     table = []
     for (system, size, writers), runs in samples.items():
-        latencies = sorted(latency for _, run in runs for latency in run)
+        latencies = sorted(latency for run in runs for latency in run.latencies)
         figure = {
             "figure": f"append {workload} batch {size} writers {writers}",
             "system": system,
-            "median": round(statistics.median(rate for rate, _ in runs), 1),
+            "median": round(statistics.median(run.rate for run in runs), 1),
             "p99": round(latencies[min(len(latencies) - 1, int(0.99 * len(latencies)))] * 1000, 3),
             "unit": "events/s; p99 in ms an append",
-            "runs": [round(rate, 1) for rate, _ in runs],
+            "runs": [round(run.rate, 1) for run in runs],
+            "client_us": round(statistics.median(run.client_us for run in runs), 1),
+            "backend_us": round(statistics.median(run.backend_us for run in runs), 1),
             "degraded_share": 0.0,
             "ratio_to": {},
         }
         if system == "weir":
             peers = samples[("eventsourcing", size, writers)]
-            ratios = [ours / theirs for (ours, _), (theirs, _) in zip(runs, peers, strict=True)]
+            ratios = [ours.rate / theirs.rate for ours, theirs in zip(runs, peers, strict=True)]
             figure["ratio_to"] = {"eventsourcing": round(statistics.median(ratios), 2)}
         table.append(figure)
     return table
@@ -285,15 +318,20 @@ def main() -> int:
     wanted = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
     process, place = start_server(folder)
-    samples: dict[tuple[str, int, int], list[tuple[float, list[float]]]] = {}
+    samples: dict[tuple[str, int, int], list[Sample]] = {}
     try:
         for _ in range(wanted.runs):
             for size in map(int, wanted.batches.split(",")):
                 for writers in map(int, wanted.writers.split(",")):
                     for system in SYSTEMS:
-                        rate = measure(system, place, wanted.workload, size, writers, wanted.scale)
-                        print(f"{system} batch {size} writers {writers}: {rate[0]:.0f} events/s", file=sys.stderr, flush=True)
-                        samples.setdefault((system, size, writers), []).append(rate)
+                        sample = measure(system, place, wanted.workload, size, writers, wanted.scale)
+                        print(
+                            f"{system} batch {size} writers {writers}: {sample.rate:.0f} events/s,"
+                            f" CPU us an event: client {sample.client_us:.1f}, backend {sample.backend_us:.1f}",
+                            file=sys.stderr,
+                            flush=True,
+                        )
+                        samples.setdefault((system, size, writers), []).append(sample)
     finally:
         servers.stop(process)
         shutil.rmtree(folder, ignore_errors=True)
@@ -304,10 +342,10 @@ def main() -> int:
     if wanted.json:
         print(json.dumps(report, indent=1))
         return 0
-    print(f"{'append':38} {'system':14} {'events/s':>10} {'p99 ms':>9} {'ratio':>6}   runs")
+    print(f"{'append':38} {'system':14} {'events/s':>10} {'p99 ms':>9} {'client':>8} {'backend':>8} {'ratio':>6}   runs")
     for figure in report["figures"]:
         ratio = figure["ratio_to"].get("eventsourcing", "")
-        numbers = f"{figure['median']:10} {figure['p99']:9} {ratio!s:>6}   {figure['runs']}"
+        numbers = f"{figure['median']:10} {figure['p99']:9} {figure['client_us']:8} {figure['backend_us']:8} {ratio!s:>6}   {figure['runs']}"
         print(f"{figure['figure']:38} {figure['system']:14} {numbers}")
     return 0
 
