@@ -16,13 +16,15 @@ up: setup ## start everything, mount at ./mnt, show both flows; nothing where it
 down: ## drain, unmount, stop everything
 	@if [ -x $(BIN)/weir ]; then $(BIN)/weir down; else echo "Nothing is installed, so nothing runs."; fi
 
-test: check ## checks, then conformance and integration tests on real servers and a real mount
+test: check ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
+	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q -m "thorough and not full" tests/unit
 	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q -m "not full" tests/conformance tests/integration tests/chaos
 
 test-full: check ## the long runs too
 	@WEIR_REQUIRE_SERVICES=1 WEIR_FULL=1 $(PYTEST) -q tests
 
-check: lint types layers unit ## lint, types, layers, unit tests: seconds
+check: setup ## lint, types, layers, unit tests: seconds
+	@$(MAKE) --no-print-directory -j2 unit lint types layers
 
 lint: setup ## ruff
 	@$(BIN)/ruff check --quiet .
@@ -34,7 +36,7 @@ layers: setup ## import-linter
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 unit: setup ## unit tests
-	@$(PYTEST) -q -m "not full" tests/unit
+	@$(PYTEST) -q -m "not full and not thorough" tests/unit
 
 bench: setup ## validations and filesystem beside their peers (needs `make up`)
 	@$(BIN)/weir up

@@ -310,6 +310,7 @@ while True:
 """
 
 
+@pytest.mark.thorough
 def test_kill_nine_at_any_moment_loses_no_returned_append(tmp_path):
     path = tmp_path / "main"
     root = str(Path(__file__).resolve().parents[2])

@@ -190,6 +190,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.thorough
 def test_kill_nine_loses_no_answer_that_was_given(tmp_path):
     root = str(Path(__file__).resolve().parents[2])
     parent = subprocess.Popen(

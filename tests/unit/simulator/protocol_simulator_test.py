@@ -26,6 +26,7 @@ def play(
     return world
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(3600)
 def test_no_returned_call_is_lost_doubled_or_changed_in_thousands_of_histories(
     capsys: pytest.CaptureFixture[str],
