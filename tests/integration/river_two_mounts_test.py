@@ -29,6 +29,13 @@ def tree_of(folder: Path) -> str:
     return total.hexdigest()
 
 
+def seen_by(mount: Path) -> str:
+    try:
+        return tree_of(mount / "current" / "two-a")
+    except OSError:
+        return "it changed while it was walked"
+
+
 def position(mount: Path) -> dict:
     return json.loads((mount / "debug" / "position").read_text())
 
@@ -55,7 +62,7 @@ def test_a_second_mount_shows_the_same_tree_within_a_second_of_the_last_close(st
     (folder / "d3" / "f3").chmod(0o600)
     closed = time.monotonic()
     wanted = tree_of(folder)
-    while tree_of(second / "current" / "two-a") != wanted:
+    while seen_by(second) != wanted:
         assert time.monotonic() - closed < 5, "the second mount shows another tree"
     print(f"\nequal {time.monotonic() - closed:.2f} s after the last close (both hashes included)")
     (second / "current" / "two-a" / "from-second").write_text("hello")
