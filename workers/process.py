@@ -5,6 +5,7 @@ A pool inherited through fork shares its sockets with the parent and breaks both
 credential is read here (by way of bootstrap) and in migrations, nowhere else.
 """
 
+import gc
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -124,6 +125,18 @@ def parts() -> Parts:
 def _remember_name(sender: str, **_: Any) -> None:
     global _worker_name
     _worker_name = sender
+
+
+@signals.worker_ready.connect
+def _warm_up(sender: Any, **_: Any) -> None:
+    """Build what the first call would wait for, then keep the collector from walking over it: judging makes many
+    objects and no cycles.
+    """
+    if any(queue.name == "validate" for queue in sender.task_consumer.queues):
+        _ = parts().validator
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
 
 
 @signals.worker_process_init.connect

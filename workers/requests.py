@@ -14,7 +14,21 @@ class QuietRequest(Request):
         return super().info(safe=True)
 
 
+class TakenRequest(QuietRequest):
+    """A request of a queue without acknowledgements; kombu's Redis transport would send one all the same."""
+
+    def acknowledge(self) -> None:
+        """Note that the message is done with."""
+        self.acknowledged = True
+
+
 class QuietTask(Task):  # type: ignore[type-arg]  # Celery's own Task cannot be subscripted at run time
     """Base of every task of Weir."""
 
     Request = "workers.requests:QuietRequest"
+
+
+class TakenTask(QuietTask):
+    """Base of the tasks of a queue without acknowledgements."""
+
+    Request = "workers.requests:TakenRequest"

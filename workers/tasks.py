@@ -16,7 +16,7 @@ from app.services.escalation import EscalationRequest
 from config.celery import QUEUES
 from workers.celery import app
 from workers.process import parts
-from workers.requests import QuietTask
+from workers.requests import QuietTask, TakenTask
 
 F = TypeVar("F", bound=Callable[..., dict[str, Any]])
 
@@ -26,7 +26,7 @@ def _task(name: str, queue: str, *, acks_late: bool) -> Callable[[F], F]:
     registered: Any = app.task(
         name=name,
         bind=True,
-        base=QuietTask,
+        base=TakenTask if queue == "validate" else QuietTask,
         acks_late=acks_late,
         soft_time_limit=QUEUES[queue].soft_s,
         time_limit=QUEUES[queue].hard_s,

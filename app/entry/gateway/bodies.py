@@ -55,8 +55,13 @@ def decode_many(body: bytes) -> list[ToolCall]:
         raise _first_bad(body) or malformed(error) from error
     if not 1 <= len(calls) <= CALLS_MAX:
         raise Problem(400, "calls", f"calls holds {len(calls)} calls", f"send 1 to {CALLS_MAX} calls at once", "calls")
+    bracketed = _bracketed(body, len(calls))
     for index, call in enumerate(calls):
-        check_call(call, body, f"calls[{index}].")
+        try:
+            _check_call(call, maybe_deep=bracketed)
+        except Problem as problem:
+            problem.field = f"calls[{index}].{problem.field}"
+            raise
     return calls
 
 
@@ -88,28 +93,36 @@ def malformed(error: Exception) -> Problem:
     return Problem(400, "malformed-json", detail, "send one JSON object in UTF-8, without lone surrogates")
 
 
-def check_call(call: ToolCall, body: bytes, prefix: str = "") -> None:
+def check_call(call: ToolCall, body: bytes) -> None:
     """Raise Problem for names that are empty or absurd, and for nesting that a worker may be unable to read."""
+    _check_call(call, maybe_deep=_bracketed(body, 1))
+
+
+def _bracketed(body: bytes, calls: int) -> bool:
+    # counting brackets is free, and only a body with many of them can be deep; each call has at least two
+    return body.count(b"[") + body.count(b"{") > DEPTH_MAX + 2 * (calls - 1)
+
+
+def _check_call(call: ToolCall, *, maybe_deep: bool) -> None:
     if not call.tool or not call.agent:
         field = "agent" if call.tool else "tool"
-        raise Problem(400, "empty-field", f"{field} is empty", f"name the {field}", prefix + field)
+        raise Problem(400, "empty-field", f"{field} is empty", f"name the {field}", field)
     if len(call.tool) + len(call.agent) + len(call.session) + len(call.tool_call) > NAME_CHARACTERS_MAX:
         longest = max(("tool", "agent", "session", "tool_call"), key=lambda name: len(getattr(call, name)))
         detail = f"names of {NAME_CHARACTERS_MAX} characters in all are allowed"
-        raise Problem(400, "long-field", detail, f"shorten {longest}", prefix + longest)
+        raise Problem(400, "long-field", detail, f"shorten {longest}", longest)
     if len(call.cwd) > PATH_CHARACTERS_MAX:
         raise Problem(
             400,
             "long-field",
             "cwd is longer than any path",
             f"send at most {PATH_CHARACTERS_MAX} characters",
-            prefix + "cwd",
+            "cwd",
         )
     if call.wait_ms < 0:
-        raise Problem(400, "invalid-field", "wait_ms is negative", "send 0 or more milliseconds", prefix + "wait_ms")
-    # counting brackets is free, and only a body with many of them can be deep
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and too_deep([call.input, call.context]):
-        raise _too_deep(prefix + "input")
+        raise Problem(400, "invalid-field", "wait_ms is negative", "send 0 or more milliseconds", "wait_ms")
+    if maybe_deep and too_deep([call.input, call.context]):
+        raise _too_deep("input")
 
 
 def too_deep(values: Sequence[Any]) -> bool:
