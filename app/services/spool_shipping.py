@@ -21,6 +21,9 @@ BATCH_BYTES: Final = 512 * 1024
 RESEND_S: Final = 3.0
 REPLY_POLL_S: Final = 0.05
 IDLE_S: Final = 0.05
+PACE_S: Final = 0.1
+"""Fewer than RECORDS_MAX records are sent this seldom: a batch costs its sender and its worker milliseconds, whatever is
+in it, on the cores that answer callers."""
 LOOK_S: Final = 2.0
 BACKOFF_MAX_S: Final = 2.0
 
@@ -87,7 +90,7 @@ class SpoolShipper:
         now_s = self._monotonic()
         self._look(now_s)
         for line in self._lines.values():
-            line.send_due(self._tasks, now_s)
+            line.send_due(self._tasks, now_s, pace_s=0.0 if self._stop.is_set() else PACE_S)
         if any(line.is_out for line in self._lines.values()):
             self._take(self._replies.wait(REPLY_POLL_S))
         else:
@@ -145,6 +148,7 @@ class SpoolLine:
         self._batch_id = ""
         self._last = 0
         self._sent_s: float | None = None
+        self._next_s = 0.0
 
     @property
     def is_out(self) -> bool:
@@ -161,10 +165,11 @@ class SpoolLine:
         if len(self._waiting) < 2 * RECORDS_MAX:
             self._waiting.extend(self.records.poll())
 
-    def send_due(self, tasks: Tasks, now_s: float) -> None:
+    def send_due(self, tasks: Tasks, now_s: float, *, pace_s: float = 0.0) -> None:
         """Send the next batch, or the one that is out again after RESEND_S. Raises BrokerUnavailable."""
-        if not self._batch_id and self._waiting:
+        if not self._batch_id and (len(self._waiting) >= RECORDS_MAX or (self._waiting and now_s >= self._next_s)):
             self._draft()
+            self._next_s = now_s + pace_s
         if self._batch_id and (self._sent_s is None or now_s - self._sent_s >= RESEND_S):
             tasks.send("weir.record", self._payload, RECORD_QUEUE)
             self._sent_s = now_s

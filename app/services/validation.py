@@ -2,6 +2,8 @@
 
 Everything here runs in one event loop thread; the task line brings replies into it. Invariants:
 - every call is answered once, by its deadline, through Answering (recorded first);
+- what is overdue is judged here a few calls a tick, so that replies and new calls are never behind a storm of it, and a
+  reply that comes meanwhile still answers;
 - a degraded answer is never cached, approves only where the policy approves and read nothing outside the call, and is
   compared with a worker's verdict afterwards: a difference is counted and told;
 - a worker's judgement by another policy version is used, but not cached (DecisionCache.put refuses it).
@@ -32,6 +34,7 @@ QUEUE: Final = "validate"
 _RECHECKS_MAX: Final = 2_000
 _RECHECK_BATCH: Final = 32
 _SWEEP_S: Final = 0.1
+_JUDGED_A_TICK: Final = 24
 _OWN_SHARE_MS: Final = 8
 """Of the deadline, what judging here, the spool write and the answer may take."""
 
@@ -72,10 +75,11 @@ class Validation:
         self._cache_on = flags.get("local_cache", True)
         self._join_on = flags.get("single_flight", True)
         batching = flags.get("micro_batching", True)
-        self._batcher = Batcher(2 * workers, 128) if batching else Batcher(4096, 1)
+        self._batcher = Batcher(2 * workers, 256) if batching else Batcher(4096, 1)
         self._breaker = Breaker()
         self._flights: dict[object, Question] = {}
         self._deadlines: deque[Question] = deque()
+        self._overdue: deque[Question] = deque()
         self._alarm_set = False
         self._flush_due = False
         self._rechecks: deque[Question] = deque()
@@ -95,7 +99,7 @@ class Validation:
     @property
     def busy(self) -> bool:
         """Tell whether any caller waits."""
-        return bool(self._flights) or self._answering.busy
+        return bool(self._flights or self._overdue) or self._answering.busy
 
     @property
     def recording(self) -> bool:
@@ -123,11 +127,10 @@ class Validation:
             self._ask(Question(call, wire, key, now + self._patience_ns, waiter), now)
 
     def _ask(self, question: Question, now: int) -> None:
-        if not self._breaker.allows(now) or not self._batcher.add(question):
-            self._answer_here(question)
-            self._keep_for_recheck(question)
-            return
         self._flights[self._flight_key(question)] = question
+        if not self._breaker.allows(now) or not self._batcher.add(question):
+            self._answer_soon(question)
+            return
         self._deadlines.append(question)
         if not self._alarm_set:
             self._set_alarm(question.deadline_ns, now)
@@ -193,8 +196,7 @@ class Validation:
         self._give_up(self._batcher.close(batch_id))
         if self._breaker.open:
             for question in self._batcher.drop_waiting():
-                self._answer_here(question)
-                self._keep_for_recheck(question)
+                self._answer_soon(question)
 
     def sweep(self) -> None:
         """Notice batches that nobody answered, and ask again what was answered here; calls itself every 0.1 s."""
@@ -212,9 +214,7 @@ class Validation:
 
     def _give_up(self, batch: Batch | None) -> None:
         for question in batch.questions if batch is not None else ():
-            if not question.settled:
-                self._answer_here(question)
-            self._keep_for_recheck(question)
+            self._answer_soon(question)
 
     # ---- the gateway's own answer
 
@@ -229,11 +229,28 @@ class Validation:
         while self._deadlines and (self._deadlines[0].settled or self._deadlines[0].deadline_ns <= now):
             question = self._deadlines.popleft()
             if not question.settled:
-                self._answer_here(question)
-                if not question.tries:
-                    self._keep_for_recheck(question)
+                self._answer_soon(question)
         if self._deadlines:
             self._set_alarm(self._deadlines[0].deadline_ns, now)
+
+    def _answer_soon(self, question: Question) -> None:
+        if not self._overdue:
+            asyncio.get_running_loop().call_soon(self._judge_overdue)
+        self._overdue.append(question)
+
+    def _judge_overdue(self) -> None:
+        # with a call_soon a round: sockets and replies have their turn between
+        judged = 0
+        while self._overdue and judged < _JUDGED_A_TICK:
+            question = self._overdue.popleft()
+            if not question.settled:
+                self._answer_here(question)
+                judged += 1
+            # one that is still out is compared when its batch comes back; given up or never sent, it is asked again
+            if question.given is not None and not self._batcher.holds(question):
+                self._keep_for_recheck(question)
+        if self._overdue:
+            asyncio.get_running_loop().call_soon(self._judge_overdue)
 
     def _answer_here(self, question: Question) -> None:
         self._land(question)
@@ -265,7 +282,8 @@ class Validation:
             self._rechecks.append(question)
 
     def _recheck(self, now: int) -> None:
-        if self._rechecks and not self._batcher.waiting and not self._breaker.open:
+        # only while nothing else is out: nobody waits for these
+        if self._rechecks and not self._batcher.waiting and not self._batcher.out and not self._breaker.open:
             self._send_rechecks(now, _RECHECK_BATCH)
 
     def _send_rechecks(self, now: int, size: int) -> None:
