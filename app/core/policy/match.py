@@ -1,6 +1,8 @@
 """A compiled rule and how it meets a command, a file tool or a fetch: all conditions that it has must hold."""
 
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from app.core.decisions import Verdict
 from app.core.policy.glob import argument_expression, compiled, path_expression, simple_glob, text_expression
@@ -26,7 +28,7 @@ READ_TOOLS = frozenset(("Read", "Glob", "Grep", "LS", "NotebookRead", "read_file
 SETTLED = frozenset(("project", "temp", "system", "null"))
 
 
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, frozen=True):
     """What rules look at: one simple command, or a tool call that is none (then `program` is '')."""
 
     tool: str
@@ -40,7 +42,7 @@ class Seen(NamedTuple):
     host: str = ""
 
 
-class Pattern(NamedTuple):
+class Pattern(msgspec.Struct, frozen=True):
     """One `match:` entry, compiled. Exactly one of text, path and host is set, or none (the bare tool name)."""
 
     tools: frozenset[str]
@@ -51,7 +53,7 @@ class Pattern(NamedTuple):
     access: frozenset[str] = frozenset()
 
 
-class Rule(NamedTuple):
+class Rule(msgspec.Struct, frozen=True):
     """A rule ready to judge; regular expressions are RE2, sets are sets."""
 
     id: str
@@ -210,7 +212,9 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
 
 
 def _matches_program(rule: Rule, program: str) -> bool:
-    return program in rule.programs or any(g == "*" or simple_glob(g).match(program) for g in rule.program_globs)
+    if program in rule.programs:
+        return True
+    return bool(rule.program_globs) and any([g == "*" or simple_glob(g).match(program) for g in rule.program_globs])
 
 
 def _matches_arguments(rule: Rule, seen: Seen) -> bool:
@@ -222,7 +226,9 @@ def _matches_arguments(rule: Rule, seen: Seen) -> bool:
 def _matches_subcommand(rule: Rule, positions: list[str]) -> bool:
     if not positions:
         return False
-    return positions[0] in rule.first_words or any(tuple(positions[: len(sub)]) == sub for sub in rule.subcommands)
+    if positions[0] in rule.first_words:
+        return True
+    return bool(rule.subcommands) and any([tuple(positions[: len(sub)]) == sub for sub in rule.subcommands])
 
 
 def _matches_touch(rule: Rule, touch: Touch, seen: Seen) -> bool:

@@ -49,7 +49,7 @@ class Line:
         flags: set[str] = set()
         positions: list[str] = []
         values = _VALUES.get(program)
-        ended = skip = False
+        ended = skip = long = False
         for word in words[1:]:
             if skip:
                 skip = False
@@ -60,9 +60,10 @@ class Line:
                 ended = True
             else:
                 flags.update(flags_of(word))
+                long = long or word[1] == "-"
                 skip = values is not None and not positions and word in values
         self.flags = flags
-        self.long = any(name.startswith("--") for name in flags)
+        self.long = long
         self.positions = positions
 
     def _begins(self, name: str) -> bool:

@@ -122,6 +122,8 @@ class Policy:
         found = self._matching(one)
         if not found:
             return Verdict.ESCALATE, None
+        if len(found) == 1:
+            return found[0].verdict, found[0]
         lifted = {name for rule in found for name in rule.lifts}
         if lifted:
             found = [rule for rule in found if rule.id not in lifted]

@@ -14,6 +14,8 @@ _RUNNERS: Final = (
     ("difftool", "-x"),
     ("difftool", "--extcmd"),
 )
+_TELLING: Final = frozenset([option for _, option in _RUNNERS]) | {"filter-branch", "config", "--config-env"}
+"""Without one of these words, or a `-c`, git runs nothing but itself."""
 _GIT_LOOSENS: Final = (
     "gc.prune",
     "gc.reflog",
@@ -28,6 +30,8 @@ _GIT_LOOSENS: Final = (
 
 def run_git(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Git runs what its configuration and some of its sub-commands are told to run."""
+    if _TELLING.isdisjoint(words) and not any([word[:2] == "-c" for word in words]):
+        return _git_alias(reading, words, frame, span) if frame.scope.variables else None
     inner = inside(frame, "git", span)
     for index, word in enumerate(words[:-1]):
         if word in {"-c", "--config-env"} or word.startswith("-c"):

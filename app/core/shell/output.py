@@ -105,6 +105,8 @@ def output_of(program: str, words: list[str], frame: Frame, touches: tuple[Touch
         output = known(words, frame)
         if output is not None:
             return output
+    if not touches and not frame.stdin and program not in FETCHERS:
+        return UNKNOWN
     stdin = frame.stdin or ""
     read = (
         "".join([frame.scope.content(t.path) or "" for t in touches if t.access == "read"]) if frame.scope.files else ""

@@ -54,6 +54,8 @@ REWRITERS: Final = frozenset(("tar", "zip", "gzip", "openssl", "gpg", "base64", 
 
 def fill_files(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> None:
     """Remember what a command puts into files, as far as later commands may run or send it."""
+    if not touches and program not in FETCHERS:
+        return
     written = [t.path for t in touches if t.access == "write"]
     if program in FETCHERS:
         for path in [*written, *_named_by_url(program, words)]:
