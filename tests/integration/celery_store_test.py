@@ -117,14 +117,16 @@ def ring(worker, settings):
 
 
 @pytest.fixture
-def rows(postgres_server):
+def rows(postgres_server, settings):
+    """Ask the server; `{own}` is a condition for the rows of this test's project (the server is the session's)."""
     connection = psycopg.connect(postgres_server.admin_url, autocommit=True)
-    yield lambda statement, *given: connection.execute(statement, given).fetchall()
+    own = f"project = (select id from projects where project = '{settings.project}')"
+    yield lambda statement, *given: connection.execute(statement.replace("{own}", own), given).fetchall()
     connection.close()
 
 
 def sequences(rows, incarnation: int) -> list[int]:
-    found = rows("select sequence from file_events where incarnation = %s order by position", incarnation)
+    found = rows("select sequence from file_events where {own} and incarnation = %s order by position", incarnation)
     return [number for (number,) in found]
 
 
@@ -136,7 +138,7 @@ def test_a_batch_becomes_events_that_name_their_task_and_go_out_on_the_feed(ring
     heard = ring.feed.poll(2)
     assert isinstance(heard, FeedMessage)
     assert (heard.last, len(heard.events)) == (reply.position, 5)
-    tasks = {task for (task,) in rows("select task_id from file_events where incarnation = %s", incarnation)}
+    tasks = {task for (task,) in rows("select task_id from file_events where {own} and incarnation = %s", incarnation)}
     assert len(tasks) == 1
     assert tasks.pop()
 
