@@ -167,6 +167,26 @@ def test_redis_away_keeps_the_answers_and_stop_is_bounded(tmp_path):
     assert len(store.logs[spool.spool]) == 1
 
 
+def test_answers_that_wait_for_redis_at_a_stop_are_shipped_when_it_is_back(tmp_path):
+    store, spool = Store(), DecisionSpool(tmp_path, PROJECT)
+    shipper = SpoolShipper(PROJECT, SpoolFolder(tmp_path, PROJECT), store, store)
+    send = store.send
+
+    def away_until_the_stop(name: str, payload: bytes, queue: str) -> str:
+        store.away = not shipper._stop.is_set()
+        return send(name, payload, queue)
+
+    store.send = away_until_the_stop
+    spool.append([record(i) for i in range(3)])
+    shipper.start([spool.spool])
+    deadline = time.monotonic() + 10
+    while not shipper.error and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert shipper.stop(10)
+    assert ids(store.logs[spool.spool]) == ["id0", "id1", "id2"]
+    spool.close()
+
+
 WRITER = """
 import sys, os
 from pathlib import Path
