@@ -1,11 +1,11 @@
 """Postgres arrays packed by hand for bulk calls: 0.1 us an element where the list dumpers take about 1 us.
 
 The wire form is PostgreSQL's array_send: dimensions, null flag, element oid, length, lower bound, then
-(length, bytes) for each element. No nulls.
+(length, bytes) for each element. No nulls. An array of nothing is sent as null.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import psycopg
@@ -13,9 +13,8 @@ from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
 _HEAD: Final = struct.Struct("!iiiii").pack
-_NONE: Final = struct.Struct("!iii").pack
-_INT8: Final = struct.Struct("!iq").pack
 _LENGTH: Final = struct.Struct("!i").pack
+_SMALL: Final = tuple(struct.Struct("!" + "iq" * count) for count in range(33))
 _INT8_OID, _BYTEA_OID, _TEXT_OID = 20, 17, 25
 
 
@@ -31,20 +30,41 @@ class TextArray(bytes):
     """A packed text[]."""
 
 
+NO_INT8: Final = Int8Array()
+NO_BYTEA: Final = ByteaArray()
+NO_TEXT: Final = TextArray()
+
+
 def int8_array(values: Sequence[int]) -> Int8Array:
     """Pack integers below 2**63."""
-    return Int8Array(_framed(_INT8_OID, len(values), [_INT8(8, v) for v in values]))
+    count = len(values)
+    if not count:
+        return NO_INT8
+    fields = [8] * (2 * count)
+    fields[1::2] = values
+    packer = _SMALL[count] if count < len(_SMALL) else struct.Struct("!" + "iq" * count)
+    return Int8Array(_HEAD(1, 0, _INT8_OID, count, 1) + packer.pack(*fields))
 
 
 def bytea_array(values: Sequence[bytes]) -> ByteaArray:
     """Pack byte strings."""
-    return ByteaArray(_framed(_BYTEA_OID, len(values), [part for v in values for part in (_LENGTH(len(v)), v)]))
+    count = len(values)
+    if not count:
+        return NO_BYTEA
+    parts = [b""] * (2 * count + 1)
+    parts[0] = _HEAD(1, 0, _BYTEA_OID, count, 1)
+    parts[1::2] = map(_LENGTH, map(len, values))
+    parts[2::2] = values
+    return ByteaArray(b"".join(parts))
 
 
 def text_array(values: Sequence[str]) -> TextArray:
     """Pack texts; NUL, which Postgres cannot hold, becomes U+FFFD. Repeated texts are encoded once."""
+    if not values:
+        return NO_TEXT
     known: dict[str, bytes] = {}
-    return TextArray(_framed(_TEXT_OID, len(values), [known.get(v) or known.setdefault(v, _text(v)) for v in values]))
+    parts = [known.get(v) or known.setdefault(v, _text(v)) for v in values]
+    return TextArray(_HEAD(1, 0, _TEXT_OID, len(values), 1) + b"".join(parts))
 
 
 def clean(text: str) -> str:
@@ -57,16 +77,12 @@ def _text(value: str) -> bytes:
     return _LENGTH(len(plain)) + plain
 
 
-def _framed(oid: int, count: int, parts: Iterable[bytes]) -> bytes:
-    return _HEAD(1, 0, oid, count, 1) + b"".join(parts) if count else _NONE(0, 0, oid)
-
-
 class _PackedDumper(Dumper):
     format = Format.BINARY
 
-    def dump(self, obj: bytes) -> Buffer:
+    def dump(self, obj: bytes) -> Buffer | None:
         """See psycopg.adapt.Dumper."""
-        return obj
+        return obj or None
 
 
 class _Int8ArrayDumper(_PackedDumper):

@@ -1,11 +1,11 @@
-"""The statements of the files log's writer, with their arguments packed; the functions are in migrations/0002."""
+"""The statements of the files log's writer, with their arguments packed; the functions are in migrations/0006."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from app.adapters.postgres.arrays import bytea_array, int8_array, text_array
+from app.adapters.postgres.arrays import NO_BYTEA, NO_INT8, NO_TEXT, bytea_array, int8_array, text_array
 from app.adapters.postgres.connections import Connection, Row
 from app.adapters.postgres.content_reads import ChunkMap, map_of, plain_chunks
 from app.adapters.postgres.fold import Folded
@@ -14,7 +14,7 @@ from app.adapters.postgres.tree_rows import TreeRow, Wanted
 from app.core.ids import VersionId
 from app.core.messages import ChunkData
 
-PUT_CHUNKS: Final = "select put_chunks(%s, %s, %s::bigint[]::integer[], %s, %s)"
+PUT_CHUNKS: Final = "select put_chunks(%s, %s, %s, %s, %s)"
 _MISSING: Final = "select missing_chunks(%s, %s)"
 _OPEN: Final = "select * from open_files(%s, %s)"
 _TREE_ROWS: Final = "select * from tree_rows(%s, %s, %s, %s)"
@@ -22,32 +22,42 @@ _STORED: Final = """
 select sequence, position, digest, outcome from file_events
 where project = %s and incarnation = %s and sequence between %s and %s order by sequence"""
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
-_ARRAYS: Final = 4 + 12 + 4 + 4 + 6 + 5 + 3 + 4 + 5 + 6 + 3
+_ARRAYS: Final = 1 + 4 + 5 + 6 + 8 + 11 + 15 + 7 + 11 + 3
 
 
 class Scalars(NamedTuple):
-    """The leading arguments of append_files."""
+    """The leading arguments of append_files. `hash` is b'' where the rows known are not all those of `base`."""
 
     project: int
-    head: int
-    head_hash: bytes
+    base: int
+    hash: bytes | None
     incarnation: int
     first_sequence: int
-    at_us: int
     task_id: str
     last_inode: int
-    chunks: bytes
 
 
-_NUMBERED: Final = ", ".join(f"${i + 1}" for i in range(len(Scalars._fields) + _ARRAYS))
-_APPEND: Final = f"select append_files({_NUMBERED})"
+_NUMBERED: Final = ", ".join(f"${i + 1}" for i in range(len(Scalars._fields) + 1 + _ARRAYS))
+_APPEND: Final = f"select * from append_files({_NUMBERED})"  # noqa: S608 - numbers only
+
+
+class Appended(NamedTuple):
+    """What append_files said: 'ok', 'checked' (ok, but others had appended), or why not; the head before; hashes."""
+
+    status: str
+    head: Head
+    hashes: Sequence[bytes]
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether the batch is in the log."""
+        return self.status in {"ok", "checked"}
 
 
 class Opened(NamedTuple):
-    """The log under its lock: head, clock, the incarnation ('' = unknown), chunks that are missing, rows asked for."""
+    """The log under its lock: head, the incarnation ('' = unknown), chunks that are missing, rows asked for."""
 
     head: Head
-    clock_us: int
     origin: str
     origin_name: str
     last_sequence: int
@@ -72,9 +82,9 @@ def open_files(
     opened = connection.execute(_OPEN, (project, incarnation), binary=True)
     found = connection.execute(_TREE_ROWS, _wanted_arguments(project, asked), binary=True)
     row = one(opened)
-    position, name, clock_us, at_us, origin, origin_name, last_sequence, last_inode = row
+    position, name, origin, origin_name, last_sequence, last_inode = row
     return Opened(
-        Head(position, name, at_us), clock_us, origin or "", origin_name or "", last_sequence or 0, last_inode or 0,
+        Head(position, name), origin or "", origin_name or "", last_sequence or 0, last_inode or 0,
         [] if absent is None else one(absent)[0], asked, found.fetchall(),
     )  # fmt: skip
 
@@ -98,12 +108,13 @@ def stored(
 
 def append(connection: Connection, arguments: Sequence[object]) -> psycopg.Cursor[Row]:
     """Send append_files. Numbered placeholders: psycopg parses `%s` anew at each call above 50 of them (0.2 ms)."""
-    return psycopg.RawCursor(connection).execute(_APPEND, arguments)
+    return psycopg.RawCursor(connection).execute(_APPEND, arguments, binary=True)
 
 
-def status_of(result: psycopg.Cursor[Row]) -> str:
+def appended(result: psycopg.Cursor[Row]) -> Appended:
     """Return what append_files said."""
-    return str(one(result)[0])
+    status, position, previous, hashes = one(result)
+    return Appended(status, Head(position or 0, previous or b""), hashes or ())
 
 
 def one(result: psycopg.Cursor[Row]) -> tuple[Any, ...]:
@@ -121,15 +132,21 @@ def chunk_arguments(project: int, chunks: Sequence[ChunkData]) -> tuple[object, 
     )  # fmt: skip
 
 
-def parameters(scalars: Scalars, chunks: Sequence[ChunkData], folded: Folded) -> list[object]:
+def parameters(scalars: Scalars, named: Sequence[bytes], chunks: Sequence[ChunkData], folded: Folded) -> list[object]:
     """Return the arguments of append_files."""
     events, tree, content = folded.events, folded.tree, folded.content
+    kinds, *strings = zip(*folded.contexts, strict=True)
     return [
-        *scalars, *chunk_arguments(scalars.project, chunks)[1:],
-        int8_array(events.at_ns), int8_array(events.inode),
-        *map(text_array, events[2:7]), *map(bytea_array, events[7:]),
-        *_packed(tree.nodes_put, "iib"), int8_array(tree.nodes_gone), *_packed(tree.nodes_past, "iiib"),
-        *_packed(tree.names_put, "ibii"), *_packed(tree.names_gone, "ib"), *_packed(tree.names_past, "ibiii"),
+        *scalars, folded.front, bytea_array(named),
+        *(chunk_arguments(scalars.project, chunks)[1:] if chunks else _NO_CHUNKS),
+        *_packed(folded.reads.nodes, "ii"), *_packed(folded.reads.names, "ibi"),
+        text_array(kinds), *map(text_array, strings), bytea_array(folded.middles),
+        *map(int8_array, events[:3]), bytea_array(events.path),
+        bytea_array(events.outcome) if any(events.outcome) else NO_BYTEA, *map(bytea_array, events[5:]),
+        *_packed(tree.nodes_new, "iib"), *_packed(tree.nodes_put, "iib"), int8_array(tree.nodes_gone),
+        *_packed(tree.nodes_past, "iiib"),
+        *_packed(tree.names_new, "ibii"), *_packed(tree.names_put, "ibii"), *_packed(tree.names_gone, "ib"),
+        *_packed(tree.names_past, "ibiii"),
         *_packed(content.closed, "iii"), *_packed(content.cut, "iiii"),
         *_packed(content.put, "iibii"), *_packed(content.past, "iibiii"),
         *_packed(tree.aliases, "iii"),
@@ -137,13 +154,14 @@ def parameters(scalars: Scalars, chunks: Sequence[ChunkData], folded: Folded) ->
 
 
 _PACK: Final[dict[str, Callable[[Sequence[Any]], bytes]]] = {"i": int8_array, "b": bytea_array}
-_EMPTY: Final = {"i": int8_array(()), "b": bytea_array(())}
+_NOTHING: Final = {"i": NO_INT8, "b": NO_BYTEA}
+_NO_CHUNKS: Final = (NO_BYTEA, NO_INT8, NO_TEXT, NO_BYTEA)
 
 
 def _packed(rows: Sequence[tuple[Any, ...]], shape: str) -> list[bytes]:
     """Return one packed array a column."""
     if not rows:
-        return [_EMPTY[letter] for letter in shape]
+        return [_NOTHING[letter] for letter in shape]
     return [_PACK[letter](column) for letter, column in zip(shape, zip(*rows, strict=True), strict=True)]
 
 

@@ -8,7 +8,7 @@ import zstandard
 
 from app.adapters.postgres.connections import Connection, Row
 from app.adapters.postgres.decisions import decode_leaves, digest_of, header_of
-from app.adapters.postgres.fold import APPLIED_BYTES
+from app.adapters.postgres.links import APPLIED_BYTES
 from app.core.chain import EventHeader, merkle_root, payload_digest, row_hash
 from app.core.ids import GENESIS_HASH
 from app.core.messages import FILES

@@ -11,8 +11,10 @@ from app.adapters.postgres.fold import outcome_of
 from app.adapters.postgres.log_pages import decision_pages, file_pages
 from app.adapters.postgres.tree_rows import decode_node
 from app.core.ids import GENESIS_HASH, ROOT_INODE
+from app.core.memory_tree import MemoryTree
 from app.core.messages import FILES, FeedEvent
-from app.core.tree import ROOT_NODE
+from app.core.operations import decode_request
+from app.core.tree import ROOT_NODE, Node, apply
 from app.ports import ChainReport, EventFilter, LoggedDecision, LoggedEvent, LogHead, TreeSnapshot
 
 _HEADS: Final = "select log, position, hash from log_heads where project = %s"
@@ -20,6 +22,15 @@ _EVENTS: Final = """
 select e.position, e.incarnation, e.sequence, i.origin_name, e.payload, e.outcome, e.hash
 from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
 where e.project = %s and e.position > %s order by e.position limit %s"""
+# all events of an append have one time, which no other append has: the last position with another time than N + 1's
+_APPEND_BEFORE: Final = """
+select e.position from file_events e where e.project = %s and e.position <= %s and e.recorded_at_us <> (
+    select f.recorded_at_us from file_events f where f.project = %s and f.position = %s
+) order by e.position desc limit 1"""
+_REQUESTS: Final = """
+select e.incarnation, i.origin_name, e.payload, e.outcome
+from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
+where e.project = %s and e.position > %s and e.position <= %s order by e.position"""
 _SEQUENCES: Final = "select incarnation, last_sequence from incarnations where project = %s and incarnation = any(%s)"
 _NODES: Final = "select inode, node from inodes where project = %s"
 _NAMES: Final = "select parent, name, inode from dentries where project = %s"
@@ -122,22 +133,42 @@ def _load_tree(connection: Connection, number: int, incarnations: Sequence[int],
         head = {log: LogHead(at, name) for log, at, name in _fetch(connection, _HEADS, (number,))}.get(
             FILES, LogHead(0, GENESIS_HASH)
         )
-        nodes = [
-            (inode, decode_node(node))
-            for inode, node in _at(connection, _NODES, "inode, node", "inodes", number, position)
-        ]
-        if not any(inode == ROOT_INODE for inode, _ in nodes):
-            nodes.append((ROOT_INODE, ROOT_NODE))
-        names = _at(connection, _NAMES, "parent, name, inode", "dentries", number, position)
-        aliases = _fetch(connection, f"{_ALIASES} and since <= %s", (number, _END if position is None else position))
+        if position is not None and position < head.position:
+            return _tree_within(connection, number, position)
+        nodes, names, aliases = _tree_rows(connection, number, None)
         known: dict[int, int] = (
             dict(_fetch(connection, _SEQUENCES, (number, arrays.int8_array(incarnations)))) if incarnations else {}
         )
-        if position is not None and position < head.position:
-            head = _head_at(connection, number, position)
         return TreeSnapshot(head, nodes, names, aliases, {i: known.get(i, 0) for i in incarnations})
 
     return _in_snapshot(connection, read)
+
+
+def _tree_within(connection: Connection, number: int, position: int) -> TreeSnapshot:
+    """Return an earlier tree: the rows at the end of an append, and the events of the next one up to `position`."""
+    ended = _fetch(connection, _APPEND_BEFORE, (number, position, number, position + 1))
+    start = ended[0][0] if ended else 0
+    tree = MemoryTree()
+    tree.fill(*_tree_rows(connection, number, start))
+    for incarnation, origin_name, payload, outcome in _fetch(connection, _REQUESTS, (number, start, position)):
+        if payload is not None and outcome_of(outcome).kind not in {"rejected", "shadowed"}:
+            apply(tree, decode_request(payload), incarnation, origin_name)
+    names = [(parent, name, inode) for parent, held in tree.children.items() for name, inode in held.items()]
+    return TreeSnapshot(_head_at(connection, number, position), tree.nodes.items(), names, tree.aliases.items(), {})
+
+
+def _tree_rows(
+    connection: Connection, number: int, position: int | None
+) -> tuple[list[tuple[int, Node]], list[Row], list[Row]]:
+    """Return nodes, names and aliases at the end of an append, or now."""
+    nodes = [
+        (inode, decode_node(node)) for inode, node in _at(connection, _NODES, "inode, node", "inodes", number, position)
+    ]
+    if not any(inode == ROOT_INODE for inode, _ in nodes):
+        nodes.append((ROOT_INODE, ROOT_NODE))
+    names = _at(connection, _NAMES, "parent, name, inode", "dentries", number, position)
+    aliases = _fetch(connection, f"{_ALIASES} and since <= %s", (number, _END if position is None else position))
+    return nodes, names, aliases
 
 
 _END: Final = 2**62

@@ -1,13 +1,12 @@
 """The files log, writing role: one transaction a batch, gapless positions in commit order.
 
-Two ways, the same function at their end. *Standing*: nothing was appended since this writer's last batch and every row
-is known, so the fold is done before and the lock taken and released inside one call. *Locked*: take the lock, read head
-and rows, fold, append. Whoever meets others too often stays with *locked* for a while. A retry is harmless: what is
-stored already is recognised by its sequence and digest.
+Two ways, the same function at their end. *Standing*: rows that are not known are read, the batch is folded, and one
+call takes the lock, compares the rows that the fold relied on, gives positions and hashes, and appends: others may
+have appended meanwhile. *Locked*: take the lock, read head and rows, fold, append; for what meets others' changes, and
+for what needs stored content. A retry is harmless: what is stored already is recognised by its sequence and digest.
 """
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -19,14 +18,14 @@ from app.adapters.postgres.connections import Connection, Pool, run
 from app.adapters.postgres.feed import feed_messages
 from app.adapters.postgres.fold import CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
 from app.adapters.postgres.prepared import Prepared, PreparedBatch, check_chunks, prepare
-from app.adapters.postgres.standing import Origin, Standing
+from app.adapters.postgres.standing import Head, Origin, Standing
 from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted, keys_of
 from app.core.chunks import project_key
 from app.core.errors import PayloadRefused, StoreRefused, StoreUnavailable
-from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, PersistReply, Rejection
+from app.core.messages import FORMAT, ChunkData, FeedEvent, FeedMessage, PersistBatch, PersistReply, Rejection
 
 KNOWN_MAX: Final = 200_000
-_YIELD_MIN: Final = 8
+_YIELD_MIN: Final = 1
 _YIELD_MAX: Final = 64
 
 
@@ -156,23 +155,29 @@ class PostgresFileWriter:
             return None
         with self._guard:
             standing = self._standings.pop(work.project, None)
-        if standing is None or not _stands(standing, work):
-            self._keep(work.project, standing)
+        if standing is None or not _continues(standing, work):
             return None
         try:
-            folded = self._fold(standing, work, time.monotonic_ns() // 1000 + standing.clock_offset_us, None)
-        except Unknown:
+            self._look_up(standing, work)
+            folded = self._fold(standing, work, None)
+        except (Unknown, Poisoned, CutHere):
             return None
         arguments = _parameters(work, standing, folded)
-        status = run(self._pool, lambda c: calls.status_of(calls.append(c, arguments)))
-        if status != "ok":
-            self._meet_others(status)
+        result = run(self._pool, lambda c: calls.appended(calls.append(c, arguments)))
+        if not result.is_done:
+            self._meet_others(result.status)
             return None
         self._yield_next = _YIELD_MIN
-        return self._finish(standing, work, folded)
+        return self._finish(standing, work, folded, result)
+
+    def _look_up(self, standing: Standing, work: Work) -> None:
+        """Learn rows that are not known; that they may be of a later head is for the append to find."""
+        unknown = standing.tree.unknown(wanted_by(work.requests))
+        if unknown.inodes or unknown.names:
+            standing.tree.absorb(unknown, run(self._pool, lambda c: calls.tree_rows(c, work.project, unknown)))
 
     def _meet_others(self, status: str) -> None:
-        if status in {"busy", "moved"}:
+        if status == "stale":
             self._yield_left, self._yield_next = self._yield_next, min(self._yield_next * 2, _YIELD_MAX)
 
     # the locked way
@@ -198,13 +203,12 @@ class PostgresFileWriter:
             standing, rows = _stand(connection, work, standing, opened, wanted)
             standing.tree.absorb(*rows)
             left = work.part(max(0, opened.last_sequence + 1 - work.first), len(work.requests))
-            at_us = time.monotonic_ns() // 1000 + standing.clock_offset_us
-            folded = self._fold(standing, left, at_us, calls.StoredContents(connection, work.project))
-            result = calls.append(connection, _parameters(left._replace(named_chunks=(), chunks=()), standing, folded))
-        status = calls.status_of(result)
-        if status != "ok":
-            raise StoreUnavailable(f"the files log did not stand still under its lock: {status}")
-        done = self._finish(standing, left, folded)
+            folded = self._fold(standing, left, calls.StoredContents(connection, work.project))
+            sent = calls.append(connection, _parameters(left._replace(named_chunks=(), chunks=()), standing, folded))
+        result = calls.appended(sent)
+        if not result.is_done:
+            raise StoreUnavailable(f"the files log did not stand still under its lock: {result.status}")
+        done = self._finish(standing, left, folded, result)
         return done._replace(rejected=seen.rejected + done.rejected)
 
     def _skip_seen(self, connection: Connection, work: Work, opened: calls.Opened) -> Done:
@@ -229,22 +233,26 @@ class PostgresFileWriter:
 
     # both ways
 
-    def _fold(self, standing: Standing, work: Work, at_us: int, contents: calls.StoredContents | None) -> Folded:
-        at_us = max(at_us, standing.head.recorded_at_us)
+    def _fold(self, standing: Standing, work: Work, contents: calls.StoredContents | None) -> Folded:
         fold = Fold(standing, work.task, contents=contents, check_path=self._check_path, poison=work.poison)
-        return fold.run(work.first, work.requests, at_us)
+        return fold.run(work.first, work.requests)
 
-    def _finish(self, standing: Standing, work: Work, folded: Folded) -> Done:
-        """After the commit: the tree rows are now those of the new head."""
-        previous, standing.head = standing.head, folded.head
-        last = work.first + len(work.requests) - 1
+    def _finish(self, standing: Standing, work: Work, folded: Folded, result: calls.Appended) -> Done:
+        """After the commit: the tree rows are now those of the new head, as far as they were known."""
+        count = len(work.requests)
+        if result.head.position != standing.head.position:
+            standing.tree.moved(result.head.position - standing.head.position)
+        standing.is_exact = standing.is_exact and result.status == "ok"
+        standing.head = Head(result.head.position + count, result.hashes[-1])
+        last = work.first + count - 1
         origin = standing.origins[work.task.incarnation]
         standing.origins[work.task.incarnation] = origin._replace(last_sequence=last)
         standing.tree.closed()
         if len(standing.tree) < KNOWN_MAX:
             self._keep(work.project, standing)
-        feed = feed_messages(work.task.project, work.task.incarnation, previous.hash, folded.feed)
-        return Done(last, folded.head.position, tuple(folded.rejected), feed=feed)
+        events = _feed(origin, work, folded, result)
+        feed = feed_messages(work.task.project, work.task.incarnation, result.head.hash, events)
+        return Done(last, standing.head.position, _rejections(work, folded, result), feed=feed)
 
     def _keep(self, project: int, standing: Standing | None) -> None:
         if standing is not None:
@@ -265,12 +273,10 @@ class PostgresFileWriter:
         return 0 if row is None else int(row[0])
 
 
-def _stands(standing: Standing, work: Work) -> bool:
-    """Tell whether everything that folding looks up first is known without asking."""
+def _continues(standing: Standing, work: Work) -> bool:
+    """Tell whether the batch follows what this writer has seen of its incarnation."""
     origin = standing.origins.get(work.task.incarnation)
-    if origin is None or origin.origin != work.batch.origin or origin.last_sequence + 1 != work.first:
-        return False
-    return standing.tree.unknown(wanted_by(work.requests)) == Wanted([], [])
+    return origin is not None and origin.origin == work.batch.origin and origin.last_sequence + 1 == work.first
 
 
 def wanted_by(requests: Sequence[Prepared]) -> Wanted:
@@ -300,13 +306,11 @@ def _stand(
     connection: Connection, work: Work, standing: Standing | None, opened: calls.Opened, wanted: Wanted
 ) -> tuple[Standing, tuple[Wanted, Sequence[TreeRow]]]:
     """Return what is known under the lock, and the rows to learn: the old knowledge if the log stood still."""
-    offset_us = opened.clock_us - time.monotonic_ns() // 1000
     rows: tuple[Wanted, Sequence[TreeRow]] = (opened.asked, opened.rows)
-    if standing is None or standing.head[:2] != opened.head[:2]:
+    if standing is None or not standing.is_exact or standing.head != opened.head:
         if standing is not None:
             rows = (wanted, calls.tree_rows(connection, work.project, wanted))
-        standing = Standing(opened.head, offset_us)
-    standing.head, standing.clock_offset_us = opened.head, offset_us
+        standing = Standing(opened.head)
     standing.origins[work.task.incarnation] = Origin(opened.origin, opened.origin_name, opened.last_sequence)
     standing.tree.newest.setdefault(work.task.incarnation, opened.last_inode)
     standing.tree.fetch = lambda asked: calls.tree_rows(connection, work.project, asked)
@@ -317,8 +321,24 @@ def _stand(
 def _parameters(work: Work, standing: Standing, folded: Folded) -> list[object]:
     newest = standing.tree.newest.get(work.task.incarnation, 0)
     scalars = calls.Scalars(
-        Int4(work.project), Int8(standing.head.position), standing.head.hash, Int8(work.task.incarnation),
-        Int8(work.first), Int8(folded.head.recorded_at_us), work.task.task_id, Int8(newest),
-        arrays.bytea_array(work.named_chunks),
+        Int4(work.project), Int8(standing.head.position), standing.head.hash if standing.is_exact else b"",
+        Int8(work.task.incarnation), Int8(work.first), work.task.task_id, Int8(newest),
     )  # fmt: skip
-    return calls.parameters(scalars, work.chunks, folded)
+    return calls.parameters(scalars, work.named_chunks, work.chunks, folded)
+
+
+def _feed(origin: Origin, work: Work, folded: Folded, result: calls.Appended) -> list[FeedEvent]:
+    start, incarnation, name = result.head.position + 1, work.task.incarnation, origin.origin_name
+    told = zip(work.requests, folded.outcomes, result.hashes, strict=True)
+    return [
+        FeedEvent(start + index, incarnation, work.first + index, name, prepared.payload, outcome, link)
+        for index, (prepared, outcome, link) in enumerate(told)
+    ]
+
+
+def _rejections(work: Work, folded: Folded, result: calls.Appended) -> tuple[Rejection, ...]:
+    return tuple(
+        Rejection(work.first + index, result.head.position + 1 + index, outcome.reason)
+        for index, outcome in enumerate(folded.outcomes)
+        if outcome.kind == "rejected"
+    )

@@ -1,7 +1,7 @@
-"""Fold a prepared batch into the tree at the head: outcomes, paths, hash chain, rows to write, feed.
+"""Fold a prepared batch into the tree: outcomes, paths, the pieces of the hash chain, rows to write.
 
-Runs with or without the log's lock; whether the head still stands is decided by the append itself. After any
-exception the tree that was folded into is no longer that of the head and must be thrown away.
+Runs with or without the log's lock; whether what it read still stands is decided by the append itself. After any
+exception the tree that was folded into is no longer that of any head and must be thrown away.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,21 +9,19 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from app.adapters.postgres.arrays import clean
 from app.adapters.postgres.content_reads import ChunkMap, overlay
 from app.adapters.postgres.content_rows import ContentChanges, ContentRows
+from app.adapters.postgres.links import Context, Links
 from app.adapters.postgres.prepared import Prepared
-from app.adapters.postgres.standing import Head, Origin, Standing
-from app.adapters.postgres.tree_rows import TreeChanges, Unknown
-from app.core.chain import EventHeader, row_hash
+from app.adapters.postgres.standing import Origin, Standing
+from app.adapters.postgres.tree_rows import Reads, TreeChanges, Unknown
 from app.core.chunks import Extent, chunk_hash, compose
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
-from app.core.messages import APPLIED, FILES, ChunkData, FeedEvent, Outcome, Rejection, encode
+from app.core.messages import APPLIED, ChunkData, Outcome, encode
 from app.core.operations import ChunkRef, Content, FileOperationRequest, Link, Make, Operation, Rename, Rmdir, Unlink
 from app.core.tree import Node, apply
 
 CheckPath = Callable[[bytes, FileOperationRequest], str | None]
-APPLIED_BYTES: Final = encode(APPLIED)
 INTERNAL: Final = Outcome("rejected", reason="internal")
 _I64_MAX: Final = 2**63 - 1
 # what folding one request may raise if a rule of core is wrong; anything else is a fault of this process
@@ -69,31 +67,32 @@ class Task(NamedTuple):
 
 
 class EventColumns(NamedTuple):
-    """The columns of events that differ within a batch; built as columns, because that is how they are sent."""
+    """The columns of events that differ within a batch; built as columns, because that is how they are sent.
+
+    `context` is the number of an event's strings, `back` the last piece of its header (links.py).
+    """
 
     at_ns: list[int]
     inode: list[int]
-    kind: list[str]
-    agent: list[str]
-    session: list[str]
-    tool_call: list[str]
-    decision: list[str]
+    context: list[int]
     path: list[bytes]
     outcome: list[bytes]
     payload: list[bytes]
     digest: list[bytes]
-    hash: list[bytes]
+    back: list[bytes]
 
 
 class Folded(NamedTuple):
     """A batch, folded."""
 
     events: EventColumns
-    feed: list[FeedEvent]
-    rejected: list[Rejection]
+    outcomes: list[Outcome]
+    front: bytes
+    contexts: list[Context]
+    middles: list[bytes]
+    reads: Reads
     tree: TreeChanges
     content: ContentChanges
-    head: Head
 
 
 class Fold:
@@ -108,38 +107,33 @@ class Fold:
         check_path: CheckPath | None,
         poison: frozenset[int],
     ) -> None:
-        self._head, self._tree = standing.head, standing.tree
+        self._base, self._tree = standing.head.position, standing.tree
         self._origin: Origin = standing.origins[task.incarnation]
         self._task, self._contents, self._check_path, self._poison = task, contents, check_path, poison
         self._rows = ContentRows()
 
-    def run(self, first: int, requests: Sequence[Prepared], at_us: int) -> Folded:
+    def run(self, first: int, requests: Sequence[Prepared]) -> Folded:
         """Fold requests from sequence `first` on; raises Poisoned, CutHere or Unknown."""
-        events = EventColumns([], [], [], [], [], [], [], [], [], [], [], [])
-        feed: list[FeedEvent] = []
-        rejected: list[Rejection] = []
-        previous, position = self._head.hash, self._head.position
+        task, outcomes, rows = self._task, list[Outcome](), list[tuple[Any, ...]]()
+        links = Links(task.project, self._origin.origin, task.incarnation, task.task_id)
         for index, prepared in enumerate(requests):
-            position += 1
             sequence = first + index
-            outcome, path = self._fold_guarded(index, prepared, position, sequence)
-            previous = self._add_row(events, prepared, outcome, path, position, sequence, at_us, previous)
-            feed.append(
-                FeedEvent(
-                    position,
-                    self._task.incarnation,
-                    sequence,
-                    self._origin.origin_name,
-                    prepared.payload,
-                    outcome,
-                    previous,
-                )
-            )
-            if outcome.kind == "rejected":
-                rejected.append(Rejection(sequence, position, outcome.reason))
+            outcome, path = self._fold_guarded(index, prepared, self._base + index + 1, sequence)
+            outcomes.append(outcome)
+            shown = b"" if outcome is APPLIED else encode(outcome)
+            request, digest = prepared.request, prepared.digest
+            context, strings = links.context(prepared.kind, request)
+            at_ns, inode = (0, 0) if request is None else (request.at_ns, request.operation.inode)
+            if prepared.refusal:
+                at_ns, inode = _bounded(at_ns), _bounded(inode)
+            back = links.back(sequence, strings, inode, shown, digest)
+            rows.append((at_ns, inode, context, path, shown, prepared.payload, digest, back))
+        events = EventColumns(*map(list, zip(*rows, strict=True)))
+        reads = self._tree.reads()
         return Folded(
-            events, feed, rejected, self._tree.take_changes(), self._rows.changes(), Head(position, previous, at_us)
-        )
+            events, outcomes, links.front, links.contexts, links.middles, reads, self._tree.take_changes(),
+            self._rows.changes(),
+        )  # fmt: skip
 
     def _fold_guarded(self, index: int, prepared: Prepared, position: int, sequence: int) -> tuple[Outcome, bytes]:
         if prepared.request is None or prepared.refusal:
@@ -227,8 +221,10 @@ class Fold:
 
     def _drop_content(self, operation: Unlink | Rename) -> None:
         removed = operation.inode if isinstance(operation, Unlink) else operation.replaced
+        if not removed:
+            return
         inode = self._tree.alias(removed)
-        if removed and self._tree.was_dropped(inode):
+        if self._tree.was_dropped(inode):
             self._rows.cut_from(inode, 0, self._tree.position)
 
     def _stored(self) -> Contents:
@@ -252,41 +248,6 @@ class Fold:
     def _join(self, parent: int, name: bytes) -> bytes:
         above = self._tree.path_of(self._tree.alias(parent))
         return above + b"/" + name if above else name
-
-    def _add_row(
-        self,
-        events: EventColumns,
-        prepared: Prepared,
-        outcome: Outcome,
-        path: bytes,
-        position: int,
-        sequence: int,
-        at_us: int,
-        previous: bytes,
-    ) -> bytes:
-        """Add an event's row and return its hash."""
-        request, task = prepared.request, self._task
-        shown = b"" if outcome is APPLIED else encode(outcome)
-        if request is None:
-            agent = session = tool_call = decision = ""
-            inode = at_ns = 0
-        else:
-            agent, session = clean(request.agent_id), clean(request.session)
-            tool_call, decision = clean(request.tool_call), clean(request.decision)
-            inode, at_ns = _bounded(request.operation.inode), _bounded(request.at_ns)
-        header = EventHeader(
-            task.project, FILES, position, prepared.kind, at_us, self._origin.origin, task.incarnation, sequence,
-            agent, session, tool_call, decision, task.task_id, inode, shown or APPLIED_BYTES,
-        )  # fmt: skip
-        name = row_hash(previous, header, prepared.digest)
-        values: tuple[Any, ...] = (
-            at_ns, inode, prepared.kind, agent, session, tool_call, decision, path, shown, prepared.payload,
-            prepared.digest, name,
-        )  # fmt: skip
-        columns: tuple[list[Any], ...] = events
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-        return name
 
 
 def _bounded(number: int) -> int:

@@ -1,4 +1,4 @@
-"""What one writer knows of a project's files log between appends: valid while the log's head is still the same."""
+"""What one writer knows of a project's files log between appends: each tree row with the position that made it so."""
 
 from typing import NamedTuple
 
@@ -18,14 +18,13 @@ class Head(NamedTuple):
 
     position: int
     hash: bytes
-    recorded_at_us: int
 
 
 class Standing:
-    """Head, tree rows, incarnations. `clock_offset_us`: the database's wall clock less this process's monotonic one."""
+    """Head, tree rows, incarnations. `is_exact`: every row known is that of the head; else each must be compared."""
 
-    def __init__(self, head: Head, clock_offset_us: int) -> None:
+    def __init__(self, head: Head) -> None:
         self.head = head
-        self.clock_offset_us = clock_offset_us
+        self.is_exact = True
         self.tree = TreeRows()
         self.origins: dict[int, Origin] = {}

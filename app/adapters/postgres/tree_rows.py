@@ -1,8 +1,10 @@
 """The tree as the rows of one append: a TreeState with write-behind, kept between appends while the log stands still.
 
 What was looked up is known, also that it is absent; what is unknown is fetched by `fetch`, which inside a transaction
-asks the database and before it raises `Unknown`. A row's `since` is the position that made it so; a row replaced at a
-later position becomes a past row, one replaced at the same position never was.
+asks the database and before it raises `Unknown`. A row's `since` is the position that made it so. A row of before this
+append that it replaces becomes a past row; what is made and replaced within it never was: who asks for the tree between
+folds the events of the append. Every change of a name touches its directory's node, so that a directory's `since` also
+tells whether its names are still those that are known.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -33,12 +35,21 @@ class Wanted(NamedTuple):
     names: Sequence[Name]
 
 
-class TreeChanges(NamedTuple):
-    """What an append writes: rows that became so (`put`), that ended with no successor (`gone`), that were (`past`)."""
+class Reads(NamedTuple):
+    """What a fold relied on, with the `since` of each row: nodes (-1: there is none), and names of folders in paths."""
 
+    nodes: list[tuple[int, int]]
+    names: list[tuple[int, bytes, int]]
+
+
+class TreeChanges(NamedTuple):
+    """What an append writes: rows that are new, that replace one (`put`), that ended (`gone`), that were (`past`)."""
+
+    nodes_new: list[tuple[int, int, bytes]]
     nodes_put: list[tuple[int, int, bytes]]
     nodes_gone: list[int]
     nodes_past: list[tuple[int, int, int, bytes]]
+    names_new: list[tuple[int, bytes, int, int]]
     names_put: list[tuple[int, bytes, int, int]]
     names_gone: list[Name]
     names_past: list[tuple[int, bytes, int, int, int]]
@@ -65,6 +76,9 @@ class TreeRows:
         self.fetch: Fetch = _refuse
         self.find_names: FindNames = _refuse_names
         self.newest: dict[int, int] = {}
+        self.newest_before: dict[int, int] = {}
+        self.nodes_touched: list[int] = []
+        self.names_touched: list[Name] = []
         self._nodes: dict[int, Node | None] = {ROOT_INODE: ROOT_NODE}
         self._node_since: dict[int, int] = {ROOT_INODE: 0}
         self._names: dict[Name, int | None] = {}
@@ -79,8 +93,11 @@ class TreeRows:
         return len(self._nodes) + len(self._names)
 
     def _forget_changes(self) -> None:
-        self._changed_nodes: dict[int, None] = {}
-        self._changed_names: dict[Name, None] = {}
+        self._changed_nodes: dict[int, int] = {}
+        self._changed_names: dict[Name, int] = {}
+        self._read: set[int] = set()
+        self._paths_read: set[int] = set()
+        self.newest_before = dict(self.newest)
         self._nodes_past: list[tuple[int, int, int, bytes]] = []
         self._names_past: list[tuple[int, bytes, int, int, int]] = []
         self._new_aliases: list[tuple[int, int, int]] = []
@@ -93,6 +110,7 @@ class TreeRows:
 
     def node(self, inode: int) -> Node | None:
         """See TreeState."""
+        self._read.add(inode)
         try:
             return self._nodes[inode]
         except KeyError:
@@ -103,6 +121,7 @@ class TreeRows:
     def child(self, parent: int, name: bytes) -> int | None:
         """See TreeState."""
         key = (parent, name)
+        self._read.add(parent)
         try:
             return self._names[key]
         except KeyError:
@@ -113,6 +132,7 @@ class TreeRows:
 
     def has_children(self, directory: int) -> bool:
         """See TreeState."""
+        self._read.add(directory)
         count = self._whole.get(directory)
         if count is not None:
             return count > 0
@@ -136,6 +156,7 @@ class TreeRows:
         """Return one path without a leading slash; b'' for the root and for what has no name."""
         known = self._paths.get(inode)
         if known is not None:
+            self._paths_read.add(inode)
             return known
         place = next(iter(self._held.get(inode, ())), None)
         if place is None:
@@ -144,6 +165,7 @@ class TreeRows:
         path = above + b"/" + place[1] if above else place[1]
         if is_directory(self._nodes.get(inode)):
             self._paths[inode] = path
+            self._paths_read.add(inode)
         return path
 
     def _is_fresh(self, inode: int) -> bool:
@@ -168,7 +190,7 @@ class TreeRows:
     def drop_node(self, inode: int) -> None:
         """See TreeState."""
         self._leave_node(inode)
-        self._nodes[inode] = None
+        self._nodes[inode], self._node_since[inode] = None, -1
         self._whole.pop(inode, None)
         self._paths.pop(inode, None)
 
@@ -177,12 +199,13 @@ class TreeRows:
         return inode in self._changed_nodes and self._nodes.get(inode) is None
 
     def _leave_node(self, inode: int) -> None:
+        """Remember the row of before this append, once."""
+        if inode in self._changed_nodes:
+            return
         old = self._nodes.get(inode)
-        self._changed_nodes[inode] = None
-        if old is not None:
-            since = self._node_since[inode]
-            if since < self.position:
-                self._nodes_past.append((inode, since, self.position, _encode(old)))
+        since = self._changed_nodes[inode] = -1 if old is None else self._node_since[inode]
+        if since > 0:
+            self._nodes_past.append((inode, since, self.position, _encode(old)))
 
     def put_child(self, parent: int, name: bytes, inode: int) -> None:
         """See TreeState."""
@@ -202,12 +225,12 @@ class TreeRows:
 
     def _leave_name(self, key: Name) -> bool:
         old = self._names.get(key)
-        self._changed_names[key] = None
+        if key not in self._changed_names:
+            since = self._changed_names[key] = -1 if old is None else self._name_since[key]
+            if old is not None:
+                self._names_past.append((*key, old, since, self.position))
         if old is None:
             return False
-        since = self._name_since[key]
-        if since < self.position:
-            self._names_past.append((*key, old, since, self.position))
         self._held.get(old, {}).pop(key, None)
         if is_directory(self._nodes.get(old)):
             self._paths = {ROOT_INODE: b""}
@@ -260,21 +283,55 @@ class TreeRows:
             self._name_since[key] = since
             self._held.setdefault(inode, {})[key] = None
 
+    def reads(self) -> Reads:
+        """Return the rows of before this append that its fold relied on."""
+        changed, since = self._changed_nodes, self._node_since
+        known = [(i, changed[i] if i in changed else since.get(i, -1)) for i in self._read]
+        return Reads([(i, at) for i, at in known if at >= 0 or not self._was_fresh(i)], list(self._folders_read()))
+
+    def _was_fresh(self, inode: int) -> bool:
+        newest = self.newest_before.get(maker_of_plain(inode))
+        return newest is not None and inode > newest
+
+    def _folders_read(self) -> Iterable[tuple[int, bytes, int]]:
+        waiting, seen = list(self._paths_read), {int(ROOT_INODE)}
+        while waiting:
+            inode = waiting.pop()
+            if inode in seen:
+                continue
+            seen.add(inode)
+            for key in self._held.get(inode, ()):
+                waiting.append(key[0])
+                if key not in self._changed_names:
+                    yield (*key, self._name_since[key])
+
     def take_changes(self) -> TreeChanges:
         """Return the changes since the last call."""
-        nodes = [(i, self._nodes[i]) for i in self._changed_nodes]
-        names = [(key, self._names[key]) for key in self._changed_names]
+        nodes = [(i, before, self._nodes[i]) for i, before in self._changed_nodes.items()]
+        names = [(key, before, self._names[key]) for key, before in self._changed_names.items()]
+        since, name_since = self._node_since, self._name_since
+        self.nodes_touched = [i for i, _, node in nodes if node is not None]
+        self.names_touched = [key for key, _, held in names if held is not None]
         changes = TreeChanges(
-            [(i, self._node_since[i], _encode(node)) for i, node in nodes if node is not None],
-            [i for i, node in nodes if node is None],
+            [(i, since[i], _encode(node)) for i, before, node in nodes if node is not None and before < 1],
+            [(i, since[i], _encode(node)) for i, before, node in nodes if node is not None and before > 0],
+            [i for i, before, node in nodes if node is None and before > 0],
             self._nodes_past,
-            [(*key, held, self._name_since[key]) for key, held in names if held is not None],
-            [key for key, held in names if held is None],
+            [(*key, held, name_since[key]) for key, before, held in names if held is not None and before < 0],
+            [(*key, held, name_since[key]) for key, before, held in names if held is not None and before >= 0],
+            [key for key, before, held in names if held is None and before >= 0],
             self._names_past,
             self._new_aliases,
         )
         self._forget_changes()
         return changes
+
+    def moved(self, step: int) -> None:
+        """The changes taken last were appended `step` positions later than they were folded for."""
+        for inode in self.nodes_touched:
+            self._node_since[inode] += step
+        for key in self.names_touched:
+            self._name_since[key] += step
 
 
 def maker_of_plain(inode: int) -> int:

@@ -29,26 +29,6 @@ begin
     return given;
 end $$;
 
--- Take the files log's lock until the transaction ends; return its head, the clock and the incarnation's state.
-create function open_files(p_project integer, p_incarnation bigint)
-returns table (head_position bigint, head_hash bytea, clock_us bigint, head_at_us bigint, origin text, origin_name text,
-    last_sequence bigint, last_inode bigint) language plpgsql as $$
-begin
-    perform pg_advisory_xact_lock(p_project, 1);
-    return query select h.position, h.hash, (extract(epoch from clock_timestamp()) * 1000000)::bigint, h.recorded_at_us,
-        i.origin, i.origin_name, i.last_sequence, i.last_inode
-        from log_heads h left join incarnations i on i.project = p_project and i.incarnation = p_incarnation
-        where h.project = p_project and h.log = 'files';
-end $$;
-
--- Store chunks that are not there yet.
-create function put_chunks(p_project integer, p_hashes bytea[], p_sizes integer[], p_encodings text[], p_data bytea[])
-returns void language sql as $$
-    insert into chunks (project, hash, size_bytes, encoding, data)
-    select p_project, h, s, e, d from unnest(p_hashes, p_sizes, p_encodings, p_data) as k (h, s, e, d) order by h
-    on conflict (project, hash) do nothing;
-$$;
-
 -- Take the decisions log's lock; return its head, the clock and the spool's last sequence.
 create function open_decisions(p_project integer, p_spool text)
 returns table (head_position bigint, head_hash bytea, clock_us bigint, head_at_us bigint, last_sequence bigint)

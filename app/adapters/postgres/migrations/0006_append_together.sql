@@ -1,0 +1,202 @@
+-- Appending to the files log when others append too. Functions that run in each append are plpgsql: those in SQL are
+-- parsed and planned at every call. An absent array is null: it costs nothing to send and nothing to open.
+do $$
+declare old regprocedure;
+begin
+    for old in select oid::regprocedure from pg_proc where pronamespace = 'public'::regnamespace
+        and proname in ('append_files', 'open_files', 'put_chunks', 'missing_chunks') loop
+        execute 'drop function ' || old;
+    end loop;
+end $$;
+
+-- The whole history of a tree is read by project, newest first: no key into the past is needed, a rough place is.
+drop index inodes_past_since;
+drop index dentries_past_since;
+create index inodes_past_until on inodes_past using brin (until) with (pages_per_range = 32, autosummarize = on);
+create index dentries_past_until on dentries_past using brin (until) with (pages_per_range = 32, autosummarize = on);
+
+-- Take the files log's lock until the transaction ends; return its head and the incarnation's state.
+create function open_files(p_project integer, p_incarnation bigint)
+returns table (head_position bigint, head_hash bytea, origin text, origin_name text, last_sequence bigint, last_inode bigint)
+language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(p_project, 1);
+    return query select h.position, h.hash, i.origin, i.origin_name, i.last_sequence, i.last_inode
+        from log_heads h left join incarnations i on i.project = p_project and i.incarnation = p_incarnation
+        where h.project = p_project and h.log = 'files';
+end $$;
+
+-- Store chunks that are not there yet.
+create function put_chunks(p_project integer, p_hashes bytea[], p_sizes bigint[], p_encodings text[], p_data bytea[])
+returns void language plpgsql as $$
+begin
+    insert into chunks (project, hash, size_bytes, encoding, data)
+    select p_project, h, s, e, d from unnest(p_hashes, p_sizes, p_encodings, p_data) as k (h, s, e, d) order by h
+    on conflict on constraint chunks_pkey do nothing;
+end $$;
+
+-- Those of p_hashes that are not stored.
+create function missing_chunks(p_project integer, p_hashes bytea[]) returns bytea[] language plpgsql stable as $$
+begin
+    return array(select k.h from unnest(p_hashes) as k (h) where (
+        select c.hash from chunks c where c.project = p_project and c.hash = k.h and c.data is not null
+    ) is null);
+end $$;
+
+-- An unsigned number as MessagePack, as app.core.chain writes it.
+create function packed_number(p bigint) returns bytea language sql immutable as $$
+    select case when p < 128 then substr(int8send(p), 8) when p < 256 then '\xcc'::bytea || substr(int8send(p), 8)
+        when p < 65536 then '\xcd'::bytea || substr(int8send(p), 7)
+        when p < 4294967296 then '\xce'::bytea || substr(int8send(p), 5) else '\xcf'::bytea || int8send(p) end
+$$;
+
+-- Append a batch that was folded on the tree rows w_ and names v_, as they were known when the log stood at p_base.
+-- Under the lock: those rows must still be what they were ('stale'), the batch must follow its incarnation ('sequence');
+-- positions, time and hashes are given here, `since` and `until` above p_base move with the head.
+-- 'missing': a chunk of p_chunks is not stored. 'ok', or 'checked' where others had appended since p_base; else nothing is
+-- appended. p_hash is the hash at p_base if w_ and v_ are all of that head: then a head that did not move needs no checking.
+create function append_files(
+    p_project integer, p_base bigint, p_hash bytea, p_incarnation bigint, p_first bigint, p_task text, p_last_inode bigint,
+    p_front bytea, p_chunks bytea[],
+    k_hash bytea[], k_size bigint[], k_encoding text[], k_data bytea[],
+    w_inode bigint[], w_since bigint[], v_parent bigint[], v_name bytea[], v_since bigint[],
+    x_kind text[], x_agent text[], x_session text[], x_tool text[], x_decision text[], x_middle bytea[],
+    e_at bigint[], e_inode bigint[], e_context bigint[], e_path bytea[], e_outcome bytea[], e_payload bytea[], e_digest bytea[],
+    e_back bytea[],
+    nn_inode bigint[], nn_since bigint[], nn_node bytea[], n_inode bigint[], n_since bigint[], n_node bytea[], ng_inode bigint[],
+    np_inode bigint[], np_since bigint[], np_until bigint[], np_node bytea[],
+    dn_parent bigint[], dn_name bytea[], dn_inode bigint[], dn_since bigint[],
+    d_parent bigint[], d_name bytea[], d_inode bigint[], d_since bigint[], dg_parent bigint[], dg_name bytea[],
+    dp_parent bigint[], dp_name bytea[], dp_inode bigint[], dp_since bigint[], dp_until bigint[],
+    cg_inode bigint[], cg_index bigint[], cg_until bigint[], ct_inode bigint[], ct_first bigint[], ct_end bigint[], ct_until bigint[],
+    c_inode bigint[], c_index bigint[], c_hash bytea[], c_size bigint[], c_since bigint[],
+    cp_inode bigint[], cp_index bigint[], cp_hash bytea[], cp_size bigint[], cp_since bigint[], cp_until bigint[],
+    a_inode bigint[], a_target bigint[], a_since bigint[],
+    out status text, out head bigint, out previous bytea, out hashes bytea[]
+) language plpgsql as $$
+declare
+    n integer := cardinality(e_at);
+    clock bigint;
+    link bytea;
+    step bigint;
+    back bytea;
+    at bytea;
+begin
+    if k_hash is not null then
+        insert into chunks (project, hash, size_bytes, encoding, data)
+        select p_project, h, s, e, d from unnest(k_hash, k_size, k_encoding, k_data) as k (h, s, e, d) order by h
+        on conflict on constraint chunks_pkey do nothing;
+    end if;
+    if p_chunks is not null and cardinality(missing_chunks(p_project, p_chunks)) > 0 then
+        status := 'missing';
+        return;
+    end if;
+    perform pg_advisory_xact_lock(p_project, 1);
+    select l.position, l.hash, greatest(l.recorded_at_us + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+        into head, link, clock from log_heads l where l.project = p_project and l.log = 'files';
+    step := head - p_base;
+    previous := link;
+    status := 'ok';
+    if p_hash is null or p_hash <> link or step <> 0 then
+        perform 1 from unnest(w_inode, w_since) as k (inode, since) where k.since <> coalesce(
+            (select i.since from inodes i where i.project = p_project and i.inode = k.inode), case when k.inode = 1 then 0 else -1 end
+        ) or k.since < 0 and (select a.since from aliases a where a.project = p_project and a.inode = k.inode) is not null;
+        if not found then
+            perform 1 from unnest(v_parent, v_name, v_since) as k (parent, name, since) where k.since is distinct from (
+                select d.since from dentries d where d.project = p_project and d.parent = k.parent and d.name = k.name
+            );
+        end if;
+        if found then
+            status := 'stale';
+            return;
+        end if;
+        status := 'checked';
+    end if;
+    update incarnations set last_sequence = p_first + n - 1, last_inode = greatest(last_inode, p_last_inode)
+        where project = p_project and incarnation = p_incarnation and last_sequence = p_first - 1;
+    if not found then
+        status := 'sequence';
+        return;
+    end if;
+    at := packed_number(clock);
+    hashes := e_digest;
+    n := 0;
+    foreach back in array e_back loop
+        n := n + 1;
+        link := sha256(link || p_front || packed_number(head + n) || x_middle[e_context[n]] || at || back);
+        hashes[n] := link;
+    end loop;
+    update log_heads set position = head + n, hash = link, recorded_at_us = clock where project = p_project and log = 'files';
+    insert into file_events
+    select p_project, head + k.nr, p_incarnation, p_first + k.nr - 1, clock, k.at, k.inode, x_kind[k.x], x_agent[k.x],
+        x_session[k.x], x_tool[k.x], x_decision[k.x], p_task, k.path, nullif(k.outcome, ''::bytea), k.payload, k.digest, k.hash
+    from unnest(e_at, e_inode, e_context, e_path, e_outcome, e_payload, e_digest, hashes)
+        with ordinality as k (at, inode, x, path, outcome, payload, digest, hash, nr);
+    if np_inode is not null then
+        insert into inodes_past select p_project, inode, since, until + step, node
+        from unnest(np_inode, np_since, np_until, np_node) as k (inode, since, until, node);
+    end if;
+    if ng_inode is not null then
+        delete from inodes where project = p_project and inode = any(ng_inode);
+    end if;
+    if n_inode is not null then
+        insert into inodes select p_project, inode, since + step, node from unnest(n_inode, n_since, n_node) as k (inode, since, node)
+        on conflict on constraint inodes_pkey do update set since = excluded.since, node = excluded.node;
+    end if;
+    if nn_inode is not null then
+        insert into inodes select p_project, inode, since + step, node from unnest(nn_inode, nn_since, nn_node) as k (inode, since, node);
+    end if;
+    if dp_inode is not null then
+        insert into dentries_past select p_project, parent, name, inode, since, until + step
+        from unnest(dp_parent, dp_name, dp_inode, dp_since, dp_until) as k (parent, name, inode, since, until);
+    end if;
+    if dg_parent is not null then
+        delete from dentries where ctid = any(array(
+            select t.ctid from unnest(dg_parent, dg_name) as k (parent, name) cross join lateral (
+                select d.ctid from dentries d where d.project = p_project and d.parent = k.parent and d.name = k.name offset 0
+            ) t
+        ));
+    end if;
+    if d_parent is not null then
+        insert into dentries select p_project, parent, name, inode, since + step
+        from unnest(d_parent, d_name, d_inode, d_since) as k (parent, name, inode, since)
+        on conflict on constraint dentries_pkey do update set inode = excluded.inode, since = excluded.since;
+    end if;
+    if dn_parent is not null then
+        insert into dentries select p_project, parent, name, inode, since + step
+        from unnest(dn_parent, dn_name, dn_inode, dn_since) as k (parent, name, inode, since);
+    end if;
+    if cg_inode is not null then
+        with gone as (
+            select t.*, k.until + step as until from unnest(cg_inode, cg_index, cg_until) as k (inode, index, until) cross join lateral (
+                select c.ctid as place, c.* from content_chunks c
+                where c.project = p_project and c.inode = k.inode and c.index = k.index offset 0
+            ) t
+        ), kept as (
+            insert into content_chunks_past select project, inode, index, hash, size_bytes, since, until from gone
+        ) delete from content_chunks where ctid = any(array(select place from gone));
+    end if;
+    if ct_inode is not null then
+        with gone as (
+            select t.*, k.until + step as until
+            from unnest(ct_inode, ct_first, ct_end, ct_until) as k (inode, first, stop, until) cross join lateral (
+                select c.ctid as place, c.* from content_chunks c
+                where c.project = p_project and c.inode = k.inode and c.index >= k.first and c.index < k.stop offset 0
+            ) t
+        ), kept as (
+            insert into content_chunks_past select project, inode, index, hash, size_bytes, since, until from gone
+        ) delete from content_chunks where ctid = any(array(select place from gone));
+    end if;
+    if c_inode is not null then
+        insert into content_chunks select p_project, inode, index, hash, size, since + step
+        from unnest(c_inode, c_index, c_hash, c_size, c_since) as k (inode, index, hash, size, since);
+    end if;
+    if cp_inode is not null then
+        insert into content_chunks_past select p_project, inode, index, hash, size, since + step, until + step
+        from unnest(cp_inode, cp_index, cp_hash, cp_size, cp_since, cp_until) as k (inode, index, hash, size, since, until);
+    end if;
+    if a_inode is not null then
+        insert into aliases select p_project, inode, target, since + step from unnest(a_inode, a_target, a_since) as k (inode, target, since)
+        on conflict on constraint aliases_pkey do update set target = excluded.target, since = excluded.since;
+    end if;
+end $$;
