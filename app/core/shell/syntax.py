@@ -39,6 +39,7 @@ RESERVED: Final = frozenset(
     ]
 )
 _QUOTED_HEREDOC: Final = re.compile(r"<<-?[ \t]*(?:'([^'\n]{1,64})'|\"([^\"\n$`\\]{1,64})\"|\\(\w{1,64}))")
+_BODY_WITH_BACKSLASH: Final = re.compile(r"<<[^\n]*\n[ \t]*\\")
 _BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s]{0,400},[^\s]{0,400})\}(?=$|[\s;|&)])")
 _COMMA: Final = re.compile(r",(?![^{]*\})")
 PLACEHOLDER: Final = "weir heredoc body cut"
@@ -66,7 +67,7 @@ def parse(text: str) -> Parsed:
     refused = _refusal(text)
     if refused:
         return Parsed(None, b"", doubt=refused)
-    short, bodies = _cut(text) if len(text) > TEXT_MAX // 4 and "<<" in text else (text, ())
+    short, bodies = _cut(text) if "<<" in text else (text, ())
     source = short.encode()
     if len(source) > TEXT_MAX:
         return Parsed(None, b"", doubt="too-long")
@@ -80,7 +81,14 @@ def parse(text: str) -> Parsed:
         return Parsed(None, b"", doubt="too-many-nodes")
     if root.has_error:
         return _mended(root, source, bodies)
-    return Parsed(root, source, bodies)
+    return Parsed(root, source, bodies, doubt=_misread(short))
+
+
+def _misread(text: str) -> str:
+    """Name what the grammar reads wrongly without an error: a heredoc body that begins with a backslash becomes words
+    of the command before it.
+    """
+    return "syntax" if "<<" in text and _BODY_WITH_BACKSLASH.search(text) else ""
 
 
 def parse_inner(text: str) -> Parsed:
@@ -91,7 +99,7 @@ def parse_inner(text: str) -> Parsed:
     root = Parser(LANGUAGE).parse(source).root_node
     if root.descendant_count > NODES_MAX:
         return Parsed(None, b"", doubt="too-many-nodes")
-    return _mended(root, source, ()) if root.has_error else Parsed(root, source)
+    return _mended(root, source, ()) if root.has_error else Parsed(root, source, doubt=_misread(text))
 
 
 def _refusal(text: str) -> str:
