@@ -50,6 +50,8 @@ create function packed_number(p bigint) returns bytea language sql immutable as 
         when p < 4294967296 then '\xce'::bytea || substr(int8send(p), 5) else '\xcf'::bytea || int8send(p) end
 $$;
 
+create type appended as (status text, head bigint, previous bytea, hashes bytea[]);
+
 -- Append a batch that was folded on the tree rows w_ and names v_, as they were known when the log stood at p_base.
 -- Under the lock: those rows must still be what they were ('stale'), the batch must follow its incarnation ('sequence');
 -- positions, time and hashes are given here, `since` and `until` above p_base move with the head.
@@ -71,11 +73,14 @@ create function append_files(
     cg_inode bigint[], cg_index bigint[], cg_until bigint[], ct_inode bigint[], ct_first bigint[], ct_end bigint[], ct_until bigint[],
     c_inode bigint[], c_index bigint[], c_hash bytea[], c_size bigint[], c_since bigint[],
     cp_inode bigint[], cp_index bigint[], cp_hash bytea[], cp_size bigint[], cp_since bigint[], cp_until bigint[],
-    a_inode bigint[], a_target bigint[], a_since bigint[],
-    out status text, out head bigint, out previous bytea, out hashes bytea[]
-) language plpgsql as $$
+    a_inode bigint[], a_target bigint[], a_since bigint[]
+) returns appended language plpgsql as $$
 declare
     n integer := cardinality(e_at);
+    status text;
+    head bigint;
+    previous bytea;
+    hashes bytea[];
     clock bigint;
     link bytea;
     step bigint;
@@ -84,12 +89,11 @@ declare
 begin
     if k_hash is not null then
         insert into chunks (project, hash, size_bytes, encoding, data)
-        select p_project, h, s, e, d from unnest(k_hash, k_size, k_encoding, k_data) as k (h, s, e, d) order by h
+        select p_project, k_hash[i], k_size[i], k_encoding[i], k_data[i] from generate_series(1, cardinality(k_hash)) as i order by 2
         on conflict on constraint chunks_pkey do nothing;
     end if;
     if p_chunks is not null and cardinality(missing_chunks(p_project, p_chunks)) > 0 then
-        status := 'missing';
-        return;
+        return row('missing', null, null, null)::appended;
     end if;
     perform pg_advisory_xact_lock(p_project, 1);
     select l.position, l.hash, greatest(l.recorded_at_us + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
@@ -98,25 +102,23 @@ begin
     previous := link;
     status := 'ok';
     if p_hash is null or p_hash <> link or step <> 0 then
-        perform 1 from unnest(w_inode, w_since) as k (inode, since) where k.since <> coalesce(
-            (select i.since from inodes i where i.project = p_project and i.inode = k.inode), case when k.inode = 1 then 0 else -1 end
-        ) or k.since < 0 and (select a.since from aliases a where a.project = p_project and a.inode = k.inode) is not null;
+        perform 1 from generate_series(1, cardinality(w_inode)) as i where w_since[i] <> coalesce(
+            (select t.since from inodes t where t.project = p_project and t.inode = w_inode[i]), case when w_inode[i] = 1 then 0 else -1 end
+        ) or w_since[i] < 0 and (select t.since from aliases t where t.project = p_project and t.inode = w_inode[i]) is not null;
         if not found then
-            perform 1 from unnest(v_parent, v_name, v_since) as k (parent, name, since) where k.since is distinct from (
-                select d.since from dentries d where d.project = p_project and d.parent = k.parent and d.name = k.name
+            perform 1 from generate_series(1, cardinality(v_parent)) as i where v_since[i] is distinct from (
+                select t.since from dentries t where t.project = p_project and t.parent = v_parent[i] and t.name = v_name[i]
             );
         end if;
         if found then
-            status := 'stale';
-            return;
+            return row('stale', null, null, null)::appended;
         end if;
         status := 'checked';
     end if;
     update incarnations set last_sequence = p_first + n - 1, last_inode = greatest(last_inode, p_last_inode)
         where project = p_project and incarnation = p_incarnation and last_sequence = p_first - 1;
     if not found then
-        status := 'sequence';
-        return;
+        return row('sequence', null, null, null)::appended;
     end if;
     at := packed_number(clock);
     hashes := e_digest;
@@ -128,27 +130,29 @@ begin
     end loop;
     update log_heads set position = head + n, hash = link, recorded_at_us = clock where project = p_project and log = 'files';
     insert into file_events
-    select p_project, head + k.nr, p_incarnation, p_first + k.nr - 1, clock, k.at, k.inode, x_kind[k.x], x_agent[k.x],
-        x_session[k.x], x_tool[k.x], x_decision[k.x], p_task, k.path, nullif(k.outcome, ''::bytea), k.payload, k.digest, k.hash
-    from unnest(e_at, e_inode, e_context, e_path, e_outcome, e_payload, e_digest, hashes)
-        with ordinality as k (at, inode, x, path, outcome, payload, digest, hash, nr);
+    select p_project, head + i, p_incarnation, p_first + i - 1, clock, e_at[i], e_inode[i], x_kind[e_context[i]], x_agent[e_context[i]],
+        x_session[e_context[i]], x_tool[e_context[i]], x_decision[e_context[i]], p_task, e_path[i], nullif(e_outcome[i], ''::bytea),
+        e_payload[i], e_digest[i], hashes[i]
+    from generate_series(1, n) as i;
     if np_inode is not null then
-        insert into inodes_past select p_project, inode, since, until + step, node
-        from unnest(np_inode, np_since, np_until, np_node) as k (inode, since, until, node);
+        insert into inodes_past select p_project, np_inode[i], np_since[i], np_until[i] + step, np_node[i]
+        from generate_series(1, cardinality(np_inode)) as i;
     end if;
     if ng_inode is not null then
         delete from inodes where project = p_project and inode = any(ng_inode);
     end if;
     if n_inode is not null then
-        insert into inodes select p_project, inode, since + step, node from unnest(n_inode, n_since, n_node) as k (inode, since, node)
+        insert into inodes select p_project, n_inode[i], n_since[i] + step, n_node[i]
+        from generate_series(1, cardinality(n_inode)) as i
         on conflict on constraint inodes_pkey do update set since = excluded.since, node = excluded.node;
     end if;
     if nn_inode is not null then
-        insert into inodes select p_project, inode, since + step, node from unnest(nn_inode, nn_since, nn_node) as k (inode, since, node);
+        insert into inodes select p_project, nn_inode[i], nn_since[i] + step, nn_node[i]
+        from generate_series(1, cardinality(nn_inode)) as i;
     end if;
     if dp_inode is not null then
-        insert into dentries_past select p_project, parent, name, inode, since, until + step
-        from unnest(dp_parent, dp_name, dp_inode, dp_since, dp_until) as k (parent, name, inode, since, until);
+        insert into dentries_past select p_project, dp_parent[i], dp_name[i], dp_inode[i], dp_since[i], dp_until[i] + step
+        from generate_series(1, cardinality(dp_inode)) as i;
     end if;
     if dg_parent is not null then
         delete from dentries where ctid = any(array(
@@ -158,13 +162,13 @@ begin
         ));
     end if;
     if d_parent is not null then
-        insert into dentries select p_project, parent, name, inode, since + step
-        from unnest(d_parent, d_name, d_inode, d_since) as k (parent, name, inode, since)
+        insert into dentries select p_project, d_parent[i], d_name[i], d_inode[i], d_since[i] + step
+        from generate_series(1, cardinality(d_parent)) as i
         on conflict on constraint dentries_pkey do update set inode = excluded.inode, since = excluded.since;
     end if;
     if dn_parent is not null then
-        insert into dentries select p_project, parent, name, inode, since + step
-        from unnest(dn_parent, dn_name, dn_inode, dn_since) as k (parent, name, inode, since);
+        insert into dentries select p_project, dn_parent[i], dn_name[i], dn_inode[i], dn_since[i] + step
+        from generate_series(1, cardinality(dn_parent)) as i;
     end if;
     if cg_inode is not null then
         with gone as (
@@ -188,15 +192,17 @@ begin
         ) delete from content_chunks where ctid = any(array(select place from gone));
     end if;
     if c_inode is not null then
-        insert into content_chunks select p_project, inode, index, hash, size, since + step
-        from unnest(c_inode, c_index, c_hash, c_size, c_since) as k (inode, index, hash, size, since);
+        insert into content_chunks select p_project, c_inode[i], c_index[i], c_hash[i], c_size[i], c_since[i] + step
+        from generate_series(1, cardinality(c_inode)) as i;
     end if;
     if cp_inode is not null then
-        insert into content_chunks_past select p_project, inode, index, hash, size, since + step, until + step
-        from unnest(cp_inode, cp_index, cp_hash, cp_size, cp_since, cp_until) as k (inode, index, hash, size, since, until);
+        insert into content_chunks_past select p_project, cp_inode[i], cp_index[i], cp_hash[i], cp_size[i], cp_since[i] + step, cp_until[i] + step
+        from generate_series(1, cardinality(cp_inode)) as i;
     end if;
     if a_inode is not null then
-        insert into aliases select p_project, inode, target, since + step from unnest(a_inode, a_target, a_since) as k (inode, target, since)
+        insert into aliases select p_project, a_inode[i], a_target[i], a_since[i] + step
+        from generate_series(1, cardinality(a_inode)) as i
         on conflict on constraint aliases_pkey do update set target = excluded.target, since = excluded.since;
     end if;
+    return row(status, head, previous, hashes)::appended;
 end $$;
