@@ -148,7 +148,7 @@ def programs() -> list[Program]:
     """The programs of the Procfile in start order; what works in the background yields."""
     from app.adapters.supervision import procfile
 
-    nice = {"store": 5, "record": 5, "experts": 10, "maintenance": 10, "beat": 10, "flower": 10}
+    nice = {"store": 5, "record": 10, "experts": 10, "maintenance": 10, "beat": 10, "flower": 10}
     return [program._replace(nice=nice.get(program.name, 0)) for program in procfile((ROOT / "Procfile").read_text())]
 
 

@@ -14,7 +14,7 @@ app = Celery("weir")
 app.conf.update(worker_configuration(load()))
 
 
-class EventsInBulk(bootsteps.StartStopStep):  # type: ignore[misc]  # celery-types leaves it untyped
+class EventsInBulk(bootsteps.StartStopStep):
     """Task events go out twice a second instead of after each task: their publishing cost more than a small task."""
 
     requires = ("celery.worker.consumer.events:Events",)

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeVar
 from celery import signals
 
 from app import bootstrap
+from app.core.decisions import ValidateBatch
+from app.core.messages import FORMAT
 from app.ports import FileEventWriter, Policy, Replies
 from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
@@ -64,6 +66,10 @@ class Parts:
         """Validation."""
         shared = self._kept(bootstrap.shared_decisions_if_on(self._settings))
         return WorkerValidator(self._settings.project, self._worker, self._rules, self._replies, shared)
+
+    def warm_up(self) -> None:
+        """Build what validation needs, as a first batch would."""
+        self.validator.decide_batch(ValidateBatch(FORMAT, self._settings.project, "", "", 0, ()), "")
 
     @cached_property
     def escalations(self) -> Escalations:
@@ -133,7 +139,7 @@ def _warm_up(sender: Any, **_: Any) -> None:
     objects and no cycles.
     """
     if any(queue.name == "validate" for queue in sender.task_consumer.queues):
-        _ = parts().validator
+        parts().warm_up()
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)

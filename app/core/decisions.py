@@ -1,4 +1,7 @@
-"""Tool calls, decisions and the records of them."""
+"""Tool calls, decisions and the records of them.
+
+What lives by the ten thousand is gc=False: none of it can be in a cycle, and the collector would walk over all of it.
+"""
 
 import enum
 from typing import Any, Final
@@ -16,7 +19,7 @@ class Verdict(enum.StrEnum):
     ESCALATE = "escalate"
 
 
-class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What an agent is about to do: the body of POST /v1/validate."""
 
     tool: str
@@ -30,7 +33,7 @@ class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: dict[str, Any] = {}
 
 
-class RuleRef(msgspec.Struct, frozen=True):
+class RuleRef(msgspec.Struct, frozen=True, gc=False):
     """Where a rule that matched stands."""
 
     id: str
@@ -38,7 +41,7 @@ class RuleRef(msgspec.Struct, frozen=True):
     line: int
 
 
-class InnerCommand(msgspec.Struct, frozen=True):
+class InnerCommand(msgspec.Struct, frozen=True, gc=False):
     """One simple command that the policy saw: resolved words, wrapper chain, byte span of the source."""
 
     words: tuple[str, ...]
@@ -48,7 +51,7 @@ class InnerCommand(msgspec.Struct, frozen=True):
     rule: str = ""
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer; `duration_us` is measured, `layer` is local-cache | shared-cache | policy | degraded | border."""
 
     id: str
@@ -64,7 +67,7 @@ class Decision(msgspec.Struct, frozen=True):
     commands: tuple[InnerCommand, ...] = ()
 
 
-class Judgement(msgspec.Struct, frozen=True, array_like=True):
+class Judgement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What policy alone says of one call, before ids and timing: what workers return and caches hold.
 
     `reads` names everything outside the call that it depended on; a judgement with reads is not cached.
@@ -79,7 +82,7 @@ class Judgement(msgspec.Struct, frozen=True, array_like=True):
     reads: tuple[str, ...] = ()
 
 
-class DecisionRecord(msgspec.Struct, frozen=True, array_like=True):
+class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One answered call as the spool and the event store keep it; `input` is the call's JSON."""
 
     format: int

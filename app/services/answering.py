@@ -58,6 +58,11 @@ class Answering:
         )
 
     @property
+    def given(self) -> int:
+        """Return how many answers were given since the start."""
+        return self._number
+
+    @property
     def busy(self) -> bool:
         """Tell whether an answer is on its way."""
         return bool(self._answered)
@@ -148,8 +153,8 @@ def _record(item: _Answered, at_ns: int, sequence: int) -> DecisionRecord:
         call.tool,
         call.cwd,
         _json.encode(call.input),
-        decision.verdict.value,
-        tuple(rule.id for rule in decision.rules),
+        decision.verdict,
+        tuple([rule.id for rule in decision.rules]),
         decision.reason,
         decision.layer,
         decision.cached,

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 import blake3
+import msgspec
 
 from app.core.decisions import Judgement
 
@@ -37,14 +38,11 @@ class CacheFigures(NamedTuple):
     evictions: int
 
 
-class _Entry:
-    __slots__ = ("expires_ns", "judgement", "size_bytes", "visited")
-
-    def __init__(self, judgement: Judgement, expires_ns: int, size_bytes: int) -> None:
-        self.judgement = judgement
-        self.expires_ns = expires_ns
-        self.size_bytes = size_bytes
-        self.visited = False
+class _Entry(msgspec.Struct, gc=False):
+    judgement: Judgement
+    expires_ns: int
+    size_bytes: int
+    visited: bool = False
 
 
 class DecisionCache:

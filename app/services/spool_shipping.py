@@ -24,6 +24,7 @@ IDLE_S: Final = 0.05
 PACE_S: Final = 0.1
 """Fewer than RECORDS_MAX records are sent this seldom: a batch costs its sender and its worker milliseconds, whatever is
 in it, on the cores that answer callers."""
+YIELD_S: Final = 0.25
 LOOK_S: Final = 2.0
 BACKOFF_MAX_S: Final = 2.0
 
@@ -50,13 +51,17 @@ class SpoolShipper:
         self._own: frozenset[str] = frozenset()
         self._lines: dict[str, SpoolLine] = {}
         self._looked_s: float | None = None
+        self._yields: Callable[[], bool] = lambda: False
         self._stop = threading.Event()
         self._deadline_s = 0.0
         self._thread: threading.Thread | None = None
 
-    def start(self, own: Sequence[str]) -> None:
-        """Run in a thread; `own` are the spools that this process writes."""
+    def start(self, own: Sequence[str], yields: Callable[[], bool] = lambda: False) -> None:
+        """Run in a thread; `own` are the spools that this process writes. While `yields` says so a batch goes out only
+        every YIELD_S: reading, sending and storing share cores and interpreter with the answers.
+        """
         self._own = frozenset(own)
+        self._yields = yields
         self._thread = threading.Thread(target=self.run, name="spool-shipper", daemon=True)
         self._thread.start()
 
@@ -89,8 +94,9 @@ class SpoolShipper:
         """Read, send what is due, and take replies; waits briefly."""
         now_s = self._monotonic()
         self._look(now_s)
+        full_s, pace_s = (0.0, 0.0) if self._stop.is_set() else (YIELD_S, YIELD_S) if self._yields() else (0.0, PACE_S)
         for line in self._lines.values():
-            line.send_due(self._tasks, now_s, pace_s=0.0 if self._stop.is_set() else PACE_S)
+            line.send_due(self._tasks, now_s, full_s=full_s, pace_s=pace_s)
         if any(line.is_out for line in self._lines.values()):
             self._take(self._replies.wait(REPLY_POLL_S))
         else:
@@ -148,7 +154,7 @@ class SpoolLine:
         self._batch_id = ""
         self._last = 0
         self._sent_s: float | None = None
-        self._next_s = 0.0
+        self._drafted_s = -YIELD_S
 
     @property
     def is_out(self) -> bool:
@@ -165,11 +171,15 @@ class SpoolLine:
         if len(self._waiting) < 2 * RECORDS_MAX:
             self._waiting.extend(self.records.poll())
 
-    def send_due(self, tasks: Tasks, now_s: float, *, pace_s: float = 0.0) -> None:
-        """Send the next batch, or the one that is out again after RESEND_S. Raises BrokerUnavailable."""
-        if not self._batch_id and (len(self._waiting) >= RECORDS_MAX or (self._waiting and now_s >= self._next_s)):
-            self._draft()
-            self._next_s = now_s + pace_s
+    def send_due(self, tasks: Tasks, now_s: float, *, full_s: float = 0.0, pace_s: float = 0.0) -> None:
+        """Send the next batch, `pace_s` after the last (`full_s` if it is a full one), or the one that is out again
+        after RESEND_S. Raises BrokerUnavailable.
+        """
+        if not self._batch_id and self._waiting:
+            wait_s = full_s if len(self._waiting) >= RECORDS_MAX else pace_s
+            if now_s >= self._drafted_s + wait_s:
+                self._draft()
+                self._drafted_s = now_s
         if self._batch_id and (self._sent_s is None or now_s - self._sent_s >= RESEND_S):
             tasks.send("weir.record", self._payload, RECORD_QUEUE)
             self._sent_s = now_s

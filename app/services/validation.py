@@ -35,6 +35,7 @@ _RECHECKS_MAX: Final = 2_000
 _RECHECK_BATCH: Final = 32
 _SWEEP_S: Final = 0.1
 _JUDGED_A_TICK: Final = 24
+_CROWDED_PER_SWEEP: Final = 300
 _OWN_SHARE_MS: Final = 8
 """Of the deadline, what judging here, the spool write and the answer may take."""
 
@@ -83,6 +84,9 @@ class Validation:
         self._alarm_set = False
         self._flush_due = False
         self._rechecks: deque[Question] = deque()
+        self._given_before = 0
+        self.crowded = False
+        """More than 3,000 answers a second were given at the last look: what drains in the background yields."""
         self._figures = _Figures(metrics)
         self._expose(metrics)
 
@@ -184,7 +188,7 @@ class Validation:
 
     def _settle(self, question: Question, judgement: Judgement, layer: str, task_id: str, now: int) -> None:
         self._land(question)
-        if self._cache_on and not all(waiter.call.dry_run for waiter in question.waiters):
+        if self._cache_on and not all([waiter.call.dry_run for waiter in question.waiters]):
             self._cache.put(question.key, judgement, now)
         for waiter in question.waiters:
             self._answering.finish(waiter, judgement, layer, task_id)
@@ -201,6 +205,8 @@ class Validation:
     def sweep(self) -> None:
         """Notice batches that nobody answered, and ask again what was answered here; calls itself every 0.1 s."""
         now = time.monotonic_ns()
+        given = self._answering.given
+        self.crowded, self._given_before = given - self._given_before > _CROWDED_PER_SWEEP, given
         for batch in self._batcher.lost(now):
             self._figures.batches_lost.add()
             self._breaker.failed(now)

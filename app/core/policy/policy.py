@@ -36,6 +36,7 @@ FAULTS: Final = (
 )
 WORDS_SHOWN_MAX: Final = 64
 RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}
+_WRITTEN: Final = {verdict: verdict.value for verdict in Verdict}
 _SUGGEST: Final = "Ask a person, use a command that a rule covers, or have a rule added that approves it."
 
 
@@ -127,7 +128,10 @@ class Policy:
         lifted = {name for rule in found for name in rule.lifts}
         if lifted:
             found = [rule for rule in found if rule.id not in lifted]
-        top = max(found, key=lambda rule: (RANK[rule.verdict], rule.tier))
+        top = found[0]
+        for rule in found:
+            if RANK[rule.verdict] > RANK[top.verdict] or (rule.verdict is top.verdict and rule.tier > top.tier):
+                top = rule
         return top.verdict, top
 
     def _matching(self, one: Seen) -> list[Rule]:
@@ -142,7 +146,7 @@ def _inner(one: Seen, verdict: Verdict, rule: Rule | None) -> InnerCommand:
     words = command.words[:WORDS_SHOWN_MAX]
     if not "".join(words).isascii():
         words = tuple([word.translate(SHOWN) for word in words])
-    return InnerCommand(words, command.wrappers, command.span, verdict.value, rule.id if rule else "")
+    return InnerCommand(words, command.wrappers, command.span, _WRITTEN[verdict], rule.id if rule else "")
 
 
 def _shown(one: Seen) -> str:

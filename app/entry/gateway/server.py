@@ -38,6 +38,8 @@ BACKLOG: Final = 2048
 PORTS_TRIED: Final = 64
 ANSWER_S: Final = 3.0
 SHIP_S: Final = 10.0
+BACKLOG_MAX: Final = 100_000
+"""Records that may wait on disk while the gateway is crowded: some seconds of shipping when it no longer is."""
 HEARTBEAT_S: Final = 0.5
 RULES_S: Final = 0.5
 _SWEEP_S: Final = 1.0
@@ -118,7 +120,7 @@ class Gateway:
             loop.add_signal_handler(number, self._stopping.set)
         line.start(validation.on_reply, validation.on_failure)
         validation.sweep()
-        self._shipper.start([self._spool.spool])
+        self._shipper.start([self._spool.spool], lambda: validation.crowded and self._backlog() < BACKLOG_MAX)
         for periodic in beside:
             periodic.start()
         servers = await self._listen(site)
@@ -135,6 +137,9 @@ class Gateway:
         self._spool.close()
         self._reader.close()
         return self._code
+
+    def _backlog(self) -> int:
+        return self._spool.next_sequence - 1 - self._shipper.acked.get(self._spool.spool, 0)
 
     def _beside(self, died: Callable[[str], object]) -> list[Periodic]:
         publisher = bootstrap.feed_publisher(self._settings)
