@@ -31,6 +31,7 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 RUN_S = 420
 TEST_S = 150
 ENDING_S = 45
+WHY_CHARACTERS = 100
 MARK = "WEIR_MECHANISMS_RUN"
 PACKAGES = ("app", "config", "fuse_mount", "workers")
 # a test is red for the right reason where what it claims was not so, or did not come in time; pytest.raises and
@@ -218,12 +219,14 @@ def switch_off(mechanism: Mechanism, switch: Switch, commit: str) -> list[Result
 
 def row_of(result: Result) -> str:
     """Return a row of the printed table."""
-    name = result.test.partition("::")[2]
-    before = "green" if result.before.kind == "passed" else result.before.kind
-    after = {"failed": "red", "passed": "green"}.get(result.after.kind, result.after.kind)
-    role = "" if result.wanted == "failed" else " (control)"
-    verdict = "" if result.holds else f"  <-- WRONG: {result.before.why} | {result.after.why}"
-    return f"{result.mechanism:<20} | {name + role:<96} | {before:<12} | {after}{verdict}"
+    name = result.test.rpartition("::")[2] + ("" if result.wanted == "failed" else " (control)")
+    said = f"{_colour(result.after)}{': ' if result.after.why else ''}{result.after.why[:WHY_CHARACTERS]}"
+    wrong = "" if result.holds else "  <-- WRONG"
+    return f"{result.mechanism:<20} | {name:<90} | {_colour(result.before):<12} | {said}{wrong}"
+
+
+def _colour(outcome: Outcome) -> str:
+    return {"failed": "red", "passed": "green"}.get(outcome.kind, outcome.kind)
 
 
 def main() -> int:
@@ -237,7 +240,7 @@ def main() -> int:
     shown = sys.stderr if chosen.json else sys.stdout
     results: list[Result] = []
     stale: list[str] = []
-    print(f"{'mechanism':<20} | {'test':<96} | green before | red after", file=shown, flush=True)
+    print(f"{'mechanism':<20} | {'test':<90} | green before | red after", file=shown, flush=True)
     for mechanism in MECHANISMS:
         for switch in mechanism.switches if not chosen.only or mechanism.name in chosen.only else ():
             try:

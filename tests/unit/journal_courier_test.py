@@ -421,6 +421,14 @@ def test_stop_ends_within_its_bound_and_the_next_courier_ships_the_rest(folder):
     assert_store_holds(store, mount)
 
 
+def test_a_stop_waits_until_all_that_was_written_is_in_the_store(folder):
+    store, mount = Store(seed=1, delay=0.5), Mount(folder, 1)
+    for _ in range(2500):  # three batches, one after the other
+        mount.create()
+    assert courier_of(folder, store).run(lambda: True)
+    assert_store_holds(store, mount)
+
+
 def test_large_content_goes_ahead(folder):
     store, mount = Store(), Mount(folder, 1)
     inode = mount.create()
