@@ -205,6 +205,21 @@ def test_each_prefork_child_has_connections_of_its_own(ring, rows, worker) -> No
     assert ring.incarnation() > 0
 
 
+def test_two_children_at_work_at_once_never_take_each_other_s_answers(ring, rows) -> None:
+    sent = [_request(ring) for _ in range(40)]
+    for request in sent:
+        ring.tasks.send("weir.incarnation", encode(request), "files")
+    given: dict[str, int] = {}
+    deadline = time.monotonic() + 15
+    while len(given) < len(sent) and time.monotonic() < deadline:
+        reply = _decoded(IncarnationReply, ring.box.wait(0.5) or b"")
+        if reply is not None:
+            given[reply.request_id] = reply.incarnation
+    stored = dict(rows("select request_id, incarnation from incarnations where request_id = any(%s)", list(given)))
+    assert given == stored
+    assert given.keys() == {request.request_id for request in sent}
+
+
 def _request(ring: Ring) -> IncarnationRequest:
     return IncarnationRequest(1, ring.settings.project, ORIGIN, "main", os.urandom(8).hex(), ring.box.address)
 

@@ -317,7 +317,7 @@ MECHANISMS = (
                         "def _forget_inherited(**_: Any) -> None:\n    return\n",
                     ),
                 ),
-                (f"{_TASKS}::test_each_prefork_child_has_connections_of_its_own",),
+                (f"{_TASKS}::test_two_children_at_work_at_once_never_take_each_other_s_answers",),
                 ("tests/integration/celery_validate_test.py::test_each_call_of_a_batch_gets_its_verdict_in_order",),
             ),
         ),
