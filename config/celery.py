@@ -75,11 +75,9 @@ def _base(settings: Settings) -> dict[str, Any]:
         "result_backend": None,
         # a frozen Redis would otherwise hold the sender for ever
         "task_publish_retry": False,
-        # taken is gone for `validate`: the bookkeeping of what is unacknowledged is two round trips a batch, and a batch
-        # whose worker died is answered by the gateway long before it could be delivered again
-        "task_queues": {
-            name: {"exchange": name, "routing_key": name, "no_ack": name == "validate"} for name in QUEUES
-        },
+        # taken is gone for `validate`: the bookkeeping of what is unacknowledged is two round trips a batch, and a
+        # batch whose worker died is answered by the gateway long before it could be delivered again
+        "task_queues": {name: {"exchange": name, "routing_key": name, "no_ack": name == "validate"} for name in QUEUES},
         # a misspelt -Q is an error, not a queue that nobody fills
         "task_create_missing_queues": False,
         "task_default_queue": "maintenance",

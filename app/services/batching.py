@@ -1,7 +1,8 @@
 """Adaptive micro-batches, as a state machine without clock, thread or I/O.
 
-There is no timer: at most `out_max` batches are out; what comes meanwhile makes the next one, up to `size_max`
-questions. A timer helped at one rate and hurt at others. What is out for longer than `lost_after_ns` frees its place (its task, reply or worker is gone).
+There is no timer: at most `out_max` batches are out; what comes meanwhile makes the next one, up to `size_max`. A timer
+helped at one rate and hurt at others. What is out for longer than `lost_after_ns` frees its place (its task, reply or
+worker is gone).
 """
 
 from collections import deque

@@ -22,8 +22,8 @@ RESEND_S: Final = 3.0
 REPLY_POLL_S: Final = 0.05
 IDLE_S: Final = 0.05
 PACE_S: Final = 0.1
-"""Fewer than RECORDS_MAX records are sent this seldom: a batch costs its sender and its worker milliseconds, whatever is
-in it, on the cores that answer callers."""
+"""Fewer than RECORDS_MAX records are sent this seldom: a batch costs sender and worker milliseconds, however small.
+It does so on the cores that answer callers."""
 YIELD_S: Final = 0.25
 LOOK_S: Final = 2.0
 BACKOFF_MAX_S: Final = 2.0

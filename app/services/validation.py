@@ -188,7 +188,7 @@ class Validation:
 
     def _settle(self, question: Question, judgement: Judgement, layer: str, task_id: str, now: int) -> None:
         self._land(question)
-        if self._cache_on and not all([waiter.call.dry_run for waiter in question.waiters]):
+        if self._cache_on and not all(waiter.call.dry_run for waiter in question.waiters):
             self._cache.put(question.key, judgement, now)
         for waiter in question.waiters:
             self._answering.finish(waiter, judgement, layer, task_id)

@@ -1,12 +1,12 @@
 """`make bench`, validations: 1, 100 and 1000 in flight, cached and not, beside a stock Celery task on the same Redis.
 
 Against the gateway of WEIR_HOME if one runs, else it starts the Procfile's own redis, postgres, record, validate and
-gateway in a folder of its own. Each caller has its own connection and one call in flight; every answer is parsed as far
-as its status, layer and `degraded`. Rounds are interleaved. Writes WEIR_HOME/bench/validate/latest.json.
+gateway in a folder of its own. "N in flight" is N calls that wait for an answer at any time, as connections x calls a
+request; a call's latency is its whole request's. What each process used of the CPUs for a call stands below, the client
+(this process) among them. Rounds are interleaved. Writes WEIR_HOME/bench/validate/latest.json.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import platform
@@ -19,125 +19,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import uvloop
 from honcho.environ import parse_procfile
 
 from app.client import GatewayUnreachable, post
 from config.settings import ROOT, Settings, load
 
+sys.path.insert(0, str(ROOT))
+from tests.performance.cpu_shares import CpuShares
+from tests.performance.validate_load import Run, Shape, run_gateway, summary
+
 NEEDED = ("redis", "postgres", "record", "validate", "gateway")
-FLIGHTS = (1, 100, 1000)
-
-
-class Run(NamedTuple):
-    """One measured cell: latencies in ms, answers a second, share of answers without a worker."""
-
-    p50_ms: float
-    p99_ms: float
-    per_second: float
-    degraded_share: float
-    answers: int
-
-
-class Caller(asyncio.Protocol):
-    """One connection with one call in flight."""
-
-    def __init__(self, load_: "Load") -> None:
-        self.load = load_
-        self.buffer = b""
-        self.sent = 0.0
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.load.lost(exc)
-
-    def ask(self) -> None:
-        body = self.load.next_body()
-        self.sent = time.perf_counter()
-        self.transport.write(
-            b"POST /v1/validate HTTP/1.1\r\nHost: l\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        )
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self.buffer + data if self.buffer else data
-        split = buffer.find(b"\r\n\r\n")
-        start = buffer.find(b"Content-Length: ") + 16
-        end = -1 if split < 0 else split + 4 + int(buffer[start : buffer.find(b"\r", start)])
-        if split < 0 or len(buffer) < end:
-            self.buffer = buffer
-            return
-        self.buffer = b""
-        if not buffer.startswith(b"HTTP/1.1 200") or b'"verdict":' not in buffer:
-            raise RuntimeError(buffer.decode())
-        if self.load.answered(time.perf_counter() - self.sent, b'"degraded":true' in buffer):
-            self.ask()
-        else:
-            self.transport.close()
-
-
-class Load:
-    """A closed loop of callers for `seconds`."""
-
-    def __init__(self, path: str, flights: int, seconds: float, *, cached: bool) -> None:
-        self.path, self.flights, self.seconds, self.cached = path, flights, seconds, cached
-        self.number = time.time_ns() // 1000
-        self.latencies: list[float] = []
-        self.degraded = 0
-        self.open = 0
-
-    def next_body(self) -> bytes:
-        self.number += 1
-        number = self.number % 50 if self.cached else self.number
-        return (
-            b'{"tool":"Bash","input":{"command":"git log -n %d -- src/app.py"},"agent":"bench","cwd":"/srv/project"}'
-            % number
-        )
-
-    def answered(self, seconds: float, degraded: bool) -> bool:  # noqa: FBT001 - called once
-        self.latencies.append(seconds)
-        self.degraded += degraded
-        return time.perf_counter() < self.until
-
-    def lost(self, error: Exception | None) -> None:
-        self.open -= 1
-        if error is not None:
-            self.failed = error
-        if not self.open:
-            self.over.set()
-
-    async def run(self) -> Run:
-        loop = asyncio.get_running_loop()
-        self.over = asyncio.Event()
-        self.failed: Exception | None = None
-        callers = []
-        for _ in range(self.flights):
-            _, caller = await loop.create_unix_connection(lambda: Caller(self), self.path)
-            callers.append(caller)
-        self.open = len(callers)
-        started = time.perf_counter()
-        self.until = started + self.seconds
-        for caller in callers:
-            caller.ask()
-        await self.over.wait()
-        if self.failed is not None:
-            raise self.failed
-        return summary(self.latencies, time.perf_counter() - started, self.degraded)
-
-
-def summary(latencies: list[float], seconds: float, degraded: int) -> Run:
-    ordered = sorted(latencies)
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return Run(
-        ordered[len(ordered) // 2] * 1e3, p99 * 1e3, len(ordered) / seconds, degraded / len(ordered), len(ordered)
-    )
-
-
-def run_gateway(path: str, flights: int, seconds: float, *, cached: bool) -> Run:
-    return uvloop.run(Load(path, flights, seconds, cached=cached).run())
+SHAPES = (Shape(1, 1), Shape(100, 1), Shape(4, 25), Shape(8, 125), Shape(1000, 1))
+Cell = tuple[str, str, Shape]
 
 
 def run_celery(flights: int, seconds: float) -> Run:
@@ -195,7 +90,6 @@ def peer(settings: Settings) -> Iterator[None]:
         else settings.redis_url
     )
     os.environ["STOCK_CELERY_URL"] = url
-    sys.path.insert(0, str(ROOT))
     command = [
         sys.executable,
         "-m",
@@ -246,46 +140,81 @@ def _cpu_times() -> list[int]:
     return [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
 
 
-def measure(path: str, rounds: int, seconds: float) -> dict[tuple[str, str, int], list[Run]]:
-    """Return the runs of each (system, kind, in flight), interleaved."""
-    cells: dict[tuple[str, str, int], list[Run]] = {}
-    for _ in range(rounds):
-        for flights in FLIGHTS:
-            for kind in ("cached", "uncached"):
-                run = run_gateway(path, flights, seconds, cached=kind == "cached")
-                cells.setdefault(("weir", kind, flights), []).append(run)
-            cells.setdefault(("celery", "uncached", flights), []).append(run_celery(flights, seconds))
-    return cells
+class Measured:
+    """The runs of each cell, and the CPU time of each process in them."""
+
+    def __init__(self, path: str, gateway_pid: int) -> None:
+        self.path = path
+        self.shares = CpuShares(gateway_pid)
+        self.runs: dict[Cell, list[Run]] = {}
+        self.used_us: dict[Cell, dict[str, float]] = {}
+
+    def rounds(self, number: int, seconds: float) -> None:
+        """Measure each cell `number` times, interleaved."""
+        for _ in range(number):
+            for shape in SHAPES:
+                for kind in ("cached", "uncached"):
+                    self._gateway(kind, shape, seconds)
+                if shape.calls == 1:
+                    self.runs.setdefault(("celery", "uncached", shape), []).append(run_celery(shape.flights, seconds))
+
+    def _gateway(self, kind: str, shape: Shape, seconds: float) -> None:
+        self.shares.start()
+        run = run_gateway(self.path, shape, seconds, cached=kind == "cached")
+        used = self.used_us.setdefault(("weir", kind, shape), {})
+        for name, us in self.shares.take().items():
+            used[name] = used.get(name, 0.0) + us
+        self.runs.setdefault(("weir", kind, shape), []).append(run)
+
+    def stock(self, shape: Shape) -> list[Run]:
+        """Return the peer's runs with as many in flight."""
+        return self.runs["celery", "uncached", next(s for s in SHAPES if s.calls == 1 and s.flights == shape.flights)]
+
+    def per_call_us(self, cell: Cell) -> dict[str, float]:
+        """Return microseconds of CPU a call by process, the largest first; `cpus` is how many were ours."""
+        runs, used = self.runs[cell], self.used_us.get(cell, {})
+        answers = sum(run.answers for run in runs)
+        shares = {name: round(us / answers, 1) for name, us in sorted(used.items(), key=lambda item: -item[1])}
+        cpus = sum(used.values()) / 1e6 / sum(run.seconds for run in runs)
+        known = {name: us for name, us in shares.items() if us}
+        return known | {"all": round(sum(used.values()) / answers, 1), "cpus": round(cpus, 2)}
 
 
-def report(cells: dict[tuple[str, str, int], list[Run]]) -> list[dict[str, Any]]:
-    """Return the figures: per cell, latency in ms and answers a second; medians over the runs."""
+def report(measured: Measured) -> list[dict[str, Any]]:
+    """Return the figures: per cell, latency in ms and calls a second, medians over the runs, and the best run."""
     figures = []
-    for (system, kind, flights), runs in cells.items():
-        stock = cells[("celery", "uncached", flights)]
-        latency, rate = _median(runs, "p50_ms"), _median(runs, "per_second")
+    for cell, runs in measured.runs.items():
+        system, kind, shape = cell
+        stock = measured.stock(shape)
+        answers = sum(r.answers for r in runs)
+        best = max(runs, key=lambda run: run.per_second)
         shared = {
             "system": system,
             "runs": len(runs),
-            "degraded_share": round(sum(r.degraded_share * r.answers for r in runs) / sum(r.answers for r in runs), 6),
+            "connections_x_calls": str(shape),
+            "degraded_share": round(sum(r.degraded_share * r.answers for r in runs) / answers, 6),
         }
-        name = f"validate {kind}, {flights} in flight"
-        p99 = _median(runs, "p99_ms")
-        ratio = {"celery": round(p99 / _median(stock, "p99_ms"), 4)}
-        figures.append(
-            {
-                "figure": f"{name}: latency",
-                "median": round(latency, 3),
-                "p99": round(p99, 3),
-                "unit": "ms",
-                "ratio_to": ratio,
-                **shared,
-            }
-        )
-        ratio = {"celery": round(rate / _median(stock, "per_second"), 2)}
-        figures.append(
-            {"figure": f"{name}: rate", "median": round(rate), "p99": None, "unit": "1/s", "ratio_to": ratio, **shared}
-        )
+        name = f"validate {kind}, {shape.flights} in flight"
+        p99, rate = _median(runs, "p99_ms"), _median(runs, "per_second")
+        latency = {
+            "figure": f"{name}: latency",
+            "median": round(_median(runs, "p50_ms"), 3),
+            "p99": round(p99, 3),
+            "best_p99": round(min(r.p99_ms for r in runs), 3),
+            "unit": "ms",
+            "ratio_to": {"celery": round(p99 / _median(stock, "p99_ms"), 4)},
+        }
+        through = {
+            "figure": f"{name}: rate",
+            "median": round(rate),
+            "p99": None,
+            "best": round(best.per_second),
+            "unit": "1/s",
+            "ratio_to": {"celery": round(rate / _median(stock, "per_second"), 2)},
+        }
+        if system == "weir":
+            through["cpu_us_per_call"] = measured.per_call_us(cell)
+        figures += [latency | shared, through | shared]
     return figures
 
 
@@ -295,10 +224,16 @@ def _median(runs: list[Run], field: str) -> float:
 
 def show(figures: list[dict[str, Any]]) -> None:
     for figure in figures:
-        p99 = "" if figure["p99"] is None else f"p99 {figure['p99']:10.3f}"
-        degraded = f"degraded {figure['degraded_share']:.4%}"
-        value = f"{figure['median']:10.3f} {figure['unit']:4}"
-        print(f"{figure['figure']:42} {figure['system']:7} {value} {p99:15} {degraded}")
+        p99 = "" if figure["p99"] is None else f"p99 {figure['p99']:9.2f} best {figure['best_p99']:8.2f}"
+        best = p99 or f"{'':13} best {figure['best']:8d}"
+        value = f"{figure['median']:10.2f} {figure['unit']:4}"
+        shape, degraded = figure["connections_x_calls"], figure["degraded_share"]
+        print(f"{figure['figure']:42} {shape:>8} {figure['system']:7} {value} {best:28} degraded {degraded:.3%}")
+    print("\nCPU us a call, by process (all: their sum; cpus: how many were ours)")
+    for figure in figures:
+        if "cpu_us_per_call" in figure:
+            shares = "  ".join(f"{name} {us:g}" for name, us in figure["cpu_us_per_call"].items())
+            print(f"{figure['figure'].removesuffix(': rate'):36} {figure['connections_x_calls']:>8}  {shares}")
 
 
 def main() -> None:
@@ -311,7 +246,7 @@ def main() -> None:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "idle_share_before": round(idle_share(), 3),
-        "load_average": os.getloadavg(),
+        "load_average_before": os.getloadavg(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     settings = load()
@@ -327,6 +262,7 @@ def main() -> None:
                 while not (own.run / "gateway.json").exists() and time.monotonic() < until:
                     time.sleep(0.1)
                 figures = bench(own, options.rounds, options.seconds)
+    environment["load_average_after"] = os.getloadavg()
     target = settings.home / "bench" / "validate" / "latest.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps({"environment": environment, "figures": figures}, indent=1))
@@ -335,13 +271,15 @@ def main() -> None:
 
 
 def bench(settings: Settings, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    path = json.loads((settings.run / "gateway.json").read_text())["socket"]
-    wait_for_workers(path)
+    where = json.loads((settings.run / "gateway.json").read_text())
+    wait_for_workers(where["socket"])
+    measured = Measured(where["socket"], where["pid"])
     with peer(settings):
         run_celery(1, 0.1)
         for kind in (True, False):
-            run_gateway(path, 100, 0.5, cached=kind)
-        return report(measure(path, rounds, seconds))
+            run_gateway(where["socket"], Shape(100, 1), 0.5, cached=kind)
+        measured.rounds(rounds, seconds)
+    return report(measured)
 
 
 if __name__ == "__main__":

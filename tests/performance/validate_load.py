@@ -141,9 +141,7 @@ def summary(latencies: list[float], seconds: float, degraded: int, calls: int = 
     ordered = sorted(latencies)
     p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
     answers = len(ordered) * calls
-    return Run(
-        ordered[len(ordered) // 2] * 1e3, p99 * 1e3, answers / seconds, degraded / answers, answers, seconds
-    )
+    return Run(ordered[len(ordered) // 2] * 1e3, p99 * 1e3, answers / seconds, degraded / answers, answers, seconds)
 
 
 def run_gateway(path: str, shape: Shape, seconds: float, *, cached: bool) -> Run:

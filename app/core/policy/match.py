@@ -214,7 +214,7 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
 def _matches_program(rule: Rule, program: str) -> bool:
     if program in rule.programs:
         return True
-    return bool(rule.program_globs) and any([g == "*" or simple_glob(g).match(program) for g in rule.program_globs])
+    return bool(rule.program_globs) and any(g == "*" or simple_glob(g).match(program) for g in rule.program_globs)
 
 
 def _matches_arguments(rule: Rule, seen: Seen) -> bool:
@@ -228,7 +228,7 @@ def _matches_subcommand(rule: Rule, positions: list[str]) -> bool:
         return False
     if positions[0] in rule.first_words:
         return True
-    return bool(rule.subcommands) and any([tuple(positions[: len(sub)]) == sub for sub in rule.subcommands])
+    return bool(rule.subcommands) and any(tuple(positions[: len(sub)]) == sub for sub in rule.subcommands)
 
 
 def _matches_touch(rule: Rule, touch: Touch, seen: Seen) -> bool:

@@ -30,7 +30,7 @@ _GIT_LOOSENS: Final = (
 
 def run_git(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Git runs what its configuration and some of its sub-commands are told to run."""
-    if _TELLING.isdisjoint(words) and not any([word[:2] == "-c" for word in words]):
+    if _TELLING.isdisjoint(words) and "-c" not in "".join(words):
         return _git_alias(reading, words, frame, span) if frame.scope.variables else None
     inner = inside(frame, "git", span)
     for index, word in enumerate(words[:-1]):

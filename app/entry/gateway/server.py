@@ -35,6 +35,8 @@ from config.secret_files import secret_text
 from config.settings import Settings
 
 BACKLOG: Final = 2048
+ENTRIES_A_TICK: Final = 64
+CLOSED_S: Final = 0.1
 PORTS_TRIED: Final = 64
 ANSWER_S: Final = 3.0
 SHIP_S: Final = 10.0
@@ -123,7 +125,7 @@ class Gateway:
         self._shipper.start([self._spool.spool], lambda: validation.crowded and self._backlog() < BACKLOG_MAX)
         for periodic in beside:
             periodic.start()
-        servers = await self._listen(site)
+        servers = self._listen(site)
         sweep = loop.create_task(_close_stale(site))
         _calm_the_collector()
         print(f"gateway listens on {self._settings.gateway_socket} and 127.0.0.1:{self._gate.port}", flush=True)
@@ -164,25 +166,25 @@ class Gateway:
         self._code = 1
         self._stopping.set()
 
-    async def _listen(self, site: GatewaySite) -> list[asyncio.AbstractServer]:
+    def _listen(self, site: GatewaySite) -> "list[Door]":
         loop = asyncio.get_running_loop()
         path = self._settings.gateway_socket
         path.unlink(missing_ok=True)
         mask = os.umask(0o177)
+        near = socket.socket(socket.AF_UNIX)
         try:
-            unix = await loop.create_unix_server(
-                lambda: HttpConnection(site, over_tcp=False), str(path), backlog=BACKLOG
-            )
+            near.bind(str(path))
         finally:
             os.umask(mask)
         listener = free_port(self._settings.gateway_port)
-        tcp = await loop.create_server(lambda: HttpConnection(site, over_tcp=True), sock=listener, backlog=BACKLOG)
+        unix = Door(loop, near, lambda: HttpConnection(site, over_tcp=False))
+        tcp = Door(loop, listener, lambda: HttpConnection(site, over_tcp=True))
         self._gate.port = listener.getsockname()[1]
         where = Where(os.getpid(), str(path), "127.0.0.1", self._gate.port, f"http://127.0.0.1:{self._gate.port}")
         write_whole(self._settings.run / "gateway.json", msgspec.json.encode(where))
         return [unix, tcp]
 
-    async def _drain(self, servers: list[asyncio.AbstractServer], site: GatewaySite, validation: Validation) -> None:
+    async def _drain(self, servers: "list[Door]", site: GatewaySite, validation: Validation) -> None:
         site.draining = True
         for server in servers:
             server.close()
@@ -196,6 +198,54 @@ class Gateway:
             await asyncio.sleep(0.01)
         for connection in list(site.connections):
             connection.transport.close()
+
+
+class Door:
+    """A listening socket that lets many in at a time: libuv takes one connection a round of its loop, so that behind a
+    busy gateway the last of a thousand new callers waited for seconds.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listener: socket.socket, factory: Callable[[], HttpConnection]
+    ) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._factory = factory
+        self._entering: set[asyncio.Task[object]] = set()
+        listener.setblocking(False)
+        listener.listen(BACKLOG)
+        self._open()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    def _open(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._let_in)
+
+    def _let_in(self) -> None:
+        for _ in range(ENTRIES_A_TICK):
+            try:
+                caller, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptor is left: who comes waits in the backlog for a while
+                print(f"alert: a connection could not be taken: {error}", file=sys.stderr, flush=True)
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(CLOSED_S, self._open)
+                return
+            caller.setblocking(False)
+            task = self._loop.create_task(self._enter(caller))
+            self._entering.add(task)
+            task.add_done_callback(self._entering.discard)
+
+    async def _enter(self, caller: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, caller)
+        except OSError:  # gone already
+            caller.close()
 
 
 async def _close_stale(site: GatewaySite) -> None:
