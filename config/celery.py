@@ -22,7 +22,7 @@ class Queue(NamedTuple):
 
 # Every sender re-drives after 3 s without a reply, so a message that waited longer than `expires_s` has been sent
 # again: dropping it bounds what a long outage of the workers leaves behind. Lengths bound the bytes in the broker:
-# a persist batch is at most about 1.4 MiB in base64, chunks likewise, a validate batch 128 calls.
+# a persist batch is at most about 1.4 MiB in base64, chunks likewise, a validate batch 256 calls.
 QUEUES: Final[dict[str, Queue]] = {
     "validate": Queue(length_max=512, expires_s=5, soft_s=2, hard_s=4),  # a verdict is useless after its deadline
     "files": Queue(length_max=64, expires_s=30, soft_s=20, hard_s=25),
