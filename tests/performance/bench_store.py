@@ -1,12 +1,16 @@
 """Appends to the event store beside the eventsourcing library, in one run, on one Postgres of their own.
 
-usage: bench_store.py [--runs 3] [--scale 1.0] [--batches 1,10,100,1000] [--writers 1,4] [--workload mixed|names] [--json]
+usage: bench_store.py [--runs 3] [--scale 1.0] [--batches 1,10,100,1000] [--writers 1,4] [--workload work,mixed,names] [--json]
 
 Weir appends as its store worker does: decoded, digested and checked requests, gapless positions, hash chain,
-idempotence, current and historical tree, feed messages built. `mixed` is create, write of a fresh 200 byte chunk,
-setattr, write in turn; `names` is create, setattr, rename, unlink. The peer stores the same bytes as event state with
-its application recorder (its default, safe way). Each run is one warm connection a writer, all writers start together;
-systems take turns. Writes $WEIR_HOME/bench/store/latest.json.
+idempotence, current and historical tree, search, feed messages built. The peer stores the same bytes, content included,
+as event state with its application recorder (its default, safe way). Each run is one warm connection a writer, all
+writers start together; systems take turns. CPU is of the writers and of their backends.
+
+`work` has the shares that a traced git clone, edits, commits, checkout, compileall, tar and venv had: of 16 events 4
+create, 4 write 1 KiB of fresh content, 4 setattr, 2 unlink, 1 rename, 1 mkdir. `mixed` is heavier: every second event
+brings fresh content (create, write, setattr, write). `names` has none (create, setattr, rename, unlink).
+Writes $WEIR_HOME/bench/store/latest.json.
 """
 
 import argparse
@@ -58,14 +62,16 @@ class Timings(NamedTuple):
     backend_s: float
 
 
-
 class Stream:
     """One origin's requests, made ahead of the clock: a folder of its own, then cycles of four operations."""
 
     def __init__(self, project: str, origin: str, incarnation: int, workload: str) -> None:
         self.project, self.origin, self.incarnation = project, origin, incarnation
         self.folder = self.inode = first_inode(incarnation)  # type: ignore[arg-type]
-        self.key, self.cycle = project_key(project), {"mixed": self._mixed, "names": self._names}[workload]
+        self.key = project_key(project)
+        self.cycle, self.length = {
+            "work": (self._work, 16), "mixed": (self._mixed, 4), "names": (self._names, 4)
+        }[workload]  # fmt: skip
         self.sequence = 0
 
     def first(self) -> PersistBatch:
@@ -74,22 +80,45 @@ class Stream:
     def batch(self, size: int) -> PersistBatch:
         operations, chunks = [], []
         for index in range(size):
-            operation, brought = self.cycle((self.sequence + index - 1) % 4, self.sequence + index + 1)
+            operation, brought = self.cycle((self.sequence + index - 1) % self.length, self.sequence + index + 1)
             operations.append(operation)
             chunks.extend(brought)
         return self._packed(operations, chunks)
 
-    def _mixed(self, step: int, sequence: int) -> tuple[Any, list[ChunkData]]:
+    def _work(self, step: int, sequence: int) -> tuple[Any, list[ChunkData]]:
         if step == 0:
             self.inode += 1
-            self.version = (0, 0)
-            return Make(self.folder, b"module_%d.py" % self.inode, self.inode, 0o100644, 1000, 1000), []
-        if step == 2:
-            return SetAttr(self.inode, mode=0o100600, mtime_ns=time.time_ns()), []
-        data = os.urandom(100) * 2
-        chunk = ChunkData(chunk_hash(self.key, data), 200, "raw", data)
+            self.inside = self.inode
+            return Make(self.folder, b"package_%d" % self.inode, self.inside, 0o40755, 1000, 1000), []
+        if step == 10:
+            names = b"module_%d.py" % self.inode, b"renamed_%d.py" % self.inode
+            return Rename(self.inside, names[0], self.inode, self.inside, names[1]), []
+        if step >= 14:
+            inode = self.inode - 14 + step - 1
+            return Unlink(self.inside, b"module_%d.py" % inode if step == 15 else b"renamed_%d.py" % inode, inode), []
+        kind = (step - 1) % 3 if step < 10 else (step - 11) % 3
+        if kind == 0:
+            return self._create(self.inside)
+        return (self._write(1024, sequence), self._attributes())[kind - 1]
+
+    def _mixed(self, step: int, sequence: int) -> tuple[Any, list[ChunkData]]:
+        return (
+            self._create(self.folder) if step == 0 else self._attributes() if step == 2 else self._write(200, sequence)
+        )
+
+    def _create(self, folder: int) -> tuple[Any, list[ChunkData]]:
+        self.inode += 1
+        self.version = (0, 0)
+        return Make(folder, b"module_%d.py" % self.inode, self.inode, 0o100644, 1000, 1000), []
+
+    def _attributes(self) -> tuple[Any, list[ChunkData]]:
+        return SetAttr(self.inode, mode=0o100600, mtime_ns=time.time_ns()), []
+
+    def _write(self, size: int, sequence: int) -> tuple[Any, list[ChunkData]]:
+        data = os.urandom(size // 2) * 2
+        chunk = ChunkData(chunk_hash(self.key, data), size, "raw", data)
         base, self.version = self.version, (self.incarnation, sequence)
-        return Content(self.inode, base, 200, time.time_ns(), chunks=(ChunkRef(0, chunk.hash, 200),)), [chunk]
+        return Content(self.inode, base, size, time.time_ns(), chunks=(ChunkRef(0, chunk.hash, size),)), [chunk]
 
     def _names(self, step: int, _sequence: int) -> tuple[Any, list[ChunkData]]:
         if step == 0:
@@ -223,9 +252,7 @@ def child(system: str, arguments: tuple[Any, ...], barrier: Any, results: Any) -
     results.put(SYSTEMS[system](*arguments, lambda: barrier.wait(60)))
 
 
-def measure(
-    system: str, place: dict[str, str], workload: str, size: int, writers: int, scale: float
-) -> Sample:
+def measure(system: str, place: dict[str, str], workload: str, size: int, writers: int, scale: float) -> Sample:
     """Run one point once."""
     context = multiprocessing.get_context("spawn")
     count = max(4, int(APPENDS[size] * scale / (writers if size > 1 else writers / 2)))
@@ -239,7 +266,9 @@ def measure(
         process.join()
     span = max(t.ended for t in timings) - min(t.began for t in timings)
     events = writers * count * size
-    cpu_us = [1e6 * sum(seconds) / events for seconds in ([t.client_s for t in timings], [t.backend_s for t in timings])]
+    cpu_us = [
+        1e6 * sum(seconds) / events for seconds in ([t.client_s for t in timings], [t.backend_s for t in timings])
+    ]
     return Sample(events / span, [latency for t in timings for latency in t.latencies], *cpu_us)
 
 
@@ -258,10 +287,10 @@ def environment() -> dict[str, Any]:
 
 
 def figures(
-    samples: dict[tuple[str, int, int], list[Sample]], workload: str
+    samples: dict[tuple[str, str, int, int], list[Sample]],
 ) -> list[dict[str, Any]]:
     table = []
-    for (system, size, writers), runs in samples.items():
+    for (system, workload, size, writers), runs in samples.items():
         latencies = sorted(latency for run in runs for latency in run.latencies)
         figure = {
             "figure": f"append {workload} batch {size} writers {writers}",
@@ -276,7 +305,7 @@ def figures(
             "ratio_to": {},
         }
         if system == "weir":
-            peers = samples[("eventsourcing", size, writers)]
+            peers = samples[("eventsourcing", workload, size, writers)]
             ratios = [ours.rate / theirs.rate for ours, theirs in zip(runs, peers, strict=True)]
             figure["ratio_to"] = {"eventsourcing": round(statistics.median(ratios), 2)}
         table.append(figure)
@@ -313,36 +342,43 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--batches", default="1,10,100,1000")
     parser.add_argument("--writers", default="1,4")
-    parser.add_argument("--workload", default="mixed", choices=("mixed", "names"))
+    parser.add_argument("--workload", default="work,mixed")
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
     process, place = start_server(folder)
-    samples: dict[tuple[str, int, int], list[Sample]] = {}
+    samples: dict[tuple[str, str, int, int], list[Sample]] = {}
+    points = [
+        (workload, int(size), int(writers))
+        for workload in wanted.workload.split(",")
+        for size in wanted.batches.split(",")
+        for writers in wanted.writers.split(",")
+    ]
     try:
         for _ in range(wanted.runs):
-            for size in map(int, wanted.batches.split(",")):
-                for writers in map(int, wanted.writers.split(",")):
-                    for system in SYSTEMS:
-                        sample = measure(system, place, wanted.workload, size, writers, wanted.scale)
-                        print(
-                            f"{system} batch {size} writers {writers}: {sample.rate:.0f} events/s,"
-                            f" CPU us an event: client {sample.client_us:.1f}, backend {sample.backend_us:.1f}",
-                            file=sys.stderr,
-                            flush=True,
-                        )
-                        samples.setdefault((system, size, writers), []).append(sample)
+            for workload, size, writers in points:
+                for system in SYSTEMS:
+                    sample = measure(system, place, workload, size, writers, wanted.scale)
+                    print(
+                        f"{system} {workload} batch {size} writers {writers}: {sample.rate:.0f} events/s,"
+                        f" CPU us an event: client {sample.client_us:.1f}, backend {sample.backend_us:.1f}",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                    samples.setdefault((system, workload, size, writers), []).append(sample)
     finally:
         servers.stop(process)
         shutil.rmtree(folder, ignore_errors=True)
-    report = {"environment": environment(), "figures": figures(samples, wanted.workload)}
+    report = {"environment": environment(), "figures": figures(samples)}
     target = Path(os.environ.get("WEIR_HOME") or ".weir") / "bench" / "store" / "latest.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(report, indent=1))
     if wanted.json:
         print(json.dumps(report, indent=1))
         return 0
-    print(f"{'append':38} {'system':14} {'events/s':>10} {'p99 ms':>9} {'client':>8} {'backend':>8} {'ratio':>6}   runs")
+    print(
+        f"{'append':38} {'system':14} {'events/s':>10} {'p99 ms':>9} {'client':>8} {'backend':>8} {'ratio':>6}   runs"
+    )
     for figure in report["figures"]:
         ratio = figure["ratio_to"].get("eventsourcing", "")
         numbers = f"{figure['median']:10} {figure['p99']:9} {figure['client_us']:8} {figure['backend_us']:8} {ratio!s:>6}   {figure['runs']}"

@@ -15,11 +15,15 @@ from psycopg.pq import Format
 _HEAD: Final = struct.Struct("!iiiii").pack
 _LENGTH: Final = struct.Struct("!i").pack
 _SMALL: Final = tuple(struct.Struct("!" + "iq" * count) for count in range(33))
-_INT8_OID, _BYTEA_OID, _TEXT_OID = 20, 17, 25
+_INT8_OID, _INT4_OID, _BYTEA_OID, _TEXT_OID = 20, 23, 17, 25
 
 
 class Int8Array(bytes):
     """A packed bigint[]."""
+
+
+class Int4Array(bytes):
+    """A packed integer[]."""
 
 
 class ByteaArray(bytes):
@@ -44,6 +48,15 @@ def int8_array(values: Sequence[int]) -> Int8Array:
     fields[1::2] = values
     packer = _SMALL[count] if count < len(_SMALL) else struct.Struct("!" + "iq" * count)
     return Int8Array(_HEAD(1, 0, _INT8_OID, count, 1) + packer.pack(*fields))
+
+
+def int4_array(values: Sequence[int]) -> Int4Array:
+    """Pack integers from -2**31 to 2**31 - 1; an empty array stays one."""
+    if not values:
+        return Int4Array(struct.pack("!iii", 0, 0, _INT4_OID))
+    fields = [4] * (2 * len(values))
+    fields[1::2] = values
+    return Int4Array(_HEAD(1, 0, _INT4_OID, len(values), 1) + struct.pack(f"!{len(fields)}i", *fields))
 
 
 def bytea_array(values: Sequence[bytes]) -> ByteaArray:
@@ -89,6 +102,10 @@ class _Int8ArrayDumper(_PackedDumper):
     oid = 1016
 
 
+class _Int4ArrayDumper(_PackedDumper):
+    oid = 1007
+
+
 class _ByteaArrayDumper(_PackedDumper):
     oid = 1001
 
@@ -100,5 +117,6 @@ class _TextArrayDumper(_PackedDumper):
 def register(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     """Teach a connection to send packed arrays."""
     connection.adapters.register_dumper(Int8Array, _Int8ArrayDumper)
+    connection.adapters.register_dumper(Int4Array, _Int4ArrayDumper)
     connection.adapters.register_dumper(ByteaArray, _ByteaArrayDumper)
     connection.adapters.register_dumper(TextArray, _TextArrayDumper)

@@ -1,11 +1,11 @@
-"""The statements of the files log's writer, with their arguments packed; the functions are in migrations/0006."""
+"""The statements of the files log's writer, with their arguments packed; the functions are in migrations."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from app.adapters.postgres.arrays import NO_BYTEA, NO_INT8, NO_TEXT, bytea_array, int8_array, text_array
+from app.adapters.postgres.arrays import NO_BYTEA, NO_INT8, NO_TEXT, bytea_array, int4_array, int8_array, text_array
 from app.adapters.postgres.connections import Connection, Row
 from app.adapters.postgres.content_reads import ChunkMap, map_of, plain_chunks
 from app.adapters.postgres.fold import Folded
@@ -22,7 +22,7 @@ _STORED: Final = """
 select sequence, position, digest, outcome from file_events
 where project = %s and incarnation = %s and sequence between %s and %s order by sequence"""
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
-_ARRAYS: Final = 1 + 4 + 5 + 6 + 8 + 11 + 15 + 7 + 11 + 3
+_ARRAYS: Final = 1 + 1 + 4 + 5 + 6 + 8 + 11 + 15 + 7 + 11 + 3
 
 
 class Scalars(NamedTuple):
@@ -137,7 +137,7 @@ def parameters(scalars: Scalars, named: Sequence[bytes], chunks: Sequence[ChunkD
     events, tree, content = folded.events, folded.tree, folded.content
     kinds, *strings = zip(*folded.contexts, strict=True)
     return [
-        *scalars, folded.front, bytea_array(named),
+        *scalars, folded.front, int4_array(folded.places), bytea_array(named),
         *(chunk_arguments(scalars.project, chunks)[1:] if chunks else _NO_CHUNKS),
         *_packed(folded.reads.nodes, "ii"), *_packed(folded.reads.names, "ibi"),
         text_array(kinds), *map(text_array, strings), bytea_array(folded.middles),

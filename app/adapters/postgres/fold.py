@@ -12,6 +12,7 @@ import msgspec
 from app.adapters.postgres.content_reads import ChunkMap, overlay
 from app.adapters.postgres.content_rows import ContentChanges, ContentRows
 from app.adapters.postgres.links import Context, Links
+from app.adapters.postgres.places import Places
 from app.adapters.postgres.prepared import Prepared
 from app.adapters.postgres.standing import Origin, Standing
 from app.adapters.postgres.tree_rows import Reads, TreeChanges, Unknown
@@ -90,6 +91,7 @@ class Folded(NamedTuple):
     front: bytes
     contexts: list[Context]
     middles: list[bytes]
+    places: list[int]
     reads: Reads
     tree: TreeChanges
     content: ContentChanges
@@ -115,11 +117,13 @@ class Fold:
     def run(self, first: int, requests: Sequence[Prepared]) -> Folded:
         """Fold requests from sequence `first` on; raises Poisoned, CutHere or Unknown."""
         task, outcomes, rows = self._task, list[Outcome](), list[tuple[Any, ...]]()
+        places = Places()
         links = Links(task.project, self._origin.origin, task.incarnation, task.task_id)
         for index, prepared in enumerate(requests):
             sequence = first + index
             outcome, path = self._fold_guarded(index, prepared, self._base + index + 1, sequence)
             outcomes.append(outcome)
+            places.add(path)
             shown = b"" if outcome is APPLIED else encode(outcome)
             request, digest = prepared.request, prepared.digest
             context, strings = links.context(prepared.kind, request)
@@ -131,7 +135,8 @@ class Fold:
         events = EventColumns(*map(list, zip(*rows, strict=True)))
         reads = self._tree.reads()
         return Folded(
-            events, outcomes, links.front, links.contexts, links.middles, reads, self._tree.take_changes(),
+            events, outcomes, links.front, links.contexts, links.middles,
+            places.numbers({agent for _, agent, *_ in links.contexts}), reads, self._tree.take_changes(),
             self._rows.changes(),
         )  # fmt: skip
 

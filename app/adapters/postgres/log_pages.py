@@ -5,9 +5,11 @@ from typing import Any, Final
 
 import zstandard
 
+from app.adapters.postgres import arrays
 from app.adapters.postgres.connections import Row
 from app.adapters.postgres.decisions import decode_leaves, try_decode
 from app.adapters.postgres.fold import outcome_of
+from app.adapters.postgres.places import agent_place, path_place
 from app.core.messages import FILES
 from app.core.operations import Content, decode_request
 from app.ports import EventFilter, LoggedDecision, LoggedEvent
@@ -15,11 +17,16 @@ from app.ports import EventFilter, LoggedDecision, LoggedEvent
 Ask = Callable[..., list[Row]]
 _PAGE_MAX: Final = 500
 _END: Final = 2**62
-# an index entry holds the first 200 bytes of a path; b"0" follows b"/" in byte order
-_BELOW: Final = (
-    " and substr(e.path, 1, 200) between substr(%s::bytea, 1, 200) and substr(%s::bytea || '0', 1, 200)"
-    " and (e.path = %s or (e.path >= %s::bytea || '/' and e.path < %s::bytea || '0'))"
-)
+# b"0" follows b"/" in byte order
+_BELOW: Final = " and (e.path = %s or (e.path >= %s::bytea || '/' and e.path < %s::bytea || '0'))"
+# both in one statement: what is with the head now may be a span of its own later
+_SPANS: Final = """
+with asked as materialized (select %s::integer as project, %s::integer[] as places)
+select s.first, s.last from asked a join file_event_places s
+on s.project = a.project and (s.places is null or s.places @> a.places)
+union all
+select h.places_from, 4611686018427387904 from asked a join log_heads h on h.project = a.project and h.log = 'files'
+order by 1"""
 _FILES: Final = """
 select e.position, e.kind, e.at_ns, e.agent, e.session, e.tool_call, e.decision, e.task_id, e.path, e.inode, i.origin,
     i.origin_name, e.incarnation, e.sequence, e.outcome, case when e.kind in ('write', 'truncate') then e.payload end
@@ -31,17 +38,34 @@ _DECISIONS: Final = "select e.position, e.spool, e.task_id, e.payload from decis
 def file_pages(wanted: EventFilter, ask: Ask) -> Iterator[LoggedEvent]:
     """Yield file events."""
     conditions: list[tuple[str, tuple[Any, ...]]] = []
+    places: list[int] = []
     path = wanted.path.strip(b"/")
     if path:
-        conditions.append((_BELOW, (path,) * 5))
+        conditions.append((_BELOW, (path,) * 3))
+        places.append(path_place(path))
     if wanted.agent:
         conditions.append((" and e.agent = %s", (wanted.agent,)))
+        places.append(agent_place(wanted.agent))
     if wanted.since_ns:
         conditions.append((" and e.at_ns >= %s", (wanted.since_ns,)))
     if wanted.until_ns:
         conditions.append((" and e.at_ns < %s", (wanted.until_ns,)))
-    for row in _pages(_FILES, conditions, wanted, ask):
-        yield _file_event(row)
+    for low, high in _spans(places, wanted, ask) if places else [(wanted.after, _END)]:
+        for row in _pages(_FILES, conditions, wanted, ask, low=low, high=high):
+            yield _file_event(row)
+
+
+def _spans(places: list[int], wanted: EventFilter, ask: Ask) -> list[tuple[int, int]]:
+    """Return (low, high), both exclusive, of the spans that may hold all `places`, in the order asked for."""
+    spans: list[tuple[int, int]] = []
+    for first, last in ask(_SPANS, arrays.int4_array(places)):
+        if last <= wanted.after:
+            continue
+        low = max(first - 1, wanted.after)
+        if spans and spans[-1][1] > low:
+            low = spans.pop()[0]
+        spans.append((low, min(last + 1, _END)))
+    return spans if wanted.ascending else spans[::-1]
 
 
 def decision_pages(wanted: EventFilter, ask: Ask) -> Iterator[LoggedDecision]:
@@ -67,13 +91,20 @@ def _is_wanted(wanted: EventFilter, agent: str, at_ns: int) -> bool:
 
 
 def _pages(
-    statement: str, conditions: list[tuple[str, tuple[Any, ...]]], wanted: EventFilter, ask: Ask, page: int = _PAGE_MAX
+    statement: str,
+    conditions: list[tuple[str, tuple[Any, ...]]],
+    wanted: EventFilter,
+    ask: Ask,
+    *,
+    page: int = _PAGE_MAX,
+    low: int = -1,
+    high: int = _END,
 ) -> Iterator[Row]:
     page = min(page, wanted.limit) if wanted.limit > 0 else page
     text = statement + "".join(condition for condition, _ in conditions) + " and e.position > %s and e.position < %s"
     text += f" order by e.position {'asc' if wanted.ascending else 'desc'} limit %s"
     arguments = [value for _, values in conditions for value in values]
-    low, high = wanted.after, _END
+    low = max(low, wanted.after)
     while rows := ask(text, *arguments, low, high, page):
         yield from rows
         if len(rows) < page:
