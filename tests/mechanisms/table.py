@@ -494,7 +494,7 @@ MECHANISMS = (
                     ),
                 ),
                 (f"{_DRAIN}::test_what_a_program_left_open_is_an_event_when_the_mount_has_stopped",),
-                (f"{_CRASH}::test_sigterm_seals_what_is_open_and_unmounts",),
+                (f"{_CRASH}::test_unsealed_bytes_become_an_event_within_two_seconds",),
             ),
         ),
     ),
