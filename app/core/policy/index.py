@@ -3,14 +3,17 @@
 Cost is flat in the number of rules: look-ups are by key, and many text patterns under one key become one RE2 set.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from app.core.policy.glob import expression_set, simple_glob, text_expression
-from app.core.policy.match import Rule, Seen
+from app.core.policy.match import Rule, Seen, matches
+from app.core.policy.shape import Shape, known_words, loosened, settled, shape_of
 
 SET_FROM: Final = 6
 MEMO_MAX: Final = 4096
+Step = tuple["Rule | Bucket", bool]
+"""What is asked of each command of a shape: a rule (True: it matches them all), or a set of text rules."""
 
 
 class Bucket:
@@ -37,12 +40,9 @@ class Bucket:
             ["|".join(f"(?:{text_expression(p.text)})" for p in rule.patterns) for rule in self.texts]
         )
 
-    def candidates(self, text: str) -> Iterable[Rule]:
-        """Return the rules that may match a command of this text."""
-        if self._set is None:
-            return self.rules
-        hits = self._set.Match(text)
-        return [*self.rules, *[self.texts[i] for i in hits]] if hits else self.rules
+    def hits(self, text: str) -> list[Rule]:
+        """Return the text rules of the set that may match a command of this text."""
+        return [self.texts[i] for i in self._set.Match(text)]
 
 
 def _asked(program: str, seen: Seen) -> list[str]:
@@ -62,11 +62,22 @@ def _only_text(rule: Rule) -> bool:
 
 
 class Index:
-    """See the module; built once, then only read (but for a bounded memo of program globs)."""
+    """See the module; built once, then only read (but for bounded memos of program globs and of shapes)."""
 
-    __slots__ = ("_by_key", "_by_program_glob", "_by_tool", "_by_trait", "_memo", "_rest", "_tool_globs")
+    __slots__ = (
+        "_by_key",
+        "_by_program_glob",
+        "_by_tool",
+        "_by_trait",
+        "_known",
+        "_loose",
+        "_memo",
+        "_rest",
+        "_shapes",
+        "_tool_globs",
+    )
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule]) -> None:
         self._by_key: dict[str, Bucket] = {}
         self._by_tool: dict[str, Bucket] = {}
         self._by_trait: dict[str, Bucket] = {}
@@ -80,6 +91,9 @@ class Index:
             for bucket in group.values():
                 bucket.seal()
         self._rest.seal()
+        self._known = known_words(rules, list(self._by_key))
+        self._loose = {id(rule): loosened(rule) for rule in rules}
+        self._shapes: dict[Shape, tuple[list[Rule], list[Step]]] = {}
 
     def _add(self, rule: Rule) -> None:
         if rule.facts:
@@ -114,17 +128,49 @@ class Index:
         for key in keys:
             group.setdefault(key, Bucket()).add(rule)
 
-    def candidates(self, seen: Seen) -> list[Rule]:
-        """Return the rules that may match, some perhaps twice."""
-        command, found = seen.command, [*self._rest.candidates(seen.text)]
+    def matching(self, seen: Seen) -> list[Rule]:
+        """Return the rules that match, some perhaps twice; not to be changed, other commands get the same list."""
+        shape = shape_of(seen, self._known)
+        if shape is None:
+            return [rule for step in self._candidates(seen) for rule in _asked_anew(step, seen)]
+        known = self._shapes.get(shape)
+        if known is None:
+            known = self._learn(shape, seen)
+        fixed, steps = known
+        if not steps:
+            return fixed
+        found: list[Rule] = []
+        for step, holds in steps:
+            if holds:
+                found.append(step)  # type: ignore[arg-type]  # only a rule holds for a shape
+            else:
+                found += _asked_anew(step, seen)
+        return found
+
+    def _learn(self, shape: Shape, seen: Seen) -> tuple[list[Rule], list[Step]]:
+        steps: list[Step] = []
+        for one in self._candidates(seen):
+            holds = settled(one, self._loose[id(one)], seen) if isinstance(one, Rule) else None
+            if holds is not False:
+                steps.append((one, holds is True))
+        known = ([one for one, _ in steps if isinstance(one, Rule)], [] if all(h for _, h in steps) else steps)
+        if len(self._shapes) >= MEMO_MAX:
+            self._shapes.clear()
+        self._shapes[shape] = known
+        return known
+
+    def _candidates(self, seen: Seen) -> "list[Rule | Bucket]":
+        command = seen.command
+        found: list[Rule | Bucket] = []
+        _gather(found, (self._rest,))
         if command.program:
-            _gather(found, self._by_key, _asked(command.program, seen), seen.text)
+            _gather(found, map(self._by_key.get, _asked(command.program, seen)))
             if self._by_program_glob:
                 found += self._globbed(command.program)
         if command.touches or command.facts or command.wrappers:
-            _gather(found, self._by_trait, self._traits(command), seen.text)
-        _gather(found, self._by_tool, (seen.tool,), seen.text)
-        return found + self._tool_globs if self._tool_globs else found
+            _gather(found, map(self._by_trait.get, self._traits(command)))
+        _gather(found, (self._by_tool.get(seen.tool),))
+        return found + self._tool_globs
 
     @staticmethod
     def _traits(command: Any) -> set[str]:
@@ -140,11 +186,17 @@ class Index:
         return known
 
 
-def _gather(found: list[Rule], group: dict[str, Bucket], keys: Iterable[str], text: str) -> None:
-    for key in keys:
-        bucket = group.get(key)
+def _gather(found: list[Rule | Bucket], buckets: Iterable[Bucket | None]) -> None:
+    for bucket in buckets:
         if bucket is not None:
-            found += bucket.candidates(text)
+            found += bucket.rules
+            if bucket.texts:
+                found.append(bucket)
+
+
+def _asked_anew(step: Rule | Bucket, seen: Seen) -> list[Rule]:
+    rules = [step] if isinstance(step, Rule) else step.hits(seen.text)
+    return [rule for rule in rules if matches(rule, seen)]
 
 
 def _narrows(rule: Rule) -> bool:

@@ -16,7 +16,7 @@ from app.core.decisions import InnerCommand, Judgement, RuleRef, ToolCall, Verdi
 from app.core.policy.calls import seen_of
 from app.core.policy.glob import compiled_bytes, path_expression
 from app.core.policy.index import Index
-from app.core.policy.match import Rule, Seen, compile_rule, matches
+from app.core.policy.match import Rule, Seen, compile_rule
 from app.core.policy.source import RuleFile, Stated, Tier, names, refusal, stated_rules
 from app.core.shell.form import SHOWN
 
@@ -69,7 +69,7 @@ class Policy:
     def matching(self, call: ToolCall) -> list[Rule]:
         """Return every rule that matches a call, in any of its commands."""
         seen, _ = seen_of(call)
-        return [rule for one in seen for rule in self._matching(one)]
+        return [rule for one in seen for rule in self._index.matching(one)]
 
     def judge_path(self, operation: str, path: bytes) -> str | None:
         """Return why a file operation on a project path (no leading slash) is refused, or None.
@@ -120,7 +120,7 @@ class Policy:
         return Judgement(verdict, (), f"`{what}` {why}.", _SUGGEST, self.version, commands)
 
     def _verdict(self, one: Seen) -> tuple[Verdict, Rule | None]:
-        found = self._matching(one)
+        found = self._index.matching(one)
         if not found:
             return Verdict.ESCALATE, None
         if len(found) == 1:
@@ -133,9 +133,6 @@ class Policy:
             if RANK[rule.verdict] > RANK[top.verdict] or (rule.verdict is top.verdict and rule.tier > top.tier):
                 top = rule
         return top.verdict, top
-
-    def _matching(self, one: Seen) -> list[Rule]:
-        return [rule for rule in self._index.candidates(one) if matches(rule, one)]
 
     def _bare(self, verdict: Verdict, reason: str, remedy: str) -> Judgement:
         return Judgement(verdict, (), reason, remedy, self.version)
