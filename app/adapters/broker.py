@@ -84,7 +84,9 @@ class CeleryTasks:
 
     def _open(self) -> kombu.Producer:
         on_redis = str(self._app.conf.broker_url).startswith("redis")
-        connection = self._app.connection_for_write(transport=_OneClientTransport if on_redis else None)
+        connection: Any = self._app.connection_for_write()
+        if on_redis:  # not as an argument: a URL with a `+`, as Unix sockets have, would name another transport
+            connection.transport_cls = _OneClientTransport
         self._producer = producer = self._app.amqp.Producer(connection, auto_declare=False)
         return producer
 

@@ -33,10 +33,8 @@ class Waiter(NamedTuple):
     answer: Answer
 
 
-class _Answered(NamedTuple):
-    waiter: Waiter
-    decision: Decision
-    task_id: str
+_Answered = tuple[Waiter, Decision, str]
+"""A caller, its answer, and the task that gave it; a plain tuple, since one is made for every call."""
 
 
 class Answering:
@@ -75,33 +73,36 @@ class Answering:
         """Answer a caller at the end of this tick."""
         self._number += 1
         decision = Decision(
-            id=f"{self._nonce}-{self._number:x}",
-            verdict=judgement.verdict,
-            rules=judgement.rules,
-            reason=judgement.reason,
-            remedy=judgement.remedy,
-            layer=layer,
-            cached=layer in _CACHED_LAYERS,
-            degraded=layer == "degraded",
-            policy_version=judgement.policy_version,
-            duration_us=(time.monotonic_ns() - waiter.started_ns) // 1000,
-            commands=judgement.commands,
+            f"{self._nonce}-{self._number:x}",
+            judgement.verdict,
+            judgement.rules,
+            judgement.reason,
+            judgement.remedy,
+            layer,
+            layer in _CACHED_LAYERS,
+            layer == "degraded",
+            judgement.policy_version,
+            (time.monotonic_ns() - waiter.started_ns) // 1000,
+            judgement.commands,
         )
         if not self._answered:
             asyncio.get_running_loop().call_soon(self._commit)
-        self._answered.append(_Answered(waiter, decision, task_id))
+        self._answered.append((waiter, decision, task_id))
 
     def _commit(self) -> None:
         answered, self._answered = self._answered, []
-        kept = [item for item in answered if not item.waiter.call.dry_run]
+        kept = [item for item in answered if not item[0].call.dry_run]
         refusal = self._write(kept) if kept else ""
+        recent = self._recent
         for waiter, decided, _ in answered:
             decision = decided
             if not waiter.call.dry_run:
                 decision = _unrecorded(decided, refusal) if refusal else decided
-                self._remember(decision)
+                recent[decision.id] = decision
             self._count(decision)
             waiter.answer(decision)
+        while len(recent) > _RECENT_MAX:
+            recent.popitem(last=False)
 
     def _write(self, answered: list[_Answered]) -> str:
         # returns why the records could not be written; empty if they were
@@ -116,11 +117,6 @@ class Answering:
         self.recording = True
         self._spool_us.record((time.monotonic_ns() - started) // 1000)
         return ""
-
-    def _remember(self, decision: Decision) -> None:
-        self._recent[decision.id] = decision
-        if len(self._recent) > _RECENT_MAX:
-            self._recent.popitem(last=False)
 
     def _count(self, decision: Decision) -> None:
         self._duration_us.record(decision.duration_us)
@@ -141,7 +137,8 @@ def _unrecorded(decision: Decision, reason: str) -> Decision:
 
 
 def _record(item: _Answered, at_ns: int, sequence: int) -> DecisionRecord:
-    call, decision = item.waiter.call, item.decision
+    waiter, decision, task_id = item
+    call, rules = waiter.call, decision.rules
     return DecisionRecord(
         RECORD_FORMAT,
         sequence,
@@ -154,12 +151,12 @@ def _record(item: _Answered, at_ns: int, sequence: int) -> DecisionRecord:
         call.cwd,
         _json.encode(call.input),
         decision.verdict,
-        tuple([rule.id for rule in decision.rules]),
+        (rules[0].id,) if len(rules) == 1 else tuple([rule.id for rule in rules]),
         decision.reason,
         decision.layer,
         decision.cached,
         decision.degraded,
         decision.policy_version,
         decision.duration_us,
-        item.task_id,
+        task_id,
     )

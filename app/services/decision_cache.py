@@ -72,10 +72,10 @@ class DecisionCache:
         """Keep a judgement; one that read anything outside the call, or is of another policy, is not kept."""
         if judgement.reads or judgement.policy_version != key[0]:
             return
-        self._drop(key)
         size = len(key[1]) + len(judgement.reason) + len(judgement.remedy) + _ENTRY_BYTES
+        before = self._entries.pop(key, None)
         self._entries[key] = _Entry(judgement, now_ns + self._ttl_ns, size)
-        self._bytes += size
+        self._bytes += size if before is None else size - before.size_bytes
         while len(self._entries) > self._entries_max or self._bytes > self._bytes_max:
             self._evict()
 
@@ -96,8 +96,3 @@ class DecisionCache:
             key, entry = self._entries.popitem(last=False)
         self._bytes -= entry.size_bytes
         self._evictions += 1
-
-    def _drop(self, key: CacheKey) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._bytes -= entry.size_bytes

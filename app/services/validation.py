@@ -188,10 +188,12 @@ class Validation:
 
     def _settle(self, question: Question, judgement: Judgement, layer: str, task_id: str, now: int) -> None:
         self._land(question)
-        if self._cache_on and not all(waiter.call.dry_run for waiter in question.waiters):
-            self._cache.put(question.key, judgement, now)
+        kept = False
         for waiter in question.waiters:
+            kept = kept or not waiter.call.dry_run
             self._answering.finish(waiter, judgement, layer, task_id)
+        if kept and self._cache_on:
+            self._cache.put(question.key, judgement, now)
 
     def on_failure(self, batch_id: int) -> None:
         """Take back a batch that could not be sent: its callers are answered here, at once."""

@@ -191,15 +191,16 @@ class GatewaySite:
     def _validate_many(self, request: Request) -> None:
         calls = bodies.decode_many(request.body)
         found: dict[int, Decision] = {}
+        asked, started_ns, decide = len(calls), request.started_ns, self._decide
 
         def collect(index: int, decision: Decision) -> None:
             found[index] = decision
-            if len(found) == len(calls):
-                body = _json.encode(DecisionsBody([found[i] for i in range(len(calls))]))
+            if len(found) == asked:
+                body = _json.encode(DecisionsBody([found[i] for i in range(asked)]))
                 self._reply(request, "validate-many", 200, body)
 
         for index, call in enumerate(calls):
-            self._decide(call, request.started_ns, partial(collect, index))
+            decide(call, started_ns, partial(collect, index))
 
     def _serve_hook(self, request: Request) -> None:
         name = request.path[len(HOOKS) :].decode("latin-1")
