@@ -8,7 +8,7 @@ as event state with its application recorder (its default, safe way). Each run i
 writers start together; systems take turns. CPU is of the writers and of their backends.
 
 `work` has the shares that a traced git clone, edits, commits, checkout, compileall, tar and venv had: of 16 events 4
-create, 4 write 1 KiB of fresh content, 4 setattr, 2 unlink, 1 rename, 1 mkdir. `mixed` is heavier: every second event
+create, 4 write 400 fresh bytes, 4 setattr, 2 unlink, 1 rename, 1 mkdir. `mixed` is heavier: every second event
 brings fresh content (create, write, setattr, write). `names` has none (create, setattr, rename, unlink).
 Writes $WEIR_HOME/bench/store/latest.json.
 """
@@ -99,7 +99,7 @@ class Stream:
         kind = (step - 1) % 3 if step < 10 else (step - 11) % 3
         if kind == 0:
             return self._create(self.inside)
-        return (self._write(1024, sequence), self._attributes())[kind - 1]
+        return (self._write(400, sequence), self._attributes())[kind - 1]
 
     def _mixed(self, step: int, sequence: int) -> tuple[Any, list[ChunkData]]:
         return (

@@ -75,9 +75,19 @@ def open_files(
     named: Sequence[bytes],
     asked: Wanted,
 ) -> Opened:
-    """Store chunks, look for the named ones, then take the lock and read; one round trip in pipeline mode."""
+    """Store chunks; then look for the named ones, take the lock and read, all in one round trip.
+
+    Nothing large is sent in a pipeline: psycopg leaves it before all is flushed, and both ends then wait for ever.
+    """
     if chunks:
         connection.execute(PUT_CHUNKS, chunk_arguments(project, chunks))
+    with connection.pipeline():
+        return _open_files(connection, project, incarnation, named, asked)
+
+
+def _open_files(
+    connection: Connection, project: int, incarnation: int, named: Sequence[bytes], asked: Wanted
+) -> Opened:
     absent = connection.execute(_MISSING, (project, bytea_array(named))) if named else None
     opened = connection.execute(_OPEN, (project, incarnation), binary=True)
     found = connection.execute(_TREE_ROWS, _wanted_arguments(project, asked), binary=True)

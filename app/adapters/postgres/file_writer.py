@@ -189,7 +189,7 @@ class PostgresFileWriter:
         with self._guard:
             standing = self._standings.pop(work.project, None)
         wanted = wanted_by(work.requests)
-        with connection.pipeline(), connection.transaction():
+        with connection.transaction():
             unknown = wanted if standing is None else standing.tree.unknown(wanted)
             opened = calls.open_files(
                 connection, work.project, work.task.incarnation, work.chunks, work.named_chunks, unknown

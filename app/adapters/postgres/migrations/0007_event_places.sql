@@ -55,6 +55,7 @@ declare
     head bigint;
     previous bytea;
     hashes bytea[];
+    lock text;
     clock bigint;
     held integer[];
     held_from bigint;
@@ -71,7 +72,7 @@ begin
     if p_chunks is not null and cardinality(missing_chunks(p_project, p_chunks)) > 0 then
         return row('missing', null, null, null)::appended;
     end if;
-    perform pg_advisory_xact_lock(p_project, 1);
+    lock := pg_advisory_xact_lock(p_project, 1);
     select l.position, l.hash, greatest(l.recorded_at_us + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint),
         l.places || p_places, l.places_from into head, link, clock, held, held_from from log_heads l where l.project = p_project and l.log = 'files';
     step := head - p_base;
