@@ -90,13 +90,12 @@ def copy_tree(to: Path, commit: str) -> None:
 
 
 def apply_edit(tree: Path, edit: Edit) -> None:
-    """Replace the text that must stand in the file exactly once; a result that does not compile is refused."""
-    path = tree / edit.file
-    text = path.read_text()
-    found = text.count(edit.original)
-    if found != 1:
-        raise StaleTable(f"{edit.file}: found {found} times, must be once:\n{edit.original}")
-    changed = text.replace(edit.original, edit.replacement)
+    """Replace the text that must stand exactly once in the files of the edit; refuse what does not compile then."""
+    counts = {path: path.read_text().count(edit.original) for path in tree.glob(edit.file)}
+    if sum(counts.values()) != 1:
+        raise StaleTable(f"{edit.file}: found {sum(counts.values())} times, must be once:\n{edit.original}")
+    path = max(counts, key=lambda candidate: counts[candidate])
+    changed = path.read_text().replace(edit.original, edit.replacement)
     if path.suffix == ".py":
         compile(changed, edit.file, "exec")
     path.write_text(changed)

@@ -1,11 +1,13 @@
 """The named mechanisms, how each is switched off in the production code, and the tests that then go red.
 
-A switch is one place: `edits` are put into a copy of the tree together, each `original` standing in its file exactly
+A switch is one place: `edits` are put into a copy of the tree together, each `original` standing there exactly
 once. `red` must fail then, `green` must still pass. `loss` completes "without it, ...".
 """
 
 from typing import NamedTuple
 
+# append_files moves to a new file when it changes; two definitions of it would be found twice, and refused
+_SCHEMA = "app/adapters/postgres/migrations/*.sql"
 _OUTSIDE = "tests/integration/mount_outside_test.py"
 _CRASH = "tests/integration/mount_crash_test.py"
 _STORE = "tests/conformance/store_suite/files_log_test.py"
@@ -27,7 +29,7 @@ _DRAIN = "tests/integration/mount_drain_test.py"
 
 
 class Edit(NamedTuple):
-    """Text of a file and what stands in its place when the mechanism is off."""
+    """Text and what stands in its place when the mechanism is off; `file` may be a pattern, the text stands in one."""
 
     file: str
     original: str
@@ -70,12 +72,12 @@ MECHANISMS = (
                         "left = work",
                     ),
                     Edit(
-                        "app/adapters/postgres/migrations/0006_append_together.sql",
+                        _SCHEMA,
                         "and incarnation = p_incarnation and last_sequence = p_first - 1;",
                         "and incarnation = p_incarnation;",
                     ),
                     Edit(
-                        "app/adapters/postgres/migrations/0001_tables.sql",
+                        _SCHEMA,
                         "unique (project, incarnation, sequence)",
                         "check (true)",
                     ),
@@ -260,7 +262,7 @@ MECHANISMS = (
                 "Postgres makes a row's hash without the one before it",
                 (
                     Edit(
-                        "app/adapters/postgres/migrations/0006_append_together.sql",
+                        _SCHEMA,
                         "sha256(link || p_front ||",
                         "sha256(p_front ||",
                     ),
@@ -284,14 +286,14 @@ MECHANISMS = (
                 "the files log has no lock",
                 (
                     Edit(
-                        "app/adapters/postgres/migrations/0006_append_together.sql",
+                        _SCHEMA,
                         "    perform pg_advisory_xact_lock(p_project, 1);\n    return query",
                         "    return query",
                     ),
                     Edit(
-                        "app/adapters/postgres/migrations/0006_append_together.sql",
-                        "    perform pg_advisory_xact_lock(p_project, 1);\n    select l.position",
-                        "    select l.position",
+                        _SCHEMA,
+                        "    lock := pg_advisory_xact_lock(p_project, 1);\n",
+                        "",
                     ),
                 ),
                 (f"{_STORE}::test_positions_are_gapless_with_four_writers_at_once[postgres]",),
