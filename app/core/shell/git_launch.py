@@ -28,9 +28,14 @@ _GIT_LOOSENS: Final = (
 )
 
 
+def git_alone(words: list[str]) -> bool:
+    """Tell whether git is told to run nothing else, as far as these words go."""
+    return _TELLING.isdisjoint(words) and "-c" not in "".join(words)
+
+
 def run_git(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Git runs what its configuration and some of its sub-commands are told to run."""
-    if _TELLING.isdisjoint(words) and "-c" not in "".join(words):
+    if git_alone(words):
         return _git_alias(reading, words, frame, span) if frame.scope.variables else None
     inner = inside(frame, "git", span)
     for index, word in enumerate(words[:-1]):

@@ -8,6 +8,7 @@ from typing import Final
 from app.core.shell.builtins import BUILTINS
 from app.core.shell.embedded import run_code
 from app.core.shell.form import MARKS, NETWORK, SECRET, UNKNOWN, Command, marks_of, unknown
+from app.core.shell.git_launch import git_alone, run_git
 from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import network_facts, output_of
@@ -112,6 +113,19 @@ def leaf(reading: Reading, program: str, words: list[str], frame: Frame, span: t
         )
     )
     return output_of(program, words, frame, touches)
+
+
+def lone_leaf(words: list[str], frame: Frame, span: tuple[int, int]) -> Command | None:
+    """Return the command of a text without any syntax where it runs nothing else, else None; what it would print
+    matters to nobody, and `frame` is only read.
+    """
+    program = program_of(words[0])
+    step = _step(program, words)
+    if step is not None and not (step is run_git and git_alone(words)):
+        return None
+    touches = touches_of(program, words, frame)
+    facts = frozenset(network_facts(program, words, frame, touches))
+    return Command(program, tuple(words), (), span, facts, touches)
 
 
 def _ascii(words: list[str]) -> bool:

@@ -4,12 +4,13 @@ Branches are all read; what they leave different is unknown afterwards. Loops ar
 what an earlier one set. Everything is bounded by the reading's budget.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from tree_sitter import Node
 
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
-from app.core.shell.launch import LOADERS, run_words
+from app.core.shell.launch import LOADERS, lone_leaf, run_words
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
 from app.core.shell.scope import Function, Scope
@@ -25,9 +26,13 @@ _ROUNDS_MAX: Final = 12
 
 def canonical(text: str, cwd: str = "", project: str = "") -> Form:
     """Return the canonical form of a shell text that would run in `cwd` of the project at `project`."""
+    words = plain_words(text.strip()) if len(text) < 4096 else None
+    if words is not None:
+        alone = lone_leaf(words, _place(cwd, project or cwd), (0, len(text)))
+        if alone is not None:
+            return Form((alone,))
     reading = Reading(run_node, run_text, run_words)
     scope = Scope(cwd, project or cwd)
-    words = plain_words(text.strip()) if len(text) < 4096 else None
     if words is not None:
         run_words(reading, words, Frame(scope, b""), (0, len(text)))
         return Form(tuple(reading.commands), tuple(reading.doubts))
@@ -37,6 +42,12 @@ def canonical(text: str, cwd: str = "", project: str = "") -> Form:
     if parsed.root is not None:
         run_node(reading, parsed.root, Frame(scope, parsed.source, parsed.bodies))
     return Form(tuple(reading.commands), tuple(reading.doubts))
+
+
+@lru_cache(maxsize=64)
+def _place(cwd: str, project: str) -> Frame:
+    # nothing may run in it: it is the same for every text that begins there
+    return Frame(Scope(cwd, project), b"")
 
 
 def run_text(reading: Reading, text: str, frame: Frame) -> str:
