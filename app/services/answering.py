@@ -93,13 +93,13 @@ class Answering:
         answered, self._answered = self._answered, []
         kept = [item for item in answered if not item[0].call.dry_run]
         refusal = self._write(kept) if kept else ""
-        recent = self._recent
+        recent, count = self._recent, self._count
         for waiter, decided, _ in answered:
             decision = decided
             if not waiter.call.dry_run:
                 decision = _unrecorded(decided, refusal) if refusal else decided
                 recent[decision.id] = decision
-            self._count(decision)
+            count(decision)
             waiter.answer(decision)
         while len(recent) > _RECENT_MAX:
             recent.popitem(last=False)

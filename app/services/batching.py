@@ -154,7 +154,7 @@ class Breaker:
 
     def allows(self, now_ns: int) -> bool:
         """Tell whether a question may go out now; with the breaker open this is true once a trial interval."""
-        if not self.open:
+        if self._failures < self._failures_max:
             return True
         if now_ns < self._next_trial_ns:
             return False

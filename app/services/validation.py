@@ -131,7 +131,7 @@ class Validation:
             self._ask(Question(call, wire, key, now + self._patience_ns, waiter), now)
 
     def _ask(self, question: Question, now: int) -> None:
-        self._flights[self._flight_key(question)] = question
+        self._flights[question.key if self._join_on else id(question)] = question
         if not self._breaker.allows(now) or not self._batcher.add(question):
             self._answer_soon(question)
             return
@@ -142,9 +142,6 @@ class Validation:
             # at the end of the tick: all that this poll of the sockets brought goes into one batch
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flight_key(self, question: Question) -> object:
-        return question.key if self._join_on else id(question)
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -178,11 +175,12 @@ class Validation:
     def _take(self, batch: Batch, reply: ValidateReply, now: int) -> None:
         self._figures.round_trip_us.record((now - batch.sent_ns) // 1000)
         self._figures.worker_us.record(reply.worker_us)
+        settle, task_id = self._settle, reply.task_id
         for question, judgement, layer in zip(batch.questions, reply.judgements, reply.layers, strict=True):
             if question.given is not None:
                 self._compare(question, judgement)
             else:
-                self._settle(question, judgement, layer, reply.task_id, now)
+                settle(question, judgement, layer, task_id, now)
         self._flush()
         self._recheck(now)
 
@@ -269,7 +267,7 @@ class Validation:
 
     def _land(self, question: Question) -> None:
         question.settled = True
-        self._flights.pop(self._flight_key(question), None)
+        self._flights.pop(question.key if self._join_on else id(question), None)
 
     def _judge_here(self, call: ToolCall) -> Judgement:
         try:

@@ -23,9 +23,12 @@ class Histogram:
 
     def record(self, value: int) -> None:
         """Count one value; what is below zero counts as zero."""
-        value = max(value, 0)
-        shift = max(value.bit_length() - _SUB_BITS - 1, 0)
-        self._counts[shift * _SUB + (value >> shift)] += 1
+        if value < _SUB:
+            value = max(value, 0)
+            self._counts[value] += 1
+        else:
+            shift = value.bit_length() - _SUB_BITS - 1
+            self._counts[shift * _SUB + (value >> shift)] += 1
         self.total += value
         self.maximum = max(self.maximum, value)
 
