@@ -28,6 +28,8 @@ from fuse_mount.state import MountState
 
 SLICE: Final = 64
 PATIENCE_S: Final = 0.005
+# a head is read from the store by another process: it can overtake the message of the same commit
+HEAD_PATIENCE_S: Final = 0.1
 SILENCE_S: Final = 0.5
 RETRY_S: Final = 0.25
 PAGE: Final = 1000
@@ -91,7 +93,7 @@ class Feed:
             stopping.wait(min(timeout_s, 0.1))
             self._heard_s = 0.0
         else:
-            message = self._subscriber.poll(PATIENCE_S if self._early else timeout_s)
+            message = self._subscriber.poll(self._patience_s() if self._early else timeout_s)
         if message is not None and message.project == self._project and message.log == FILES:
             self._heard_s = time.monotonic()
             self.receive(message)
@@ -116,6 +118,10 @@ class Feed:
         else:
             self._apply(message)
             self._apply_early()
+
+    def _patience_s(self) -> float:
+        heads_only = all(message.last < message.first for message in self._early)
+        return HEAD_PATIENCE_S if heads_only else PATIENCE_S
 
     def _heartbeat(self, message: FeedMessage) -> None:
         if message.last > self.position:
