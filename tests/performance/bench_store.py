@@ -10,6 +10,7 @@ writers start together; systems take turns. CPU is of the writers and of their b
 `work` has the shares that a traced git clone, edits, commits, checkout, compileall, tar and venv had: of 16 events 4
 create, 4 write 400 fresh bytes, 4 setattr, 2 unlink, 1 rename, 1 mkdir. `mixed` is heavier: every second event
 brings fresh content (create, write, setattr, write). `names` has none (create, setattr, rename, unlink).
+From 1 KiB a write on, four peers at batch 1000 wait for each other for ever (lock held, pipeline not flushed).
 Writes $WEIR_HOME/bench/store/latest.json.
 """
 
