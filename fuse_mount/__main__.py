@@ -4,7 +4,10 @@ import argparse
 import hashlib
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +19,7 @@ from config.settings import load
 from fuse_mount.courier_child import CourierChild
 from fuse_mount.guard import Background
 from fuse_mount.kernel_cache import session_descriptor
-from fuse_mount.mount_point import prepare
+from fuse_mount.mount_point import detach, prepare
 from fuse_mount.operations import Operations
 from fuse_mount.session import Session, start
 from fuse_mount.state import MountOptions
@@ -26,6 +29,8 @@ log: Final = logging.getLogger("fuse_mount")
 WORKERS: Final = 4
 SWITCH_INTERVAL_S: Final = 1e-4
 STOP_S: Final = 2.0
+PATIENCE_S: Final = 3.0
+ASKED_TO_STOP: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,7 +69,50 @@ def fuse_options(name: str, asked: list[str], *, read_only: bool) -> set[str]:
     return options | {word for text in asked for word in text.split(",") if word}
 
 
-def serve(session: Session, directory: Path, options: set[str], home: Path, workers: int) -> None:
+class Stop:
+    """SIGTERM and SIGINT, taken by one thread from before any other thread is there: llfuse looks at its exit flag and
+    then waits, so a signal that comes between, as its workers start, would be lost (8 of 177 mounts hung).
+
+    Before `serving` a stop ends the process at once: nothing has been answered yet.
+    """
+
+    def __init__(self) -> None:
+        self._main_thread = threading.get_ident()
+        self._ended = threading.Event()
+        self._rescue: Callable[[], None] | None = None
+        signal.pthread_sigmask(signal.SIG_BLOCK, ASKED_TO_STOP)
+        threading.Thread(target=self._wait, name="stop", daemon=True).start()
+
+    def serving(self, rescue: Callable[[], None]) -> None:
+        """From now on a stop tells llfuse, by SIGHUP; where that does not end within 3 s, `rescue` does."""
+        self._rescue = rescue
+
+    def ended(self) -> None:
+        """The kernel has been answered for the last time."""
+        self._ended.set()
+
+    def _wait(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+        signal.sigwait(ASKED_TO_STOP)
+        if self._ended.is_set():
+            return
+        if self._rescue is None:
+            os._exit(0)
+        signal.pthread_kill(self._main_thread, signal.SIGHUP)
+        if not self._ended.wait(PATIENCE_S):
+            self._rescue()
+
+
+def end_without_llfuse(session: Session, directory: Path) -> None:
+    """Detach, put everything on disk, end the process: the kernel drops the connection with it."""
+    log.warning("llfuse has not ended %.0f s after it was told to; detaching %s", PATIENCE_S, directory)
+    detach(directory)
+    session.finish()
+    logging.shutdown()
+    os._exit(0)
+
+
+def serve(session: Session, directory: Path, options: set[str], home: Path, workers: int, stop: Stop) -> None:
     """Mount, answer the kernel until it ends, unmount."""
     background = Background(session.state.counters)
     llfuse.init(Operations(session.state, home), str(directory), options)
@@ -77,8 +125,10 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, work
         incarnation = session.state.changes.journal.incarnation
         name, position = session.state.options.name, session.feed.position
         log.info("mounted %s as %s, incarnation %d, position %d", directory, name, incarnation, position)
+        stop.serving(lambda: end_without_llfuse(session, directory))
         llfuse.main(workers=workers)
     finally:
+        stop.ended()
         session.cache.stop()
         late = background.stop(STOP_S)
         if late:
@@ -91,6 +141,7 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, work
 def main(arguments: list[str] | None = None) -> int:
     """Mount and serve; exit code 0 after an orderly end, 1 where it could not be done."""
     chosen = parser().parse_args(arguments)
+    stop = Stop()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     settings = load()
@@ -109,6 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
             fuse_options(name, chosen.options, read_only=chosen.read_only),
             settings.home,
             chosen.workers,
+            stop,
         )
     except (WeirError, RuntimeError) as error:
         log.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback

@@ -60,11 +60,11 @@ class Background:
     def start(self, name: str, body: Callable[[], None]) -> None:
         """Run `body` until it returns; when it raises, log, count and run it again after 0.5 s."""
         thread = threading.Thread(target=self._keep, args=(name, body), name=name, daemon=True)
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             thread.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._threads.append(thread)
 
     def _keep(self, name: str, body: Callable[[], None]) -> None:

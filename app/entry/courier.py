@@ -26,6 +26,8 @@ class Stop:
         self.asked = False
         signal.signal(signal.SIGTERM, self._ask)
         signal.signal(signal.SIGINT, self._ask)
+        # a mount starts its courier with these blocked
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
 
     def _ask(self, _signal: int, _frame: FrameType | None) -> None:
         self.asked = True

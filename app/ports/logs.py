@@ -99,7 +99,9 @@ class FileEventReader(Protocol):
         """Return the highest stored sequence of an incarnation; 0 for none."""
 
     def chunk_map(self, inode: int, version: tuple[int, int]) -> dict[int, tuple[bytes, int]]:
-        """Return index -> (hash, size) of the chunks of one version; holes are absent."""
+        """Return index -> (hash, size) of the chunks of one version; holes are absent. A version that is not stored
+        (yet) raises StoreUnavailable: an empty map would read as zeros.
+        """
 
     def chunks(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the plain bytes of the chunks that the store has."""

@@ -118,6 +118,7 @@ def test_the_writer_role_cannot_change_or_remove_events(postgres_server, writer)
             f"drop table {table}",
         ):
             assert refused(url, statement), statement
+    assert refused(postgres_server.reader_url, "select lo_create(0)"), "large objects would fill the disk"
     assert refused(postgres_server.admin_url, "delete from file_events"), "not even by mistake of the owner"
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from app.adapters.postgres import arrays
 from app.adapters.postgres.connections import Connection
 from app.adapters.postgres.prepared import plain_bytes
+from app.core.errors import StoreUnavailable
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 from app.core.messages import APPLIED, ChunkData, Outcome, decode
 from app.core.operations import Content, decode_request
@@ -32,8 +33,10 @@ def map_at(connection: Connection, project: int, inode: int, position: int) -> C
     return {index: (name, size) for index, name, size in rows}
 
 
-def map_of(connection: Connection, project: int, version: VersionId) -> ChunkMap:
-    """Return the map of one version. A version that never was current is its base's map and its own chunks; so is the
+def map_of(connection: Connection, project: int, version: VersionId, *, stored: bool = False) -> ChunkMap:
+    """Return the map of one version; with `stored`, raise StoreUnavailable for one that is not in the store (yet).
+
+    A version that never was current is its base's map and its own chunks; so is the
     writer's own version of an append that was composed, while (incarnation, -sequence) names the composed content.
     """
     overlays: list[Content] = []
@@ -44,6 +47,8 @@ def map_of(connection: Connection, project: int, version: VersionId) -> ChunkMap
             (project, version[0], abs(version[1])),
         ).fetchone()
         if row is None:
+            if stored:  # an empty map would read as zeros, for good
+                raise StoreUnavailable(f"version {version} is not in the store")
             break
         position, inode, outcome, payload = row
         kind = (decode(Outcome, outcome) if outcome else APPLIED).kind

@@ -83,7 +83,7 @@ class PostgresFileReader:
     def chunk_map(self, inode: int, version: tuple[int, int]) -> dict[int, tuple[bytes, int]]:
         """See FileEventReader."""
         del inode  # a version names its event, which names the inode
-        return self._run(lambda c, n: _in_snapshot(c, lambda: map_of(c, n, version)))
+        return self._run(lambda c, n: _in_snapshot(c, lambda: map_of(c, n, version, stored=True)))
 
     def chunk_map_at(self, inode: int, position: int) -> dict[int, tuple[bytes, int]]:
         """See LogReader."""

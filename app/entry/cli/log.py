@@ -153,9 +153,13 @@ def _print_text(entry: Entry) -> None:
 
 def _print_line(position: int, at_ns: int, by: LoggedEvent | DecisionRecord, what: str) -> None:
     who = by.agent + (f" ({by.session})" if by.session else "")
-    print(f"{position:>8}  {show_time(at_ns)}  {who:<16} {what}", flush=True)
+    print(f"{position:>8}  {show_time(at_ns)}  {_plain(who):<16} {_plain(what)}", flush=True)
 
 
 def _shown(path: bytes) -> str:
-    """Return a path that cannot steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path.decode(errors="replace"))
+    return path.decode(errors="replace")
+
+
+def _plain(text: str) -> str:
+    """Return text that cannot steer a terminal or look like a line of its own: agents choose their names."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

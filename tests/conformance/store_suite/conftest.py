@@ -13,7 +13,7 @@ from app.adapters.postgres.file_reader import PostgresFileReader
 from app.adapters.postgres.file_writer import PostgresFileWriter
 from app.core.chain import EventHeader, payload_digest, row_hash
 from app.core.chunks import Extent, chunk_hash, compose, project_key
-from app.core.errors import PayloadRefused
+from app.core.errors import PayloadRefused, StoreUnavailable
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, GENESIS_HASH, first_inode
 from app.core.memory_tree import MemoryTree
 from app.core.messages import (
@@ -281,6 +281,8 @@ class MemoryReader:
         return len(self._log.stored.get(incarnation, ()))
 
     def chunk_map(self, _inode: int, version: tuple[int, int]) -> dict[int, tuple[bytes, int]]:
+        if version != (0, 0) and version not in self._log.model.maps:
+            raise StoreUnavailable(f"version {version} is not in the store")
         return self._log.model.maps.get(version, {})
 
     def chunks(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:

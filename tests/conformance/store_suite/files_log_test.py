@@ -2,6 +2,9 @@
 
 import threading
 
+import pytest
+
+from app.core.errors import StoreUnavailable
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, GENESIS_HASH
 from app.core.messages import ChunkData
 from app.core.operations import ChunkRef, Content, Make, Rename, Rmdir, SetAttr, Unlink
@@ -110,6 +113,15 @@ def test_a_chunk_that_is_nowhere_is_asked_for_and_nothing_is_appended(store):
     reply, _ = mount.writer.append(batch, "t")
     assert (reply.missing, reply.acked) == ((), 2)
     assert store.read().chunks([chunk.hash]) == {chunk.hash: b"hello"}
+
+
+def test_a_version_that_is_not_stored_yet_is_not_an_empty_one(store):
+    mount = store.mount()
+    inode, made = make(mount, 1, b"a")
+    mount.do(made)
+    with pytest.raises(StoreUnavailable):
+        store.read().chunk_map(inode, (mount.incarnation, 2))
+    assert store.read().chunk_map(inode, EMPTY_VERSION) == {}
 
 
 def test_chunks_in_the_batch_are_stored_with_it(store):

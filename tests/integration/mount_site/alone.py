@@ -7,7 +7,6 @@ The journal is the real one, the store is in memory. ["foreign", verb, path, arg
 
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -21,7 +20,6 @@ from app.adapters.mount_journal import FolderJournal
 from app.core.operations import decode_request
 from app.ports import MountParts
 from fuse_mount import __main__ as mount
-from fuse_mount.guard import STOP_SIGNALS
 from fuse_mount.session import start
 from fuse_mount.state import MountOptions
 
@@ -83,6 +81,7 @@ def hold(seconds: float) -> None:
 def main() -> None:
     chosen = mount.parser().parse_args(sys.argv[1:])
     directory, home = Path(chosen.directory), Path(chosen.mount)
+    stop = mount.Stop()
     mount.logging.basicConfig(level="INFO")
     sys.setswitchinterval(mount.SWITCH_INTERVAL_S)
     home.mkdir(parents=True, exist_ok=True)
@@ -97,16 +96,15 @@ def main() -> None:
     session = start(
         parts, MountOptions("alone", read_only=chosen.read_only, durability=chosen.durability), chosen.agent
     )
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     threading.Thread(target=store.ship, args=(folder, stopping), daemon=True).start()
     threading.Thread(target=obey, args=(store, session), daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     mount.serve(
         session,
         directory,
         mount.fuse_options("alone", chosen.options, read_only=chosen.read_only),
         home,
         chosen.workers,
+        stop,
     )
     os._exit(0)
 
