@@ -71,6 +71,9 @@ def _paths(given: dict[str, Any], access: str) -> tuple[list[str], str]:
     pattern = given.get("pattern") or given.get("glob")
     if access == "read" and isinstance(pattern, str) and "/" in pattern and len(pattern) < PATH_MAX:
         found.append(pattern)
+    named = given.get("glob")
+    if access == "read" and isinstance(named, str) and named not in found and len(named) < PATH_MAX:
+        found.append(named)
     if any(not isinstance(path, str) or len(path) > PATH_MAX or "\0" in path for path in found):
         return [], "path"
     if not found and access == "write":
@@ -85,6 +88,9 @@ def _host(given: dict[str, Any]) -> tuple[str, str]:
     if not isinstance(url, str):
         return "", "url"
     try:
-        return (urlsplit(url).hostname or "").lower().rstrip("."), ""
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower().rstrip(".")
     except ValueError:
         return "", "url"
+    odd = parts.scheme.lower() not in {"http", "https"} or (host[:1].isdigit() and host.count(".") != 3)
+    return host, "url" if odd and (parts.scheme or host) else ""

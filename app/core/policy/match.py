@@ -25,6 +25,8 @@ WRITE_TOOLS = frozenset(
     )
 )
 READ_TOOLS = frozenset(("Read", "Glob", "Grep", "LS", "NotebookRead", "read_file", "list_dir"))
+CHANGING = frozenset(("write", "delete", "change"))
+WHOLES = frozenset(("project-root", "temp-root", "policy-parent", "weir", "git", "secret"))
 SETTLED = frozenset(("project", "temp", "system", "null"))
 
 
@@ -90,6 +92,7 @@ class Rule(msgspec.Struct, frozen=True):
     on_write: tuple[str, ...]
     commanded: bool
     within: frozenset[str]
+    keeps_to: frozenset[str] = frozenset()
 
 
 def compile_rule(stated: Stated) -> Rule:
@@ -136,6 +139,7 @@ def compile_rule(stated: Stated) -> Rule:
         on_write=paths if source.on else (),
         commanded=command is not None,
         within=frozenset(names(source.within)),
+        keeps_to=frozenset(names(source.keeps_to)),
     )
 
 
@@ -178,11 +182,22 @@ def matches(rule: Rule, seen: Seen) -> bool:
         return False
     if rule.patterns and not _matches_patterns(rule, seen):
         return False
+    if rule.keeps_to and command.touches and not _keeps_to(rule, command):
+        return False
     if (rule.within or rule.wrappers or rule.tools) and not _matches_circumstances(rule, seen):
         return False
     if (rule.agents or rule.sessions or rule.cwds) and not _matches_caller(rule, seen):
         return False
     return rule.verdict is not Verdict.APPROVE or not command.unresolved or _known_enough(rule, command)
+
+
+def _keeps_to(rule: Rule, command: Command) -> bool:
+    for touch in command.touches:
+        if touch.access in CHANGING and (
+            touch.where[0] not in rule.keeps_to or (touch.access == "delete" and not WHOLES.isdisjoint(touch.where))
+        ):
+            return False
+    return True
 
 
 def _matches_circumstances(rule: Rule, seen: Seen) -> bool:

@@ -58,7 +58,9 @@ class ExampleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One rule as written; every condition given must hold. `within`: places where all that it touches must lie."""
+    """One rule as written; every condition given must hold. `within`: places where all that it touches must lie;
+    `keeps_to`: places where all that it writes, changes or deletes must lie, and never the whole of one.
+    """
 
     id: str
     decide: Verdict
@@ -76,6 +78,7 @@ class RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lifts: list[str] = []
     examples: ExampleSource = ExampleSource()
     within: Names = []
+    keeps_to: Names = []
 
 
 class RuleFile(NamedTuple):

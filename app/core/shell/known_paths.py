@@ -173,7 +173,7 @@ SECRET_NAMES: Final = (
     "kubeconfig",
     "master.key",
 )
-SECRET_SUFFIXES: Final = (".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".p8")
+SECRET_SUFFIXES: Final = (".env", ".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".p8")
 SECRET_PARTS: Final = frozenset(
     (".ssh", ".aws", ".gnupg", ".azure", "secrets", ".secrets", "certs", ".password-store", "private-keys-v1.d")
 )

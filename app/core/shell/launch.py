@@ -9,6 +9,7 @@ from app.core.shell.builtins import BUILTINS
 from app.core.shell.embedded import run_code
 from app.core.shell.form import MARKS, NETWORK, SECRET, UNKNOWN, Command, marks_of, unknown
 from app.core.shell.git_launch import git_alone, run_git
+from app.core.shell.hazards import hazard_of
 from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import network_facts, output_of
@@ -87,6 +88,9 @@ def _run(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]
     if name in frame.scope.aliases and name not in frame.calls:
         return _alias(reading, words, frame, span)
     program = program_of(name)
+    hazard = hazard_of(program, words, frame)
+    if hazard:
+        reading.doubt(hazard)
     step = run_path if "/" in name and frame.scope.content(name) is not None else _step(program, words)
     if step is not None:
         output = step(reading, words if step is run_path else [program, *words[1:]], frame, span)
@@ -120,6 +124,8 @@ def lone_leaf(words: list[str], frame: Frame, span: tuple[int, int]) -> Command 
     matters to nobody, and `frame` is only read.
     """
     program = program_of(words[0])
+    if hazard_of(program, words, frame):
+        return None
     step = _step(program, words)
     if step is not None and not (step is run_git and git_alone(words)):
         return None

@@ -4,6 +4,7 @@ The first class is the location: project, temp, home, system, device, null, root
 Then come what it is: project-root, home-root, system-root, temp-root, git, weir, secret, persistence, agent-config.
 """
 
+import re
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from posixpath import normpath
@@ -25,12 +26,24 @@ from app.core.shell.known_paths import (
 )
 
 _GLOB: Final = frozenset("*?[")
+_STEERS: Final = re.compile(r"(?:^|/)config/(?:policies(?:/|$)|flags\.toml$)")
+_TOPS: Final = frozenset(("", "home", "Users", "root", "usr", "var", "etc", "bin", "tmp", "mnt", "media", "srv", "opt"))
+_NEVER: Final = frozenset(("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "sys", "run"))
+_SYSTEM_PARTS: Final = frozenset(
+    ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share", "include", "local", "log", "spool", "cache", "run")
+)
+_WHOLE: Final = frozenset(
+    ("", ".", "*", ".*", "mnt", "mnt/*", "mnt/current", "mnt/current/*", "current", "current/*")
+)
+"""Everything of a project: itself, and where Weir mounts it."""
 
 
 @lru_cache(maxsize=8192)
 def classify(path: str, cwd: str, project: str) -> tuple[str, ...]:
     """Return the classes of `path` as a program in `cwd` would meet it; '' for an unknown cwd means the project."""
     full = absolute(path, cwd)
+    if project and not _fit(project):
+        project = ""
     marked = bool(marks_of(full))
     parts = full.split("/")
     kinds = [*_kinds(full, parts)]
@@ -73,6 +86,17 @@ def _shorten_home(clean: str) -> str:
     return clean
 
 
+def _fit(project: str) -> bool:
+    """Tell whether a folder can be a project at all: no system, home or top-level folder is one."""
+    full = _shorten_home(normpath(project))
+    parts = full.split("/")
+    if not full.startswith(("/", "~")):
+        return True
+    if len(parts) < 3:
+        return full.startswith("~/") or (len(parts) == 2 and parts[1] not in SYSTEM and parts[1] not in _TOPS)
+    return parts[1] not in _NEVER and not (parts[1] in {"usr", "var"} and parts[2] in _SYSTEM_PARTS)
+
+
 def _stem_location(full: str, project: str) -> str:
     """Where a partly unknown path can only lie; `unknown` unless its known beginning settles it."""
     stem = full[: min(full.find(mark) for mark in marks_of(full))]
@@ -89,7 +113,7 @@ def _location(full: str, parts: list[str], project: str) -> tuple[str, ...]:
         return _relative(full, parts)
     if home_project and (full == home_project or full.startswith(home_project + "/")):
         rest = full[len(home_project) + 1 :]
-        return ("project", "project-root") if rest in {"", "*", ".*"} else ("project",)
+        return _in_project(rest)
     if full.startswith("~"):
         return ("home", "home-root") if len(parts) == 1 or (len(parts) == 2 and _wide(parts[1])) else ("home",)
     return _top(full, parts)
@@ -98,7 +122,13 @@ def _location(full: str, parts: list[str], project: str) -> tuple[str, ...]:
 def _relative(full: str, parts: list[str]) -> tuple[str, ...]:
     if parts[0] == "..":
         return ("parent", "parent-root") if parts[-1] in {"..", "*"} else ("parent",)
-    return ("project", "project-root") if full in {".", "*", ".*"} else ("project",)
+    return _in_project(full)
+
+
+def _in_project(rest: str) -> tuple[str, ...]:
+    if rest in _WHOLE:
+        return ("project", "project-root")
+    return ("project", "policy-parent") if rest in {"config", "config/*"} else ("project",)
 
 
 def _top(full: str, parts: list[str]) -> tuple[str, ...]:
@@ -142,7 +172,7 @@ def _kinds(full: str, parts: list[str]) -> list[str]:
     kinds = []
     if ".git" in parts or (".git/" in full and any(part.endswith(".git") for part in parts[:-1])):
         kinds.append("git")
-    if ".weir" in parts or parts[-1] == "gateway.sock":
+    if ".weir" in parts or parts[-1] == "gateway.sock" or _STEERS.search(full) is not None:
         kinds.append("weir")
     if AGENT_PARTS.intersection(parts):
         kinds.append("agent-config")
@@ -155,7 +185,7 @@ def _kinds(full: str, parts: list[str]) -> list[str]:
 
 def _is_secret(full: str, parts: list[str]) -> bool:
     name = parts[-1]
-    if name.endswith(HARMLESS_ENDS):
+    if name.endswith(HARMLESS_ENDS) or name in {"example.env", "sample.env", "template.env"}:
         return False
     if name.endswith(SECRET_SUFFIXES) or name in SECRET_NAMES or full in SECRETS or full in SECRET_FOLDERS:
         return True

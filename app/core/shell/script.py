@@ -10,6 +10,7 @@ from typing import Final
 from tree_sitter import Node
 
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
+from app.core.shell.hidden import doubt_command, text_hides, value_hides
 from app.core.shell.launch import LOADERS, lone_leaf, run_words
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
@@ -39,6 +40,8 @@ def canonical(text: str, cwd: str = "", project: str = "") -> Form:
     parsed = parse(text)
     if parsed.doubt:
         reading.doubt(parsed.doubt)
+    if text_hides(text):
+        reading.doubt("evaluates-a-subscript")
     if parsed.root is not None:
         run_node(reading, parsed.root, Frame(scope, parsed.source, parsed.bodies))
     return Form(tuple(reading.commands), tuple(reading.doubts))
@@ -60,6 +63,8 @@ def run_text(reading: Reading, text: str, frame: Frame) -> str:
     if words is not None:
         return run_words(reading, words, inner, inner.base or (0, 0))
     parsed = parse_inner(text)
+    if text_hides(text):
+        reading.doubt("evaluates-a-subscript")
     if parsed.doubt:
         reading.doubt(parsed.doubt)
     return (
@@ -145,6 +150,7 @@ def _command(reading: Reading, node: Node, frame: Frame) -> str:
             words += words_of(reading, child, frame)
     for child in frame.extra:
         words += words_of(reading, child, frame)
+    doubt_command(reading, node, words, frame)
     here = frame._replace(extra=())
     return apply_redirects(
         reading, redirects, here, lambda inner: _assigned_words(reading, assigned, words, inner, node)
@@ -181,6 +187,10 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         return name
     text = value_of(reading, value, before or frame) if value is not None else ""
     frame.scope.assign(name, text, append=append)
+    if value_hides(frame.scope.value(name)):
+        reading.doubt("evaluates-a-subscript")
+    if name == "CDPATH":
+        reading.doubt("folder-search-path")
     _note_environment(reading, node, frame, name, text)
     return name
 
@@ -226,6 +236,8 @@ def _declaration(reading: Reading, node: Node, frame: Frame) -> str:
 
 
 def _test(reading: Reading, node: Node, frame: Frame) -> str:
+    if value_hides(frame.text(node)):
+        reading.doubt("evaluates-a-subscript")
     run_inside(reading, node, frame)
     return ""
 
@@ -286,7 +298,7 @@ def _case(reading: Reading, node: Node, frame: Frame) -> str:
     outputs = []
     for child in node.named_children:
         if child.type != "case_item":
-            run_inside(reading, child, frame)
+            words_of(reading, child, frame)
             continue
         branch = start.copy()
         outputs += [
@@ -311,6 +323,8 @@ def _negated(reading: Reading, node: Node, frame: Frame) -> str:
 
 def _unset(reading: Reading, node: Node, frame: Frame) -> str:
     for word in [w for child in node.named_children for w in words_of(reading, child, frame)]:
+        if value_hides(word):
+            reading.doubt("evaluates-a-subscript")
         frame.scope.variables.pop(word, None)
         frame.scope.functions.pop(word, None)
     return ""

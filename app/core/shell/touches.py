@@ -148,6 +148,7 @@ QUIET: Final = frozenset(
 )
 _LOOKS: Final = re.compile(r"[~./]|.*/|id_rsa|id_ed25519|credentials|secrets?\b")
 _PARTS: Final = re.compile(r"[=:@,]")
+_TARGET: Final = re.compile(r"-[a-su-zA-FH-LNP-RT-Z]*t(.*)\Z", re.DOTALL)
 _SPACE: Final = re.compile(r"\s")
 _GIT_MAKES: Final = {"init": 2, "clone": 3, "worktree": 3}
 
@@ -223,10 +224,12 @@ def _copy(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 
 def _target_folder(words: list[str]) -> str | None:
     for index, word in enumerate(words):
-        if word.startswith("--target-directory="):
+        if word.startswith("--t") and "=" in word:
             return word.partition("=")[2]
-        if word in {"-t", "--target-directory"} and index + 1 < len(words):
+        if word == "--target-directory" and index + 1 < len(words):
             return words[index + 1]
+        if (glued := _TARGET.match(word)) is not None:
+            return glued[1] or (words[index + 1] if index + 1 < len(words) else "")
     return None
 
 

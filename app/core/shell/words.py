@@ -9,8 +9,10 @@ from tree_sitter import Node
 from app.core.shell.escapes import ALTERNATIVES_MAX, ansi_c, braces, unescape, unescape_quoted
 from app.core.shell.expansion import expand
 from app.core.shell.form import UNKNOWN
+from app.core.shell.hidden import body_hides, expansion_hides
 from app.core.shell.reading import Frame, Reading
 
+_ALL: Final = re.compile(r'"(?:\$@|\$\{@\}|\$\{(\w+)\[@\]\})"')
 _SPACE: Final = re.compile(r"[ \t\n]+")
 
 
@@ -33,7 +35,19 @@ def words_of(reading: Reading, node: Node, frame: Frame) -> list[str]:
         raw = frame.text(node)
         if "{" in raw and _braced(raw):
             return _alternatives(reading, raw, frame)
+    if kind == "string" and (several := _several(frame.text(node), frame)) is not None:
+        return several
     return _split(pieces_of(reading, node, frame), frame.scope.value("IFS"))
+
+
+def _several(raw: str, frame: Frame) -> list[str] | None:
+    """Return the words of `"$@"` or `"${name[@]}"` where they are known."""
+    found = _ALL.fullmatch(raw)
+    if found is None:
+        return None
+    if found[1]:
+        return list(frame.scope.arrays[found[1]]) if found[1] in frame.scope.arrays else None
+    return None if frame.scope.positional is None else list(frame.scope.positional)
 
 
 def value_of(reading: Reading, node: Node, frame: Frame) -> str:
@@ -82,11 +96,17 @@ def quoted(reading: Reading, node: Node, frame: Frame) -> str:
     for child in node.named_children:
         if child.type in {"string_content", "heredoc_content"} or child.start_byte < start:
             continue
-        parts.append(unescape_quoted(frame.source[start : child.start_byte].decode()))
+        parts.append(_between(reading, frame.source[start : child.start_byte].decode()))
         parts += [piece.text for piece in pieces_of(reading, child, frame)]
         start = child.end_byte
-    parts.append(unescape_quoted(frame.source[start:end].decode()))
+    parts.append(_between(reading, frame.source[start:end].decode()))
     return "".join(parts)
+
+
+def _between(reading: Reading, raw: str) -> str:
+    if body_hides(raw):
+        reading.doubt("substitution")
+    return unescape_quoted(raw)
 
 
 def substitute(reading: Reading, node: Node, frame: Frame) -> str:
@@ -137,17 +157,26 @@ def text_words(reading: Reading, text: str, frame: Frame) -> list[str]:
 
     parsed = parse_inner("x " + text)
     if parsed.root is None or parsed.doubt or not parsed.root.named_children or reading.spent():
-        return [UNKNOWN]
+        return _unread(reading, text)
     command = parsed.root.named_children[0]
     if command.type != "command" or len(parsed.root.named_children) > 1:
-        return [UNKNOWN]
+        return _unread(reading, text)
     inner = frame._replace(source=parsed.source, base=frame.base or (0, 0), depth=frame.depth + 1)
     return [word for child in command.named_children[1:] for word in words_of(reading, child, inner)]
+
+
+def _unread(reading: Reading, text: str) -> list[str]:
+    if body_hides(text):
+        reading.doubt("expansion")
+    return [UNKNOWN]
 
 
 def _expansion(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
     raw = frame.text(node)
     run_later = raw[1:] if node.type == "simple_expansion" else raw[2:-1]
+
+    if expansion_hides(run_later):
+        reading.doubt("expansion")
 
     def resolve(text: str) -> str:
         return " ".join(text_words(reading, text, frame)) if text else ""

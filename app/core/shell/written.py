@@ -80,6 +80,8 @@ def _copied(program: str, target: str, frame: Frame, touches: tuple[Touch, ...])
         content = scope.content(source.path)
         if content is None and "secret" in source.where:
             content = UNKNOWN + SECRET
+        elif content is None and source.where[0] != "project":
+            content = UNKNOWN
         if content is not None:
             scope.put(target, content)
             scope.put(f"{target}/{source.path.rpartition('/')[2]}", content)

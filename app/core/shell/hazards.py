@@ -1,0 +1,288 @@
+"""Options and small languages by which harmless programs run, write or show what their operands do not tell.
+
+The answer is a doubt in a few words, '' for none. Rare spellings are doubted rather than read.
+"""
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Final
+
+from app.core.shell.hidden import EVALUATES, value_hides
+from app.core.shell.names import CODERS, SHELLS
+from app.core.shell.places import absolute, classify
+from app.core.shell.reading import Frame
+
+_XARGS_VALUES: Final = frozenset(("-I", "-n", "-P", "-L", "-d", "-s", "-E", "-a", "--max-args", "--max-procs"))
+_RUNS_OTHERS: Final = (
+    frozenset(SHELLS)
+    | frozenset(CODERS)
+    | frozenset(
+        [
+            "env",
+            "nice",
+            "nohup",
+            "timeout",
+            "time",
+            "sudo",
+            "doas",
+            "su",
+            "xargs",
+            "parallel",
+            "busybox",
+            "stdbuf",
+            "setsid",
+            "ionice",
+            "chroot",
+            "unshare",
+            "nsenter",
+            "eval",
+            "exec",
+            "command",
+            "builtin",
+            "find",
+            "awk",
+            "gawk",
+            "mawk",
+            "ssh",
+            "watch",
+            "flock",
+            "script",
+            "strace",
+            "gdb",
+            "make",
+            "git",
+            "docker",
+            "taskset",
+            "chrt",
+        ]
+    )
+)
+_GIT_RUNS: Final = (
+    "--open-files",
+    "--upload-p",
+    "--receive-p",
+    "--extcmd",
+    "--exec",
+    "--exec-path=",
+    "--unsafe-paths",
+    "--template",
+    "--ext-diff",
+    "--textconv",
+    "--show-signature",
+)
+_GIT_SHORT: Final = {
+    "grep": ("-O",),
+    "clone": ("-u", "-c", "--conf"),
+    "fetch": (),
+    "ls-remote": (),
+    "difftool": ("-x",),
+}
+_GIT_SHOWS: Final = frozenset(("log", "show", "blame", "diff", "annotate", "grep", "cat-file", "archive", "difftool"))
+_GIT_CONFIGURES: Final = re.compile(
+    r"(?:include|includeif|alias|core|credential|diff|merge|filter|pager|sequence|gpg|url|remote|uploadpack|browser|"
+    r"difftool|mergetool|man|http|protocol|submodule|init|hook|trailer|interactive|sendemail|web|instaweb|guitool)\.",
+    re.IGNORECASE,
+)
+_GIT_READS_CONFIG: Final = frozenset(("--get", "--get-all", "--list", "-l", "--get-regexp", "get", "list"))
+_MAKE_TEXT: Final = re.compile(r"\$[({]|`|\bsh -c|[;|&]|^(?:-f)?-$")
+_AWK: Final = re.compile(r"\||\bsystem\b|\bgetline\b|@load|@include|(?:print|printf)\b[^;}]*>|\bclose\b")
+_SED_LINE: Final = re.compile(
+    r"(?:^|[;{}\n])\s*(?:[0-9$,!~+ \t]|/(?:\\.|[^/\\])*/[IM]*|\\(.).*?\1)*\s*[wWreF](?=[\s/~.]|$)"
+)
+_SED_FLAG: Final = re.compile(r"s([^\w\s\\])(?:\\.|(?!\1).)*\1(?:\\.|(?!\1).)*\1[0-9gpiImM]*[we]")
+_TAR_RUNS: Final = ("--abs", "--to-c", "--checkpoint-act", "--use-c", "-I", "--one-top-level=/", "--rsh", "--rmt")
+_SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL", re.IGNORECASE)
+
+
+def hazard_of(program: str, words: list[str], frame: Frame) -> str:
+    """Return why these words do more than their operands tell, or ''."""
+    if frame.scope.links and any(_through_link(word, frame) for word in words if "/" in word):
+        return "runs-through-a-link"
+    if program in EVALUATES and any(value_hides(word) for word in words[1:]):
+        return "evaluates-a-subscript"
+    step = _HAZARDS.get(program)
+    return step(words, frame) if step is not None else ""
+
+
+def _through_link(word: str, frame: Frame) -> bool:
+    full = absolute(word, frame.scope.cwd)
+    return any((full == link and "/" in word.strip("./")) or full.startswith(link + "/") for link in frame.scope.links)
+
+
+def _outside(path: str, frame: Frame) -> bool:
+    return classify(path, frame.scope.cwd, frame.scope.project)[0] not in {"project", "temp", "null"}
+
+
+def _strange(word: str, frame: Frame) -> bool:
+    path = re.sub(r"^-(?:\w*?[CfI]|-\w+=)", "", word)
+    inside = classify(path, frame.scope.cwd, frame.scope.project)[0] == "project"
+    return path.startswith(("/", "~", "..")) and not inside
+
+
+def _beyond(words: list[str], frame: Frame, reason: str) -> str:
+    """A target folder or name, glued to an option or not, that lies outside the project."""
+    for word in words[1:]:
+        glued = re.sub(r"^-{1,2}[\w-]*?=?(?=[/~]|\.\.)", "", word) if word.startswith("-") else word
+        if glued.startswith(("/", "~", "..")) and _outside(glued, frame):
+            return reason
+    return ""
+
+
+def _xargs(words: list[str], frame: Frame) -> str:
+    skip = False
+    for word in words[1:]:
+        if skip or word.startswith("-"):
+            skip = not skip and word in _XARGS_VALUES
+        else:
+            return "xargs-runs-an-interpreter" if word.rpartition("/")[2] in _RUNS_OTHERS else ""
+    return ""
+
+
+def _git(words: list[str], frame: Frame) -> str:
+    rest = words[1:]
+    if any(word.startswith((*_GIT_RUNS, "ext::")) for word in rest):
+        return "git-option-runs-a-program"
+    verb = next((word for word in rest if word in _GIT_SHORT or word in _GIT_SHOWS or word in _GIT_WRITES), "")
+    after = rest[rest.index(verb) + 1 :] if verb else []
+    if any(word.startswith(option) for word in after for option in _GIT_SHORT.get(verb, ())):
+        return "git-option-runs-a-program"
+    if verb == "config":
+        named = any(_GIT_CONFIGURES.match(word) for word in after)
+        return "git-setting" if named and _GIT_READS_CONFIG.isdisjoint(after) and len(after) > 1 else ""
+    if verb in {"pull", "fetch", "clone", "ls-remote"} and any("::" in word for word in after):
+        return "git-remote-helper"
+    written = [word.partition("=")[2] for word in after if word.startswith("--outp")]
+    written += [b for a, b in pairwise(after) if a in {"-o", "--output", "--output-directory"}]
+    written += [word[2:] for word in after if verb in {"format-patch", "archive"} and re.match(r"-o.", word)]
+    if any(_outside(path, frame) for path in written if path) or ("bundle" in rest and _beyond(words, frame, "x")):
+        return "git-writes-outside"
+    shown = [word.rpartition(":")[2] for word in after if not word.startswith("-") or word.startswith("-L")]
+    secret = verb in _GIT_SHOWS and any(
+        "secret" in classify(word, frame.scope.cwd, frame.scope.project) for word in shown if len(word) < 512
+    )
+    return "git-shows-a-secret" if secret else ""
+
+
+_GIT_WRITES: Final = frozenset(("config", "format-patch", "apply", "pull", "init"))
+
+
+def _make(words: list[str], frame: Frame) -> str:
+    if any(
+        word.startswith(("--ev", "-E", "SHELL=", "MAKEFLAGS=", ".SHELLFLAGS=")) or _MAKE_TEXT.search(word)
+        for word in words[1:]
+    ):
+        return "make-runs-given-text"
+    away = any(re.match(r"(?:-\w*[CfI]|--\w+=)?(?:/|~|\.\.)", word) for word in words[1:])
+    return "make-outside" if away and any(_strange(word, frame) for word in words[1:]) else ""
+
+
+def _awk(words: list[str], frame: Frame) -> str:
+    if any(word.startswith(("-f", "--file", "-i", "-l", "-E", "--include", "--load", "--exec")) for word in words[1:]):
+        return "awk-program-file" if any(_strange(word, frame) for word in words) or "-l" in words else ""
+    text = re.sub(r'\|\||"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])*/', " ", " ".join(words[1:]))
+    # a quoted operator is text; a pipe, a redirect or a call is not
+    return "awk-runs-or-writes" if _AWK.search(text) else ""
+
+
+def _sed(words: list[str], frame: Frame) -> str:
+    if any(re.match(r"-\w*f|--file", word) for word in words) and any(_strange(word, frame) for word in words):
+        return "sed-program-file"
+    for word in words[1:]:
+        script = word[2:] if word.startswith("-e") else word.removeprefix("--expression=")
+        if script.startswith("-") or (script.startswith(("/", "~")) and " " not in script):
+            continue
+        if _SED_LINE.search(script) or re.match(r"\d*[we]\s", script) or _SED_FLAG.search(script):
+            return "sed-runs-or-writes"
+    return ""
+
+
+def _options(*names: str) -> Callable[[list[str], Frame], str]:
+    def step(words: list[str], frame: Frame) -> str:
+        return "option-runs-or-writes" if any(word.startswith(names) for word in words[1:]) else ""
+
+    return step
+
+
+def _always(words: list[str], frame: Frame) -> str:
+    return "" if len(words) == 2 and words[1] in {"--help", "--version"} else "runs-what-it-reads"
+
+
+def _sort(words: list[str], frame: Frame) -> str:
+    if any(word.startswith("--compress-prog") for word in words):
+        return "sort-runs-a-program"
+    writes = any(re.match(r"-[a-zA-Z]*o|--o", word) for word in words[1:])
+    return "sort-writes" if writes else ""
+
+
+def _second(words: list[str], frame: Frame) -> str:
+    given = [word for word in words[1:] if not word.startswith("-") or word == "-"]
+    return "writes-its-second-operand" if len(given) > 1 else ""
+
+
+def _xxd(words: list[str], frame: Frame) -> str:
+    return _second(words, frame) if any(word.startswith(("-r", "--r")) for word in words[1:]) else ""
+
+
+def _unpacks(words: list[str], frame: Frame) -> str:
+    return _beyond(words, frame, "writes-outside")
+
+
+def _tar(words: list[str], frame: Frame) -> str:
+    for index, word in enumerate(words[1:], 1):
+        letters = word if index == 1 or re.match(r"-[A-Za-z]", word) else ""
+        if "P" in letters.partition("=")[0] or word.startswith(_TAR_RUNS):
+            return "tar-writes-outside"
+    return ""
+
+
+def _bare(words: list[str], frame: Frame) -> str:
+    """`set`, `export -p`, `declare` print every variable."""
+    if words[0] == "set":
+        return "prints-variables" if len(words) == 1 else ""
+    if any(word.startswith("CDPATH") for word in words[1:]):
+        return "folder-search-path"
+    listing = all(word.startswith("-") for word in words[1:]) and not any("f" in word for word in words[1:])
+    return "prints-variables" if listing and words[0] != "local" else ""
+
+
+def _printenv(words: list[str], frame: Frame) -> str:
+    return "prints-a-secret" if any(_SECRET_NAME.search(word) for word in words[1:]) else ""
+
+
+def _ps(words: list[str], frame: Frame) -> str:
+    return (
+        "prints-environments"
+        if any(re.fullmatch(r"[a-zA-Z]*e[a-zA-Z]*", word) for word in words[1:2]) or "e" in words
+        else ""
+    )
+
+
+def _cd(words: list[str], frame: Frame) -> str:
+    return "folder-search-path" if "CDPATH" in frame.scope.variables else ""
+
+
+_HAZARDS: Final[dict[str, Callable[[list[str], Frame], str]]] = {
+    "xargs": _xargs,
+    "parallel": _xargs,
+    "git": _git,
+    **dict.fromkeys(("make", "gmake"), _make),
+    **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _awk),
+    **dict.fromkeys(("sed", "gsed"), _sed),
+    "sort": _sort,
+    "uniq": _second,
+    "xxd": _xxd,
+    "rg": _options("--pre", "--hostname-bin"),
+    **dict.fromkeys(("less", "more", "vim", "view", "vimdiff"), _options("+", "-c", "--cmd", "-k", "-O", "-o")),
+    "man": _options("-P", "--pager", "-H", "--html", "-C", "--config"),
+    "zip": _options("-TT", "--unzip-command"),
+    **dict.fromkeys(("gdb", "lldb", "m4", "dc"), _always),
+    "complete": _options("-C", "-F"),
+    "compgen": _options("-C", "-F"),
+    **dict.fromkeys(("unzip", "split", "csplit", "cpio", "7z", "7za", "unrar", "ar", "pax"), _unpacks),
+    **dict.fromkeys(("tar", "bsdtar"), _tar),
+    **dict.fromkeys(("set", "export", "declare", "typeset", "readonly"), _bare),
+    "printenv": _printenv,
+    "ps": _ps,
+    **dict.fromkeys(("cd", "pushd"), _cd),
+}

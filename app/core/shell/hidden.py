@@ -1,0 +1,66 @@
+"""Constructs of shell syntax whose inner commands the reading cannot follow: each is a doubt, never a guess."""
+
+import re
+from typing import Final
+
+from tree_sitter import Node
+
+from app.core.shell.reading import Frame, Reading
+from app.core.shell.scope import Scope
+
+_SUBSCRIPT: Final = re.compile(r"\w\[[^\]\n]*?(?:\$\(|`|\$\{)", re.DOTALL)
+_ARITHMETIC: Final = re.compile(r"\(\(|\[\[|\$\[")
+_STARTS: Final = ("$(", "`", "<(", ">(")
+_DEFAULT: Final = re.compile(r"\w+:?[-=+?]")
+_WORD_SOURCE: Final = re.compile(r"\$(?:\{!|\{?[@*0-9#]|\{\w+\[|\{[^}]*@P)")
+_IFS: Final = re.compile(r"\$IFS\b|\$\{IFS")
+_OPEN: Final = re.compile(r"(?<!\\)(?:\\\\)*(?:`|\$\(|\$\{)")
+_NAMED_SECRET: Final = re.compile(
+    r"\$\{?!?(\w*(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)\w*)(?!\w|:?\+)", re.IGNORECASE
+)
+_SLICE: Final = re.compile(r"(?:[@*]|\w+\[[@*]\])[^}]")
+_PRINTS: Final = frozenset(("echo", "printf", "cat"))
+EVALUATES: Final = frozenset(
+    ("let", "declare", "typeset", "local", "readonly", "export", "read", "unset", "printf", "test", "[", "mapfile")
+)
+
+
+def doubt_command(reading: Reading, node: Node, words: list[str], frame: Frame) -> None:
+    """Note what a simple command's own source hides: where its program comes from, whether it prints a credential."""
+    name = node.child_by_field_name("name")
+    if name is not None and program_hides(frame.text(name)):
+        reading.doubt("command-word")
+    if words and words[0] in _PRINTS and prints_secret(frame.text(node), frame.scope):
+        reading.doubt("prints-a-secret")
+
+
+def text_hides(text: str) -> bool:
+    """Tell whether arithmetic may run what a subscript in this text holds."""
+    return "[" in text and _ARITHMETIC.search(text) is not None and _SUBSCRIPT.search(text) is not None
+
+
+def value_hides(value: str) -> bool:
+    """Tell whether a known value would run commands where arithmetic evaluates it."""
+    return "[" in value and _SUBSCRIPT.search(value) is not None
+
+
+def expansion_hides(inner: str) -> bool:
+    """Tell whether `${inner}` runs what is not read: a substitution in any argument but a default, or `@P`."""
+    if inner.endswith("@P") or _SLICE.match(inner):
+        return True
+    return any(start in inner for start in _STARTS) and _DEFAULT.match(inner) is None
+
+
+def program_hides(source: str) -> bool:
+    """Tell whether a command word comes from arguments, an array, a pointer, or glued separators."""
+    return "$" in source and (_WORD_SOURCE.search(source) is not None or _IFS.search(source) is not None)
+
+
+def body_hides(text: str) -> bool:
+    """Tell whether text between known parts still holds a substitution."""
+    return _OPEN.search(text) is not None
+
+
+def prints_secret(source: str, scope: Scope) -> bool:
+    """Tell whether a word shows a variable that is named like a credential and comes from outside."""
+    return "$" in source and any(not scope.has(found[1]) for found in _NAMED_SECRET.finditer(source))
