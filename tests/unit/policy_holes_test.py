@@ -44,6 +44,7 @@ declare 'a[$(rm -rf /)]=1'
 read 'a[$(rm -rf /)]' <<< 1
 unset 'a[$(rm -rf /)]'
 printf -v 'a[$(rm -rf /)]' x
+x='$(rm -rf /)'; echo $((a[$x]))
 x='a[$'; x+='(rm -rf /)]'; echo $((x))
 printf 'rm -rf /' | xargs -0 sh -c
 printf '%s\0' rm -rf / | xargs -0 env

@@ -9,6 +9,8 @@ from app.core.shell.reading import Frame, Reading
 from app.core.shell.scope import Scope
 
 _SUBSCRIPT: Final = re.compile(r"\w\[[^\]\n]*?(?:\$\(|`|\$\{)", re.DOTALL)
+_INDEXED: Final = re.compile(r"\w\[[^\]\n]*\$\w")
+_QUOTED: Final = re.compile(r"'[^']*(?:\$\(|`)")
 _ARITHMETIC: Final = re.compile(r"\(\(|\[\[|\$\[")
 _STARTS: Final = ("$(", "`", "<(", ">(")
 _DEFAULT: Final = re.compile(r"\w+:?[-=+?]")
@@ -36,7 +38,9 @@ def doubt_command(reading: Reading, node: Node, words: list[str], frame: Frame) 
 
 def text_hides(text: str) -> bool:
     """Tell whether arithmetic may run what a subscript in this text holds."""
-    return "[" in text and _ARITHMETIC.search(text) is not None and _SUBSCRIPT.search(text) is not None
+    if "[" not in text or _ARITHMETIC.search(text) is None:
+        return False
+    return _SUBSCRIPT.search(text) is not None or (_INDEXED.search(text) and _QUOTED.search(text)) is not None
 
 
 def value_hides(value: str) -> bool:
