@@ -20,7 +20,7 @@ from app.core.policy.match import Rule, Seen, compile_rule
 from app.core.policy.source import RuleFile, Stated, Tier, names, refusal, stated_rules
 from app.core.shell.form import SHOWN
 
-ENGINE: Final = "1"
+ENGINE: Final = "2"
 EXAMPLE_CWD: Final = "/home/dev/project"
 FAULTS: Final = (
     ValueError,
