@@ -11,6 +11,7 @@ from sim_faults import PLANTED, Broken
 from sim_world import CRASHES, World
 
 STEPS = 110
+pytestmark = pytest.mark.thorough  # in make test, not in make check
 HISTORIES = int(os.environ.get("WEIR_SIM_HISTORIES", "5000"))
 CRASHES_A_HISTORY = 20
 
@@ -26,7 +27,6 @@ def play(
     return world
 
 
-@pytest.mark.thorough
 @pytest.mark.timeout(3600)
 def test_no_returned_call_is_lost_doubled_or_changed_in_thousands_of_histories(
     capsys: pytest.CaptureFixture[str],
