@@ -76,7 +76,7 @@ class LoneMount:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(30)
+                self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.kill()
         subprocess.run(["umount", "-l", str(self.root)], check=False, capture_output=True)
