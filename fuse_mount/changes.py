@@ -144,8 +144,3 @@ class Changes:
         limit_s = time.monotonic() - age_s
         for file in [file for file in self._contents.dirty.values() if file.since_s <= limit_s]:
             self.seal(file)
-
-    def abandon(self, inode: int) -> None:
-        """Forget unsealed bytes of a file whose version the store refused."""
-        self._writers.pop(inode, None)
-        self._contents.drop(inode)

@@ -3,7 +3,9 @@
 A `FileContent` is a base version in the store (its chunk map, its bytes below `cut`) under the chunks that are resident
 here. **A pinned chunk exists nowhere else but in the journal**: it stays until the event that ships it is confirmed.
 **A chunk changed since the base is evicted only when all of its file is confirmed**: then the base moves up to that
-version, and its map is asked for on the next miss. Buffers end where nothing but zeros follows.
+version, and its map is asked for on the next miss. **An inode that has lost its last name keeps its unconfirmed
+versions**: the store may refuse the unlink or rename that took it, and nobody else has them. Buffers end where nothing
+but zeros follows.
 All of this is called with llfuse.lock held; nothing here waits.
 """
 
@@ -19,7 +21,9 @@ UNSEALED: Final[VersionId] = (0, 0)
 
 
 class FileContent:
-    """Content of one inode. `size` and `mtime_ns` are ahead of the tree's while `unsealed` is not empty."""
+    """Content of one inode. `size` and `mtime_ns` are ahead of the tree's while `unsealed` is not empty; `unconfirmed`
+    counts sealed versions that are not known to be in the store; `gone`: it goes with the last of them.
+    """
 
     __slots__ = (
         "append_from",
@@ -27,6 +31,7 @@ class FileContent:
         "changed",
         "chunks",
         "cut",
+        "gone",
         "inode",
         "journalled",
         "map",
@@ -34,6 +39,7 @@ class FileContent:
         "pins",
         "since_s",
         "size",
+        "unconfirmed",
         "unsealed",
         "unsealed_bytes",
         "version",
@@ -50,6 +56,8 @@ class FileContent:
         self.pins: dict[int, VersionId] = {}
         self.size = size
         self.mtime_ns = mtime_ns
+        self.unconfirmed = 0
+        self.gone = False
         self.unsealed: set[int] = set()
         self.unsealed_bytes = 0
         self.since_s = 0.0
@@ -98,7 +106,7 @@ class Contents:
         self.files: dict[int, FileContent] = {}
         self.dirty: dict[int, FileContent] = {}
         self._clean: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._shipping: deque[tuple[VersionId, int, tuple[int, ...]]] = deque()
+        self._shipping: deque[tuple[VersionId, FileContent, tuple[int, ...]]] = deque()
 
     def at(self, inode: int, version: VersionId, size: int, mtime_ns: int) -> FileContent:
         """Return the content of an inode whose visible version is `version`; older clean content is dropped.
@@ -224,7 +232,8 @@ class Contents:
         indexes = tuple(file.unsealed)
         for index in indexes:
             file.pins[index] = version
-        self._shipping.append((version, file.inode, indexes))
+        self._shipping.append((version, file, indexes))
+        file.unconfirmed += 1
         file.version = version
         file.unsealed.clear()
         file.unsealed_bytes = 0
@@ -235,11 +244,16 @@ class Contents:
     def confirmed(self, incarnation: int, sequence: int) -> None:
         """Everything up to this sequence of ours is in the store: its chunks may go when room is needed."""
         while self._shipping and self._shipping[0][0] <= (incarnation, sequence):
-            version, inode, indexes = self._shipping.popleft()
-            file = self.files.get(inode)
-            if file is not None:
-                self._unpin(file, version, indexes)
+            version, file, indexes = self._shipping.popleft()
+            file.unconfirmed -= 1
+            self._unpin(file, version, indexes)
+            if file.gone and not file.unconfirmed and not file.dirty:
+                self.drop(file.inode)
         self.shrink()
+
+    def is_unconfirmed(self, version: VersionId) -> bool:
+        """Tell whether a version was sealed here and is not known to be in the store: it is nowhere else."""
+        return any(sealed == version for sealed, _, _ in self._shipping)
 
     def _unpin(self, file: FileContent, version: VersionId, indexes: tuple[int, ...]) -> None:
         for index in indexes:
@@ -273,7 +287,7 @@ class Contents:
 
     def _rebase(self, file: FileContent) -> bool:
         """Make the confirmed version the base. Its event is in the store when nothing of it is pinned or on its way."""
-        if file.pins or file.dirty or any(entry[1] == file.inode for entry in self._shipping):
+        if file.pins or file.dirty or file.unconfirmed:
             return False
         file.base, file.map, file.cut = file.version, None, UNCUT
         file.changed.clear()
@@ -282,14 +296,25 @@ class Contents:
     def _evict(self, file: FileContent, index: int) -> None:
         self.clean_bytes -= self._clean.pop((file.inode, index))
         del file.chunks[index]
-        if not file.chunks and not file.pins and not file.changed and not file.dirty:
+        if not file.chunks and not file.pins and not file.changed and not file.dirty and not file.unconfirmed:
             del self.files[file.inode]
 
+    def let_go(self, inode: int) -> None:
+        """Nobody can reach an inode any more, unless the store refuses what took its name: forget what it confirmed."""
+        file = self.files.get(inode)
+        if file is None:
+            return
+        if file.unconfirmed:
+            file.gone = True
+        else:
+            self.drop(inode)
+
     def drop(self, inode: int) -> None:
-        """Forget an inode's content: its visible version is another one now, or nobody can reach it any more."""
+        """Forget an inode's content: its visible version is another one now."""
         file = self.files.pop(inode, None)
         if file is None:
             return
+        file.gone = False
         self.dirty.pop(inode, None)
         for index, chunk in file.chunks.items():
             if index in file.pins:
@@ -297,3 +322,4 @@ class Contents:
             else:
                 self.clean_bytes -= self._clean.pop((inode, index))
         file.chunks.clear()
+        file.pins.clear()

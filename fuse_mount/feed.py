@@ -18,7 +18,6 @@ import msgspec
 
 from app.core.errors import Unavailable
 from app.core.messages import FILES, FeedEvent, FeedMessage, OriginRange
-from app.core.operations import Content
 from app.core.tree import Node
 from app.core.undo_tree import Changes, Loss
 from app.ports import FeedSubscriber, FileEventReader, LogHead, TreeSnapshot
@@ -233,7 +232,7 @@ class Feed:
             if node is None and inode in held:
                 state.keep_orphan(inode, held[inode], held[inode].ctime_ns)
             elif node is None and inode not in state.changes.orphans:
-                state.contents.drop(inode)
+                state.contents.let_go(inode)
             if inode in state.lookups:
                 self._cache.forget_inode(
                     kernel_inode(inode), attributes_only=inode not in changes.contents and node is not None
@@ -242,7 +241,6 @@ class Feed:
             self._lost(loss)
 
     def _lost(self, loss: Loss) -> None:
-        operation = loss.request.operation
         self._state.counters[f"own operation lost: {loss.outcome.kind} {loss.outcome.reason}"] += 1
         said = {
             "operation": loss.request.operation_type,
@@ -251,8 +249,6 @@ class Feed:
             "reason": loss.outcome.reason or loss.outcome.kind,
         }
         self.figures.losses = [*self.figures.losses[-LOSSES_KEPT + 1 :], said]
-        if isinstance(operation, Content) and loss.outcome.kind == "rejected":
-            self._state.changes.abandon(operation.inode)
 
     def resync(self, reason: str) -> None:
         """Load the tree anew, fold pending over it, make the kernel forget everything, and say so."""

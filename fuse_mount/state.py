@@ -159,12 +159,12 @@ class MountState:
         if self.files.counts.get(inode) or self.lookups.get(inode):
             self.changes.orphans[inode] = replace(node, nlink=0, ctime_ns=at_ns)
         if not self.files.counts.get(inode):
-            self.contents.drop(inode)
+            self.contents.let_go(inode)
 
     def released(self, inode: int) -> None:
         """After a last close or a forget: let an inode without a name go."""
         if inode in self.changes.orphans and not self.files.counts.get(inode):
-            self.contents.drop(inode)
+            self.contents.let_go(inode)
             if not self.lookups.get(inode):
                 del self.changes.orphans[inode]
 
@@ -175,6 +175,8 @@ class MountState:
         deadline_s = time.monotonic() + DEADLINE_S
         while wanted:
             version, known = file.base, file.map
+            if self.contents.is_unconfirmed(version):
+                self.counters["own unconfirmed content asked of the store"] += 1
             with llfuse.lock_released:
                 found = self.cold.fetch(inode, version, known, wanted, deadline_s)
             file = self.content(inode)
