@@ -15,6 +15,7 @@ from app.ports import (
     ChunkCache,
     DecisionSpool,
     DecisionWriter,
+    DroppedMessages,
     FeedPublisher,
     FeedSubscriber,
     FileEventWriter,
@@ -28,12 +29,13 @@ from app.ports import (
     Supervisor,
     Tasks,
 )
+from app.services.alerts import Watched
 from app.services.escalation import WaitingRoom
 from config.settings import ROOT, Settings
 
 if TYPE_CHECKING:
     from app.adapters.journal.folder import MountFolder
-    from app.adapters.policy_files import PolicyWatcher
+    from app.adapters.policy_files import Place, PolicyWatcher
     from app.services.courier import Courier
     from app.services.importing import ImportParts
     from app.services.spool_shipping import SpoolShipper
@@ -126,6 +128,13 @@ def waiting_room(settings: Settings) -> WaitingRoom:
     from app.adapters.redis.escalations import RedisWaitingRoom
 
     return RedisWaitingRoom(settings.redis_url, settings.key_prefix)
+
+
+def dropped_messages(settings: Settings) -> DroppedMessages:
+    """How many messages of nobody of ours were dropped from the queues."""
+    from app.adapters.redis.dropped import RedisDropped
+
+    return RedisDropped(settings.redis_url, settings.key_prefix)
 
 
 def cache_trims(settings: Settings) -> list[Callable[[int], int]]:
@@ -315,9 +324,22 @@ def _close(*parts: object) -> None:
             close()
 
 
-def policy(settings: Settings) -> "PolicyWatcher":
-    """The rules in force, which follow their files; every judgement blocks while none could be loaded."""
-    from app.adapters.policy_files import Place, PolicyWatcher
+def _rule_places(settings: Settings) -> "list[Place]":
+    from app.adapters.policy_files import Place
     from app.core.policy.source import Tier
 
-    return PolicyWatcher([Place(settings.policies), Place(settings.home / "policies", Tier.USER)])
+    return [Place(settings.policies), Place(settings.home / "policies", Tier.USER)]
+
+
+def policy(settings: Settings) -> "PolicyWatcher":
+    """The rules in force, which follow their files; every judgement blocks while none could be loaded."""
+    from app.adapters.policy_files import PolicyWatcher
+
+    return PolicyWatcher(_rule_places(settings))
+
+
+def watched(settings: Settings) -> Watched:
+    """What `weir status` and `weir doctor` look at for alerts."""
+    from app.adapters.policy_files import why_not_loaded
+
+    return Watched(lambda: why_not_loaded(_rule_places(settings)), dropped_messages(settings).counts)

@@ -102,6 +102,8 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
             "health_check_interval": 10,
         },
         "imports": ("workers.tasks",),
+        # drops and counts what no sender of ours made; in Celery's own it ended the worker
+        "worker_consumer": "workers.border:CarefulConsumer",
         # a worker that lost Redis tries for ever, first at once: the supervisor need not restart it
         "broker_connection_max_retries": None,
         "broker_connection_retry": True,

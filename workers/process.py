@@ -7,7 +7,7 @@ credential is read here (by way of bootstrap) and in migrations, nowhere else.
 
 import gc
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol, TypeVar
 
 from celery import signals
@@ -15,7 +15,7 @@ from celery import signals
 from app import bootstrap
 from app.core.decisions import ValidateBatch
 from app.core.messages import FORMAT
-from app.ports import FileEventWriter, Policy, Replies
+from app.ports import DroppedMessages, FileEventWriter, Policy, Replies
 from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
 from app.services.persist import Persister
@@ -113,6 +113,12 @@ class Parts:
         if close is not None:
             self._open.callback(close)
         return part
+
+
+@cache
+def dropped_messages() -> DroppedMessages:
+    """The count of what was dropped at the border; made by whoever needs it, in a worker's main process."""
+    return bootstrap.dropped_messages(load())
 
 
 _parts: Parts | None = None

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,15 @@ def ask_gateway(path: Path, route: str, body: dict[str, Any], timeout_s: float =
     finally:
         connection.close()
     return dict(answer)
+
+
+def gateway_is_ready(path: Path, timeout_s: float) -> bool:
+    """Tell whether the gateway decides and records; raises Unavailable where it does not answer."""
+    connection = _UnixConnection(path, timeout_s)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"the gateway at {path} does not answer: {error}") from error
+    finally:
+        connection.close()

@@ -51,6 +51,15 @@ def load_policy(paths: Sequence[Path | Place]) -> Policy:
     return compile_policy(files)
 
 
+def why_not_loaded(places: Sequence[Path | Place]) -> str:
+    """Return why the files as they are now cannot come into force, '' where they can."""
+    try:
+        load_policy(places)
+    except PolicyInvalid as error:
+        return str(error)
+    return ""
+
+
 def rule_file(path: Path, tier: Tier) -> RuleFile:
     """Parse one file; raises PolicyInvalid with the line that YAML stopped at."""
     try:

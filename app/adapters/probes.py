@@ -3,17 +3,18 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from app.adapters.gateway_call import ask_gateway
-from app.core.errors import Unavailable
+from app.adapters.gateway_call import ask_gateway, gateway_is_ready
+from app.adapters.redis.connection import connect, redis_errors
+from app.core.errors import BrokerUnavailable, Unavailable
 from config.settings import Settings
 
 Probe = Callable[[], str]
@@ -25,9 +26,9 @@ def probes(settings: Settings, log_starts: Mapping[str, int] | None) -> dict[str
     (bytes) on, and left out where that is None (it was ready before).
     """
     outside = {
-        "redis": lambda: _ready_file(settings.run / "redis.ready"),
-        "postgres": lambda: _ready_file(settings.run / "postgres.ready"),
-        "gateway": lambda: _connects(settings.gateway_socket),
+        "redis": lambda: _serves(settings.run / "redis.ready") or _pings(settings.redis_url),
+        "postgres": lambda: _serves(settings.run / "postgres.ready"),
+        "gateway": lambda: _is_ready(settings.gateway_socket),
         "mount": lambda: _is_mounted(settings.mount_point),
         "flower": lambda: _announced(settings.run / "flower.json"),
     }
@@ -46,12 +47,31 @@ def probes(settings: Settings, log_starts: Mapping[str, int] | None) -> dict[str
     }  # fmt: skip
 
 
-def _ready_file(path: Path) -> str:
+def _serves(ready: Path) -> str:
+    """Tell whether the process that a ready file names lives and none of its servers is frozen (kill -STOP)."""
     try:
-        alive = Path(f"/proc/{int(path.read_text())}").exists()
+        pid = int(ready.read_text())
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except (FileNotFoundError, ValueError):
-        alive = False
-    return "" if alive else "starts and becomes ready"
+        return "starts and becomes ready"
+    frozen = [child for child in children if _state(child) == "T"]
+    return f"is stopped by a signal (kill -CONT {' '.join(frozen)})" if frozen else ""
+
+
+def _state(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return ""
+
+
+def _pings(url: str) -> str:
+    try:
+        with redis_errors(), closing(connect(url, connections=1)) as client:
+            client.ping()
+    except BrokerUnavailable as error:
+        return f"does not answer a ping ({error})"
+    return ""
 
 
 def _decides(gateway: Path) -> str:
@@ -83,14 +103,12 @@ def _log_says(log: Path, start: int, pattern: re.Pattern[str]) -> str:
     return "" if found else "connects"
 
 
-def _connects(path: Path) -> str:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(1.0)
-        try:
-            client.connect(str(path))
-        except OSError as error:
-            return f"listens on {path}: {error.strerror or error}"
-    return ""
+def _is_ready(path: Path) -> str:
+    try:
+        ready = gateway_is_ready(path, 1.0)
+    except Unavailable as error:
+        return f"listens ({error})"
+    return "" if ready else "cannot record its answers (a full disk?)"
 
 
 def _is_mounted(point: Path) -> str:

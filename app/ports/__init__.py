@@ -3,7 +3,16 @@
 Every method may raise the `Unavailable` of its server; nothing else unless it says so.
 """
 
-from app.ports.broker import ChunkCache, FeedPublisher, FeedSubscriber, Replies, ReplyBox, SharedDecisions, Tasks
+from app.ports.broker import (
+    ChunkCache,
+    DroppedMessages,
+    FeedPublisher,
+    FeedSubscriber,
+    Replies,
+    ReplyBox,
+    SharedDecisions,
+    Tasks,
+)
 from app.ports.gate import DecisionSpool, Policy, SpoolRecords, Spools
 from app.ports.journals import JournalRecords, Journals, OperationLog, PlacedRecord, TailDamage
 from app.ports.logs import (
@@ -26,6 +35,7 @@ __all__ = [
     "ChunkCache",
     "DecisionSpool",
     "DecisionWriter",
+    "DroppedMessages",
     "EventFilter",
     "FeedPublisher",
     "FeedSubscriber",

@@ -1,6 +1,6 @@
 """Redis as sender, reply list, feed and caches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from app.core.decisions import Judgement
@@ -62,3 +62,13 @@ class SharedDecisions(Protocol):
 
     def put(self, entries: Sequence[tuple[bytes, Judgement]], ttl_s: int) -> None:
         """Store entries; failures are silent."""
+
+
+class DroppedMessages(Protocol):
+    """How many messages were dropped from each queue because no sender of ours made them; told for an hour."""
+
+    def add(self, queue: str) -> None:
+        """Count one; raises Unavailable."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the counts by queue; raises Unavailable."""

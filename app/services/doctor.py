@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Final, NamedTuple
 
 from app.core.errors import WeirError
 from app.ports import LogReader, Supervisor
-from app.services.status import mount_places, process_problems, read_object, read_within
+from app.services.alerts import Watched, alerts
+from app.services.status import ANSWER_S, mount_places, process_problems, read_object, read_within, together
 from config.settings import ROOT, SOCKET_PATH_MAX, Settings
 
 DISK_MIN_BYTES: Final = 1024**3
@@ -40,6 +42,7 @@ class Outside(NamedTuple):
     supervisor: Supervisor
     probes: Mapping[str, Callable[[], str]]
     reader: Callable[[], LogReader]
+    watched: Watched
 
 
 def examine(settings: Settings, outside: Outside) -> list[Finding]:
@@ -54,6 +57,7 @@ def examine(settings: Settings, outside: Outside) -> list[Finding]:
         *_processes(outside),
         *(_store(outside) if running else ()),
         *_journals(settings),
+        *_alerts(settings, outside),
     ]
 
 
@@ -145,7 +149,7 @@ def _processes(outside: Outside) -> Iterable[Finding]:
     if not states:
         yield Finding("processes", ok=True, detail="nothing runs; `weir up` starts everything")
         return
-    problems = process_problems(states, outside.probes)
+    problems = process_problems(states, together(outside.probes, time.monotonic() + ANSWER_S))
     for problem in problems:
         what, _, remedy = problem.partition(": ")
         yield Finding("process", ok=False, detail=what, remedy=remedy)
@@ -172,3 +176,8 @@ def _journals(settings: Settings) -> Iterable[Finding]:
         words = f"{waiting} bytes in the journal" + (f"; its courier: {error}" if error else "")
         remedy = f"weir up ships it; weir logs courier (folder {folder})"
         yield _finding(f"journal {folder.name}", words, remedy, ok=waiting < LAG_BYTES and not error)
+
+
+def _alerts(settings: Settings, outside: Outside) -> Iterable[Finding]:
+    for alert in alerts(settings.home, outside.watched):
+        yield Finding(f"alert: {alert.name}", ok=False, detail=alert.detail, remedy=alert.remedy)

@@ -1,17 +1,21 @@
 """What `weir status` tells: processes, mounts, positions, addresses, and what is wrong, each with its remedy.
 
-Reads only; a part that does not answer becomes a problem, never an error. A mount that hangs costs a second.
+Reads only; a part that does not answer becomes a problem, never an error. All parts are asked at once and share
+one bound, so that any number that hang cost a second together.
 """
 
 import json
-import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from app.core.errors import WeirError
 from app.ports import LogReader, ProgramState, Supervisor
+from app.services.alerts import Watched, alerts
+from app.services.asked import Asked
 from config.settings import Settings
 
 ANSWER_S: Final = 1.0
@@ -31,13 +35,19 @@ def gather(
     supervisor: Supervisor,
     reader: Callable[[], LogReader],
     probes: Mapping[str, Callable[[], str]],
+    watched: Watched,
 ) -> dict[str, Any]:
     """Return the status as its JSON shape (docs/reference/cli.md)."""
     states = supervisor.states()
-    problems = process_problems(states, probes) if states or not runs_elsewhere(settings) else silent(probes)
     running = bool(states) or runs_elsewhere(settings)
-    logs = _positions(reader, problems) if running else {}
-    mounts = [_mount(settings, place, problems) for place in mount_places(settings)]
+    give_up = time.monotonic() + ANSWER_S
+    positions = {place: Asked(_position_file(place)) for place in mount_places(settings)}
+    heads = Asked(lambda: _heads(reader)) if running else None
+    found_alerts = Asked(lambda: alerts(settings.home, watched))
+    bounded = together(probes, give_up)
+    problems = process_problems(states, bounded) if states or not running else silent(bounded)
+    logs = _positions(heads, give_up, problems) if heads is not None else {}
+    mounts = [_mount(settings, place, asked, give_up, problems) for place, asked in positions.items()]
     return {
         "ready": running and not problems,
         "version": version,
@@ -52,7 +62,7 @@ def gather(
         "flower": _flower(settings),
         "gateway": _gateway(settings),
         "logs": logs,
-        "alerts": [],
+        "alerts": [alert._asdict() for alert in found_alerts.within(ANSWER_S) or ()],
         "problems": problems,
     }
 
@@ -68,6 +78,22 @@ def process_problems(states: Sequence[ProgramState], probes: Mapping[str, Callab
         elif state.name in probes and (waits_for := probes[state.name]()):
             problems.append(f"{state.name} does not serve yet, it {waits_for}: `weir logs {state.name}`")
     return problems
+
+
+def together(probes: Mapping[str, Callable[[], str]], give_up: float) -> Mapping[str, Callable[[], str]]:
+    """Ask all probes now; return probes that wait for those answers until `give_up` (monotonic)."""
+    asked = {name: Asked(probe) for name, probe in probes.items()}
+
+    def answer(name: str) -> str:
+        words = asked[name].within(left_s(give_up))
+        return "does not answer" if words is None else words
+
+    return {name: partial(answer, name) for name in probes}
+
+
+def left_s(give_up: float) -> float:
+    """Return the seconds that are left, and a moment for what has answered already."""
+    return max(give_up - time.monotonic(), 0.01)
 
 
 def runs_elsewhere(settings: Settings) -> bool:
@@ -95,10 +121,16 @@ def mount_places(settings: Settings) -> list[MountPlace]:
     return places
 
 
-def _mount(settings: Settings, place: MountPlace, problems: list[str]) -> dict[str, Any]:
+def _position_file(place: MountPlace) -> Callable[[], bytes | None]:
+    return partial(_bytes, Path(place.path) / "debug" / "position")
+
+
+def _mount(
+    settings: Settings, place: MountPlace, asked: Asked[bytes | None], give_up: float, problems: list[str]
+) -> dict[str, Any]:
     folder = settings.mounts / place.name
     courier = read_object(folder / "courier.json")
-    position = read_within(Path(place.path) / "debug" / "position", ANSWER_S)
+    position = asked.within(left_s(give_up))
     if position is None:
         problems.append(f"mount {place.name} at {place.path} does not answer: `weir logs mount`, `weir doctor`")
     known = _object(position or b"")
@@ -112,13 +144,22 @@ def _mount(settings: Settings, place: MountPlace, problems: list[str]) -> dict[s
     }
 
 
-def _positions(reader: Callable[[], LogReader], problems: list[str]) -> dict[str, Any]:
+def _heads(reader: Callable[[], LogReader]) -> dict[str, Any] | str:
+    """Return the logs' positions, or why there are none."""
     try:
         with closing(reader()) as source:
             return {log: {"position": source.head(log).position} for log in ("files", "decisions")}
     except WeirError as error:
-        problems.append(f"the event store does not answer ({error}): `weir logs postgres`")
-        return {}
+        return str(error)
+
+
+def _positions(asked: Asked[dict[str, Any] | str], give_up: float, problems: list[str]) -> dict[str, Any]:
+    heads = asked.within(left_s(give_up))
+    if isinstance(heads, dict):
+        return heads
+    why = (heads or f"no answer in {ANSWER_S:g} s").rstrip("\n").replace("\n", " ")
+    problems.append(f"the event store does not answer ({why}): `weir logs postgres`, `weir doctor`")
+    return {}
 
 
 def _flower(settings: Settings) -> dict[str, Any]:
@@ -133,18 +174,14 @@ def _gateway(settings: Settings) -> dict[str, Any]:
 
 def read_within(path: Path, timeout_s: float) -> bytes | None:
     """Return a file's bytes; None if it is not there or does not answer in time (a hung mount)."""
-    found: list[bytes] = []
+    return Asked(partial(_bytes, path)).within(timeout_s)
 
-    def read() -> None:
-        try:
-            found.append(path.read_bytes())
-        except OSError:
-            return
 
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    return found[0] if found else None
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def read_object(path: Path) -> dict[str, Any]:

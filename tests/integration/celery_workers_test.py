@@ -146,7 +146,7 @@ def test_pickle_is_refused_before_it_is_loaded(
     sender.send("weir.escalate", escalation(settings, box, "after-pickle"), "experts")
     until(lambda: open_ones(redis_client, settings) == {"after-pickle"})
     assert not planted.exists()
-    assert b"Refusing to deserialize" in worker_node.process.logs()
+    assert b"dropped from experts: content type 'application/x-python-serialize'" in worker_node.process.logs()
 
 
 def test_a_reply_address_outside_the_project_is_refused(settings, redis_client) -> None:

@@ -25,6 +25,7 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
         supervisor=bootstrap.supervisor(settings),
         probes=bootstrap.probes(settings, None),
         reader=lambda: bootstrap.file_event_reader(settings),
+        watched=bootstrap.watched(settings),
     )
     findings = examine(settings, outside)
     well = all(finding.ok for finding in findings)

@@ -28,6 +28,7 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
         bootstrap.supervisor(settings),
         lambda: bootstrap.file_event_reader(settings),
         bootstrap.probes(settings, None),
+        bootstrap.watched(settings),
     )
     if as_json:
         print(json.dumps(found))
@@ -57,4 +58,7 @@ def _print(found: dict[str, Any]) -> None:
     console.print(f"Flower   {words}", markup=False, soft_wrap=True)
     for problem in found["problems"]:
         console.print(f"problem  {problem}", style="red", markup=False, soft_wrap=True)
+    for alert in found["alerts"]:
+        words = f"alert    {alert['name']}: {alert['detail']}; remedy: {alert['remedy']}"
+        console.print(words, style="yellow", markup=False, soft_wrap=True)
     console.print("ready" if found["ready"] else "not ready", style="bold")

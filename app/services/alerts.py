@@ -1,0 +1,61 @@
+"""What still works but needs a person: each with its remedy, gone when it is mended. Looked at anew each time."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from app.core.errors import WeirError
+
+DISK_MIN_BYTES: Final = 64 * 1024**2
+
+
+class Alert(NamedTuple):
+    """`name` is rules, disk or queue."""
+
+    name: str
+    detail: str
+    remedy: str
+
+
+class Watched(NamedTuple):
+    """What is looked at: `rules` returns why the rule files do not load ('' when they do), `dropped` how many messages
+    that nobody of ours sent were dropped from each queue.
+    """
+
+    rules: Callable[[], str]
+    dropped: Callable[[], Mapping[str, int]]
+
+
+def alerts(home: Path, watched: Watched) -> list[Alert]:
+    """Return what is wrong now."""
+    return [*_rules(watched), *_disk(home), *_dropped(watched)]
+
+
+def _rules(watched: Watched) -> list[Alert]:
+    why = watched.rules()
+    if not why:
+        return []
+    detail, _, remedy = why.rpartition("; ")
+    detail = f"the last rules that loaded stay in force: {detail or why}"
+    return [Alert("rules", detail, remedy or "mend the rule file")]
+
+
+def _disk(home: Path) -> list[Alert]:
+    free = shutil.disk_usage(home).free
+    if free >= DISK_MIN_BYTES:
+        return []
+    remedy = "free some space; what waits is shipped by itself then"
+    return [Alert("disk", f"{free // 1024} KiB are free at {home}: writes and answers fail where it is full", remedy)]
+
+
+def _dropped(watched: Watched) -> list[Alert]:
+    try:
+        dropped = watched.dropped()
+    except WeirError:
+        return []  # a problem already: Redis does not answer
+    remedy = "see who else writes to this Redis (weir logs); told until an hour has passed without another"
+    return [
+        Alert("queue", f"{count} messages in the queue {queue} were not ours and were dropped", remedy)
+        for queue, count in sorted(dropped.items())
+    ]

@@ -1,0 +1,178 @@
+"""What a worker takes from its queues: Celery messages as our own senders and beat make them, nothing else.
+
+Whoever reaches Redis can push anything into a queue's list, and what kombu or Celery did not expect there (bytes that
+are no JSON, a message without properties, headers of another type) left their loop and ended the worker. Here it is
+dropped before it is held as unacknowledged, counted, and told in one line without its content.
+"""
+
+import logging
+import sys
+from typing import Annotated, Any, Final
+
+import msgspec
+from celery import signals
+from celery.worker.consumer import Consumer
+from kombu.exceptions import ContentDisallowed, DecodeError
+from kombu.transport import redis as redis_transport
+from kombu.transport import virtual
+
+from app.core.errors import PayloadRefused, Unavailable
+from workers.process import dropped_messages
+
+CONTENT_TYPE: Final = "application/x-msgpack"
+# what kombu's decoding of JSON, of its tagged types and of base64 raises
+_JUNK: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+log: Final = logging.getLogger("weir.border")
+
+
+class _DeliveryInfo(msgspec.Struct):
+    exchange: str
+    routing_key: str
+
+
+class _Properties(msgspec.Struct):
+    delivery_tag: Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z-]{1,64}$")]
+    delivery_info: _DeliveryInfo
+
+
+class _Raw(msgspec.Struct):
+    """What kombu's own code takes for granted."""
+
+    body: str
+    properties: _Properties
+    headers: dict[str, Any]
+
+
+class _Headers(msgspec.Struct):
+    """What Celery's own code takes for granted; what no sender of ours uses must be absent."""
+
+    task: str
+    id: str
+    eta: None = None
+    expires: str | None = None
+    group: None = None
+    retries: int = 0
+    timelimit: tuple[None, None] | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    shadow: None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    ignore_result: bool | None = None
+    compression: None = None
+
+
+_Payload = tuple[tuple[bytes], dict[str, None], dict[str, None]]
+"""One bytes argument, and no callbacks, chain or chord."""
+
+
+class CarefulMessage(virtual.Message):
+    """A message whose body does not decode says so instead of raising."""
+
+    def __init__(self, payload: dict[str, Any], channel: Any = None, **named: Any) -> None:
+        try:
+            super().__init__(payload, channel=channel, **named)
+        except _JUNK:
+            super().__init__(payload | {"body": None}, channel=channel, **named)
+            self.errors = [*(self.errors or ()), sys.exc_info()]
+
+
+class CarefulChannel(redis_transport.Channel):
+    """Drops what is no message and goes on."""
+
+    Message = CarefulMessage
+    connection: "CarefulTransport"
+
+    def _brpop_read(self, **options: Any) -> Any:
+        self.connection.handed_over = False
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]  # not in its stubs
+        except _JUNK as error:
+            if self.connection.handed_over:
+                raise
+            drop(self.active_queues, f"no JSON: {error}")
+            return True
+
+
+class CarefulTransport(redis_transport.Transport):
+    """`handed_over`: whether what was read last was JSON; errors after that are not its reader's."""
+
+    Channel = CarefulChannel
+    handed_over = False
+
+    def _deliver(self, message: Any, queue: Any) -> None:
+        self.handed_over = True
+        try:
+            msgspec.convert(message, _Raw)
+        except msgspec.ValidationError as error:
+            drop({queue}, f"no message: {error}")
+            return
+        super()._deliver(message, queue)
+
+
+class CarefulConsumer(Consumer):
+    """Hands on what our senders made."""
+
+    def connection_for_read(self, heartbeat: Any = None) -> Any:
+        """See Consumer."""
+        connection: Any = self.app.connection_for_read(heartbeat=heartbeat)
+        # not as an argument: a URL with a `+`, as Unix sockets have, would name another transport
+        connection.transport_cls = CarefulTransport
+        return self.ensure_connected(connection)
+
+    def create_task_handler(self, *arguments: Any, **named: Any) -> Any:
+        """See Consumer."""
+        handle = super().create_task_handler(*arguments, **named)
+
+        def on_task_received(message: Any) -> Any:
+            why = why_not_ours(message, self.app.tasks)
+            if not why:
+                return handle(message)
+            return self._drop(message, why)
+
+        return on_task_received
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+        """See Consumer; without the message's content and a traceback."""
+        self._drop(message, f"does not decode: {exc}")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:  # noqa: ARG002  # Celery's signature
+        """See Consumer; the same."""
+        self._drop(message, f"no task: {exc}")
+
+    def _drop(self, message: Any, why: str) -> None:
+        drop({str(message.delivery_info["routing_key"])}, why)
+        message.ack_log_error(log, self.connection_errors)  # type: ignore[attr-defined]  # not in its stubs
+
+
+@signals.task_failure.connect
+def _count_refused(sender: Any, exception: BaseException, **_: Any) -> None:
+    """A payload that a task refused is none of ours either; its log line is Celery's."""
+    if isinstance(exception, PayloadRefused):
+        _count(str((sender.request.delivery_info or {}).get("routing_key", "")))
+
+
+def why_not_ours(message: Any, tasks: Any) -> str:
+    """Return why a message is none that our senders made; '' where it is. Its payload stays decoded for Celery."""
+    if message.content_type != CONTENT_TYPE:
+        return f"content type {message.content_type!r}"
+    try:
+        headers = msgspec.convert(message.headers, _Headers)
+        msgspec.convert(message.payload, _Payload, builtin_types=(bytes,))
+    except (msgspec.ValidationError, DecodeError, ContentDisallowed, *_JUNK) as error:
+        return f"{type(error).__name__}: {error}"
+    return "" if headers.task in tasks else f"no task {headers.task!r}"
+
+
+def drop(queues: set[str], why: str) -> None:
+    """Tell and count a message that is dropped; `queues`: those that it may be from."""
+    queue = ",".join(sorted(queues))
+    log.warning("dropped from %s: %s", queue, ascii(why)[1:200])
+    _count(queue)
+
+
+def _count(queue: str) -> None:
+    try:
+        dropped_messages().add(queue)
+    except Unavailable as error:
+        log.warning("not counted: %s", error)
