@@ -2,8 +2,10 @@
 the kernel.
 
 Positions have no gaps and follow each other by hash. Whatever the feed loses is read from the store: after a gap
-(with 5 ms of patience), a message without events, 0.5 s of silence. **A hash that is not ours means a resync**: load
-the tree anew. One thread; it takes llfuse.lock for one slice of events at a time and never asks a server with it
+(with 5 ms of patience), a message without events, a head that stays ahead. **A connection keeps the order of what is
+published**: a head that is ahead of us on one that never broke is of a message that its worker has yet to publish, so
+it is waited for; one that a later head finds missing still will not come. **A hash that is not ours means a resync**:
+load the tree anew. One thread; it takes llfuse.lock for one slice of events at a time and never asks a server with it
 held.
 """
 
@@ -27,9 +29,9 @@ from fuse_mount.state import MountState
 
 SLICE: Final = 64
 PATIENCE_S: Final = 0.005
-# a head is read from the store by another process: it can overtake the message of the same commit
-HEAD_PATIENCE_S: Final = 0.1
 SILENCE_S: Final = 0.5
+# heads come every 0.5 s, and by beat in between: two of them are one look
+LATER_S: Final = 0.4
 RETRY_S: Final = 0.25
 PAGE: Final = 1000
 LOSSES_KEPT: Final = 20
@@ -68,6 +70,7 @@ class Feed:
         self._subscriber = subscriber
         self._project = project
         self._early: list[FeedMessage] = []
+        self._ahead, self._ahead_since_s = 0, 0.0
         self._heard_s = time.monotonic()
 
     def started(self, head: LogHead, own: Iterable[int]) -> None:
@@ -92,7 +95,7 @@ class Feed:
             stopping.wait(min(timeout_s, 0.1))
             self._heard_s = 0.0
         else:
-            message = self._subscriber.poll(self._patience_s() if self._early else timeout_s)
+            message = self._subscriber.poll(PATIENCE_S if self._early else timeout_s)
         if message is not None and message.project == self._project and message.log == FILES:
             self._heard_s = time.monotonic()
             self.receive(message)
@@ -118,20 +121,16 @@ class Feed:
             self._apply(message)
             self._apply_early()
 
-    def _patience_s(self) -> float:
-        heads_only = all(message.last < message.first for message in self._early)
-        return HEAD_PATIENCE_S if heads_only else PATIENCE_S
-
     def _heartbeat(self, message: FeedMessage) -> None:
         if message.last > self.position:
-            self._early.append(message)
+            self._await(message.last)
         elif message.last == self.position and message.hash != self.hash:
             self._compare(self._reader.head())
 
     def _apply_early(self) -> None:
         waiting, self._early = sorted(self._early, key=lambda one: one.first), []
         for message in waiting:
-            if message.last > self.position or message.last < message.first:
+            if message.last > self.position:
                 self.receive(message)
 
     def _fill_gap(self) -> None:
@@ -142,11 +141,21 @@ class Feed:
     def _compare(self, head: LogHead) -> None:
         """Make up for what the store has and we have not."""
         if head.position > self.position:
-            self.catch_up()
+            self._await(head.position)
         elif head.position < self.position:
             self.resync(f"the store ends at position {head.position}, we are at {self.position}")
         elif head.hash != self.hash:
             self.resync(f"the store's event at position {head.position} is another one than ours")
+
+    def _await(self, position: int) -> None:
+        """The store has this position, which has not come: read it, unless its message can still be on the way."""
+        now_s = time.monotonic()
+        if self._subscriber is None or not self._subscriber.unbroken():
+            self.catch_up()
+        elif self.position >= self._ahead:
+            self._ahead, self._ahead_since_s = position, now_s
+        elif now_s - self._ahead_since_s >= LATER_S:
+            self._fill_gap()
 
     def catch_up(self) -> None:
         """Read what is missing from the store, the last known event first: it must be ours."""

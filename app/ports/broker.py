@@ -43,6 +43,9 @@ class FeedSubscriber(Protocol):
     def poll(self, timeout_s: float) -> FeedMessage | None:
         """Return the next message, or None after `timeout_s` or on a lost connection."""
 
+    def unbroken(self) -> bool:
+        """Tell whether one connection has stood since the last call: then whatever was published came, in order."""
+
 
 class ChunkCache(Protocol):
     """The shared content cache: may lose anything, is checked by hash on the way out."""

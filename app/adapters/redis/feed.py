@@ -54,6 +54,7 @@ class RedisFeedSubscriber:
         self._pubsub: PubSub | None = None
         self._pause_s = PAUSE_MIN_S
         self._retry_at = 0.0
+        self._broken = False
         self._connected(SOCKET_TIMEOUT_S)
 
     def poll(self, timeout_s: float) -> FeedMessage | None:
@@ -85,6 +86,12 @@ class RedisFeedSubscriber:
             self.refused += 1
         return body
 
+    def unbroken(self) -> bool:
+        """See FeedSubscriber."""
+        stood = self._pubsub is not None and not self._broken
+        self._broken = self._pubsub is None
+        return stood
+
     def close(self) -> None:
         """Unsubscribe and close."""
         self._drop()
@@ -114,6 +121,7 @@ class RedisFeedSubscriber:
         return pubsub
 
     def _drop(self) -> None:
+        self._broken = True
         if self._pubsub is not None:
             self.reconnects += 1
             self._pubsub.close()

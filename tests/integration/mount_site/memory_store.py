@@ -206,6 +206,9 @@ class MemoryStore:
 
     # -- FeedSubscriber
 
+    def unbroken(self) -> bool:
+        return True
+
     def poll(self, timeout_s: float) -> FeedMessage | None:
         try:
             return self._messages.get(timeout=timeout_s)
