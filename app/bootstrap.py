@@ -5,7 +5,8 @@ needs. Nothing is opened at import: pools and clients are opened by the caller's
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +25,21 @@ from app.ports import (
     Program,
     Replies,
     ReplyBox,
+    Seal,
     Server,
     SharedDecisions,
     Supervisor,
     Tasks,
+    TicketReader,
+    Tickets,
 )
 from app.services.alerts import Watched
-from app.services.escalation import WaitingRoom
 from config.settings import ROOT, Settings
 
 if TYPE_CHECKING:
     from app.adapters.journal.folder import MountFolder
     from app.adapters.policy_files import Place, PolicyWatcher
+    from app.services.approving import Approver
     from app.services.courier import Courier
     from app.services.importing import ImportParts
     from app.services.spool_shipping import SpoolShipper
@@ -123,11 +127,41 @@ def shared_decisions_if_on(settings: Settings) -> SharedDecisions | None:
     return shared_decisions(settings) if load_flags()["shared_cache"] else None
 
 
-def waiting_room(settings: Settings) -> WaitingRoom:
-    """Where open escalations are kept."""
-    from app.adapters.redis.escalations import RedisWaitingRoom
+def seal(settings: Settings) -> Seal:
+    """What proves that a message about an escalation comes from a process with the project's key."""
+    from app.adapters.redis.signing import Signer
 
-    return RedisWaitingRoom(settings.redis_url, settings.key_prefix)
+    return Signer(_redis_key(settings))
+
+
+def tickets(settings: Settings) -> Tickets:
+    """Open escalations, writing role: in worker processes only, after fork."""
+    from app.adapters.postgres.connections import open_pool
+    from app.adapters.postgres.tickets import PostgresTickets
+    from config.settings import writer_url
+
+    pool = open_pool(writer_url(settings), 1, writing=True, name="weir tickets")
+    return PostgresTickets(pool, settings.project)
+
+
+def ticket_reader(settings: Settings) -> TicketReader:
+    """Open escalations, reading role."""
+    from app.adapters.postgres.connections import open_pool
+    from app.adapters.postgres.tickets import PostgresTicketReader
+
+    return PostgresTicketReader(open_pool(settings.reader_url, 1, name="weir ticket reader"), settings.project)
+
+
+@contextmanager
+def approver(settings: Settings) -> "Iterator[Approver]":
+    """What answers escalations in a person's name."""
+    from app.services.approving import Approver
+
+    parts = tasks(settings), reply_box(settings)
+    try:
+        yield Approver(settings.project, *parts, seal(settings))
+    finally:
+        _close(*parts)
 
 
 def dropped_messages(settings: Settings) -> DroppedMessages:

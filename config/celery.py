@@ -37,7 +37,8 @@ VISIBILITY_TIMEOUT_S: Final = 30
 
 HEARTBEAT_EVERY_S: Final = 5.0
 MAINTAIN_EVERY_S: Final = 30.0
-ESCALATIONS_EVERY_S: Final = 1.0
+# the gateway asks by itself at the deadline of a caller that waits; this ends what nobody waits for
+ESCALATIONS_EVERY_S: Final = 5.0
 
 _TRANSPORT: Final[dict[str, Any]] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,

@@ -37,6 +37,7 @@ class Settings:
     mount_point: Path
     validate_workers: int
     deadline_ms: int
+    escalation_s: int
 
     @property
     def mounts(self) -> Path:
@@ -93,6 +94,7 @@ def load(environ: dict[str, str] | None = None) -> Settings:
         mount_point=Path(env.get("WEIR_MOUNT") or Path.cwd() / "mnt").absolute(),
         validate_workers=int(env.get("WEIR_VALIDATE_WORKERS", "2")),
         deadline_ms=int(env.get("WEIR_DEADLINE_MS", "45")),
+        escalation_s=max(int(env.get("WEIR_ESCALATION_S", "300")), 1),
     )
 
 

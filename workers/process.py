@@ -74,8 +74,8 @@ class Parts:
     @cached_property
     def escalations(self) -> Escalations:
         """Open escalations."""
-        room = self._kept(bootstrap.waiting_room(self._settings))
-        return Escalations(self._settings.project, room, self._replies)
+        tickets = self._kept(bootstrap.tickets(self._settings))
+        return Escalations(self._settings.project, tickets, self._replies, bootstrap.seal(self._settings))
 
     @cached_property
     def upkeep(self) -> Upkeep:

@@ -12,7 +12,6 @@ from typing import Any, TypeVar, cast
 from app.core.decisions import ValidateBatch
 from app.core.errors import PayloadRefused, Unavailable
 from app.core.messages import ChunkBatch, IncarnationRequest, PersistBatch, RecordBatch, decode
-from app.services.escalation import EscalationRequest
 from config.celery import QUEUES
 from workers.celery import app
 from workers.process import parts
@@ -66,9 +65,15 @@ def validate(self: QuietTask, batch: bytes) -> dict[str, Any]:
 
 
 @_task("weir.escalate", "experts", acks_late=True)
-def escalate(self: QuietTask, request: bytes) -> dict[str, Any]:  # noqa: ARG001
+def escalate(self: QuietTask, request: bytes) -> dict[str, Any]:
     """Escalations.open: a call waits for an answer until its deadline."""
-    return {"opened": parts().escalations.open(decode(EscalationRequest, request))}
+    return parts().escalations.open(request, _now_ms(), str(self.request.id))._asdict()
+
+
+@_task("weir.answer-escalation", "experts", acks_late=True)
+def answer_escalation(self: QuietTask, answer: bytes) -> dict[str, Any]:
+    """Escalations.answer: a person approves or denies what waits."""
+    return parts().escalations.answer(answer, _now_ms(), str(self.request.id))._asdict()
 
 
 @_task("weir.expire-escalations", "maintenance", acks_late=True)

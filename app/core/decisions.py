@@ -52,7 +52,9 @@ class InnerCommand(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The answer; `duration_us` is measured, `layer` is local-cache | shared-cache | policy | degraded | border."""
+    """The answer; `duration_us` is measured. `layer` is local-cache | shared-cache | policy | degraded | border, and
+    person | deadline for the end of an escalation.
+    """
 
     id: str
     verdict: Verdict

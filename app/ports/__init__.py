@@ -29,6 +29,7 @@ from app.ports.logs import (
 )
 from app.ports.mounts import KernelCache, MountJournal, MountParts
 from app.ports.processes import Program, ProgramState, Server, Supervisor
+from app.ports.tickets import Seal, Ticket, TicketReader, Tickets
 
 __all__ = [
     "ChainReport",
@@ -57,6 +58,7 @@ __all__ = [
     "ProgramState",
     "Replies",
     "ReplyBox",
+    "Seal",
     "Server",
     "SharedDecisions",
     "SpoolRecords",
@@ -64,5 +66,8 @@ __all__ = [
     "Supervisor",
     "TailDamage",
     "Tasks",
+    "Ticket",
+    "TicketReader",
+    "Tickets",
     "TreeSnapshot",
 ]

@@ -130,6 +130,10 @@ class Validation:
         else:
             self._ask(Question(call, wire, key, now + self._patience_ns, waiter), now)
 
+    def settle(self, call: ToolCall, started_ns: int, judgement: Judgement, layer: str, answer: Answer) -> None:
+        """Answer a call with a judgement made elsewhere, recorded first."""
+        self._answering.finish(Waiter(call, started_ns, answer), judgement, layer)
+
     def _ask(self, question: Question, now: int) -> None:
         self._flights[question.key if self._join_on else id(question)] = question
         if not self._breaker.allows(now) or not self._batcher.add(question):

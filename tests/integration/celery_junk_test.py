@@ -91,7 +91,7 @@ def junk(queue: str, bomb: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def project(server_folder: Path, redis_server) -> tuple[Settings, dict[str, str]]:
+def project(server_folder: Path, redis_server, postgres_server) -> tuple[Settings, dict[str, str]]:
     home = str(server_folder / "junk-home")
     environ = os.environ | {"WEIR_HOME": home, "REDIS_URL": redis_server.url, "PYTHONUNBUFFERED": "1"}
     return load(environ), environ
@@ -131,8 +131,11 @@ def test_what_our_senders_make_still_gets_in(project, start_worker, redis_server
     with redis.Redis.from_url(redis_server.url) as client:
         box = bootstrap.reply_box(settings)
         tasks = bootstrap.tasks(settings)
-        request = EscalationRequest(1, settings.project, "one", box.address, time.time_ns() // 1_000_000 - 1)
-        tasks.send("weir.escalate", encode(request), "maintenance")
+        now_ms = time.time_ns() // 1_000_000
+        request = EscalationRequest(
+            1, settings.project, "one", box.address, now_ms, now_ms - 1, "a", "", "", "Bash", "/", b"{}", (), "", "v1"
+        )
+        tasks.send("weir.escalate", bootstrap.seal(settings).sign(b"weir.escalate", encode(request)), "maintenance")
         tasks.send("weir.expire-escalations", b"", "maintenance")
         assert box.wait(10), worker.process.logs()[-3000:]
         assert not client.hexists(f"{settings.key_prefix}dropped", "maintenance")

@@ -22,10 +22,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def environ(server_folder: Path, redis_server) -> dict[str, str]:
+def environ(server_folder: Path, redis_server, postgres_server) -> dict[str, str]:
     return os.environ | {
         "WEIR_HOME": str(server_folder / "processes-home"),
         "REDIS_URL": redis_server.url,
+        "DATABASE_URL": postgres_server.reader_url,
+        "WEIR_WRITER_URL": postgres_server.writer_url,
         "WEIR_FLOWER_PORT": "0",
         "PYTHONUNBUFFERED": "1",
     }
@@ -155,13 +157,15 @@ def test_flower_shows_a_worker_online_and_its_summaries(flower, environ, start_w
     start_worker(environ, "experts,maintenance", "--pool", "solo", name="seen")
     settings = load(environ)
     tasks, box = bootstrap.tasks(settings), bootstrap.reply_box(settings)
-    late = time.time_ns() // 1_000_000 + 3_600_000
-    task = tasks.send(
-        "weir.escalate", encode(EscalationRequest(1, settings.project, "e1", box.address, late)), "experts"
+    now_ms = time.time_ns() // 1_000_000
+    asked = EscalationRequest(
+        1, settings.project, "e1", box.address, now_ms, now_ms + 3_600_000, "a", "", "", "Bash", "/", b"{}", (), "", "v1"
     )
+    sealed = bootstrap.seal(settings).sign(b"weir.escalate", encode(asked))
+    task = tasks.send("weir.escalate", sealed, "experts")
     until(lambda: "SUCCESS" in ask(f"{url}/api/task/info/{task}", credentials=credentials)[1])
     shown = json.loads(ask(f"{url}/api/task/info/{task}", credentials=credentials)[1])
-    assert shown["result"] == "{'opened': 'e1'}"
+    assert shown["result"] == "{'ticket': 'e1', 'state': 'waiting'}"
     assert shown["args"].endswith(" bytes>")
     statuses = json.loads(ask(f"{url}/api/workers?status=1", credentials=credentials)[1])
     assert [online for name, online in statuses.items() if name.startswith("seen@")] == [True]

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "validate": "validate",
     "hook": "hook",
     "log": "log",
+    "approvals": "approvals",
     "import": "transfer",
     "export": "transfer",
 }

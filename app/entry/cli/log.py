@@ -16,7 +16,7 @@ import typer
 from app import bootstrap
 from app.core.decisions import DecisionRecord
 from app.core.errors import RequestInvalid, Unavailable
-from app.entry.cli.times import parse_time_ns, show_time
+from app.entry.cli.times import parse_time_ns, plain, show_time
 from app.ports import EventFilter, LoggedDecision, LoggedEvent, LogReader
 from config import settings as weir_settings
 from config.settings import Settings
@@ -153,13 +153,8 @@ def _print_text(entry: Entry) -> None:
 
 def _print_line(position: int, at_ns: int, by: LoggedEvent | DecisionRecord, what: str) -> None:
     who = by.agent + (f" ({by.session})" if by.session else "")
-    print(f"{position:>8}  {show_time(at_ns)}  {_plain(who):<16} {_plain(what)}", flush=True)
+    print(f"{position:>8}  {show_time(at_ns)}  {plain(who):<16} {plain(what)}", flush=True)
 
 
 def _shown(path: bytes) -> str:
     return path.decode(errors="replace")
-
-
-def _plain(text: str) -> str:
-    """Return text that cannot steer a terminal or look like a line of its own: agents choose their names."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -15,6 +15,7 @@ from app.core.decisions import Decision, Verdict
 
 CODES: Final = {Verdict.APPROVE: 0, Verdict.BLOCK: 2, Verdict.ESCALATE: 3}
 ERROR: Final = 1
+ANSWER_S: Final = 10.0
 _STYLES: Final = {Verdict.APPROVE: "bold green", Verdict.BLOCK: "bold red", Verdict.ESCALATE: "bold yellow"}
 
 
@@ -35,6 +36,7 @@ def validate(
         str | None, typer.Option("--input", help="The tool's input as JSON, instead of a command.")
     ] = None,
     *,
+    wait: Annotated[float, typer.Option(min=0, help="Wait so many seconds for a person where it escalates.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide without recording.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> None:
@@ -45,9 +47,10 @@ def validate(
         "agent": agent,
         "session": session,
         "cwd": str(Path.cwd()) if cwd is None else cwd,
+        "wait_ms": round(wait * 1000),
         "dry_run": dry_run,
     }
-    decision = _ask(call, as_json=as_json)
+    decision = _ask(call, wait, as_json=as_json)
     if as_json:
         print(msgspec.json.encode(decision).decode())
     else:
@@ -78,9 +81,9 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _ask(call: dict[str, Any], *, as_json: bool) -> Decision:
+def _ask(call: dict[str, Any], wait_s: float, *, as_json: bool) -> Decision:
     try:
-        answer = post(find_socket(), "/v1/validate", json.dumps(call).encode())
+        answer = post(find_socket(), "/v1/validate", json.dumps(call).encode(), ANSWER_S + wait_s)
         if answer.status != 200:
             _fail_on(answer.json(), as_json=as_json)
         return msgspec.json.decode(answer.body, type=Decision)

@@ -27,6 +27,7 @@ from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.periodic import Heartbeat, Periodic, RulesWatch
 from app.entry.gateway.site import CONNECTIONS_MAX, GatewaySite
+from app.services.escalation_desk import EscalationDesk
 from app.services.task_line import TaskLine
 from app.services.validation import Validation
 from app.telemetry.metrics import Metrics
@@ -109,19 +110,17 @@ class Gateway:
     async def serve(self) -> int:
         """Serve until a signal or the death of a thread, then drain."""
         loop = asyncio.get_running_loop()
-        line = TaskLine(
-            bootstrap.tasks(self._settings),
-            bootstrap.reply_box(self._settings),
-            loop.call_soon_threadsafe,
-            lambda name: loop.call_soon_threadsafe(self._died, name),
-        )
+        line, slow_line = self._line(), self._line()
         validation = self._validation(line)
-        site = GatewaySite(validation, self._metrics, self._gate, openapi.encode())
+        desk = self._desk(slow_line, validation)
+        site = GatewaySite(validation, desk, self._metrics, self._gate, openapi.encode())
         beside = self._beside(lambda name: loop.call_soon_threadsafe(self._died, name))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         line.start(validation.on_reply, validation.on_failure)
+        slow_line.start(desk.on_reply, desk.on_failure)
         validation.sweep()
+        desk.look()
         self._shipper.start([self._spool.spool], lambda: validation.crowded and self._backlog() < BACKLOG_MAX)
         for periodic in beside:
             periodic.start()
@@ -131,10 +130,12 @@ class Gateway:
         print(f"gateway listens on {self._settings.gateway_socket} and 127.0.0.1:{self._gate.port}", flush=True)
         await self._stopping.wait()
         sweep.cancel()
+        desk.close()
         await self._drain(servers, site, validation)
         for periodic in beside:
             periodic.stop(1)
         line.stop(2)
+        slow_line.stop(2)
         self._shipper.stop(drain_s=SHIP_S)
         self._spool.close()
         self._reader.close()
@@ -148,6 +149,25 @@ class Gateway:
         heartbeat = Heartbeat(self._settings.project, self._reader, publisher)
         rules = RulesWatch(self._policy)
         return [Periodic("heartbeat", HEARTBEAT_S, heartbeat.beat, died), Periodic("rules", RULES_S, rules.look, died)]
+
+    def _line(self) -> TaskLine:
+        loop = asyncio.get_running_loop()
+        return TaskLine(
+            bootstrap.tasks(self._settings),
+            bootstrap.reply_box(self._settings),
+            loop.call_soon_threadsafe,
+            lambda name: loop.call_soon_threadsafe(self._died, name),
+        )
+
+    def _desk(self, line: TaskLine, validation: Validation) -> EscalationDesk:
+        return EscalationDesk(
+            self._settings.project,
+            line,
+            bootstrap.seal(self._settings),
+            validation.settle,
+            self._metrics,
+            patience_ms=self._settings.escalation_s * 1000,
+        )
 
     def _validation(self, line: TaskLine) -> Validation:
         return Validation(

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from app.core.decisions import Decision, ToolCall
+from app.core.decisions import Decision, ToolCall, Verdict
 from app.core.errors import RequestInvalid
 from app.entry.gateway import access, bodies, hooks
 from app.entry.gateway.connection import JSON, HttpConnection, Request
@@ -48,6 +48,16 @@ class Decisions(Protocol):
         """Tell whether answers can be recorded."""
 
 
+class Desk(Protocol):
+    """Where escalations go; see EscalationDesk."""
+
+    def escalate(self, call: ToolCall, decision: Decision, started_ns: int, answer: Answer) -> None:
+        """Open a ticket for a recorded escalate verdict; answer now or within the call's `wait_ms`."""
+
+    def ended(self, ticket: str) -> Decision | None:
+        """Return how a recent escalation ended."""
+
+
 class DecisionsBody(msgspec.Struct, frozen=True):
     """The answer to many calls, in their order."""
 
@@ -80,8 +90,9 @@ class Route(NamedTuple):
 class GatewaySite:
     """See connection.Site."""
 
-    def __init__(self, decisions: Decisions, metrics: Metrics, gate: access.Gate, openapi: bytes) -> None:
+    def __init__(self, decisions: Decisions, desk: Desk, metrics: Metrics, gate: access.Gate, openapi: bytes) -> None:
         self._decisions = decisions
+        self._desk = desk
         self._metrics = metrics
         self._gate = gate
         self._openapi = openapi
@@ -182,16 +193,21 @@ class GatewaySite:
             self._validate_many(request)
             return
         call = bodies.decode_one(request.body)
-        self._decide(
-            call,
-            request.started_ns,
-            lambda decision: self._reply(request, "validate", 200, _json.encode(decision)),
-        )
+        self._ask(call, request.started_ns, lambda found: self._reply(request, "validate", 200, _json.encode(found)))
+
+    def _ask(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
+        def given(decision: Decision) -> None:
+            if decision.verdict is Verdict.ESCALATE and not call.dry_run:
+                self._desk.escalate(call, decision, started_ns, answer)
+            else:
+                answer(decision)
+
+        self._decide(call, started_ns, given)
 
     def _validate_many(self, request: Request) -> None:
         calls = bodies.decode_many(request.body)
         found: dict[int, Decision] = {}
-        asked, started_ns, decide = len(calls), request.started_ns, self._decide
+        asked, started_ns, ask = len(calls), request.started_ns, self._ask
 
         def collect(index: int, decision: Decision) -> None:
             found[index] = decision
@@ -200,7 +216,7 @@ class GatewaySite:
                 self._reply(request, "validate-many", 200, body)
 
         for index, call in enumerate(calls):
-            decide(call, started_ns, partial(collect, index))
+            ask(call, started_ns, partial(collect, index))
 
     def _serve_hook(self, request: Request) -> None:
         name = request.path[len(HOOKS) :].decode("latin-1")
@@ -225,7 +241,7 @@ class GatewaySite:
 
     def _show_decision(self, request: Request) -> None:
         decision_id = request.path[len(DECISIONS) :].decode("latin-1")
-        decision = self._decisions.decision(decision_id)
+        decision = self._desk.ended(decision_id) or self._decisions.decision(decision_id)
         if decision is None:
             remedy = "older ones are in the decisions log: `weir log --decisions`"
             raise Problem(404, "no-such-decision", "this gateway has no recent decision of that id", remedy, "id")

@@ -1,4 +1,4 @@
-"""A gateway on real sockets, with doubles for broker, worker, policy and spool."""
+"""A gateway on real sockets, with doubles for broker, worker, person, policy and spool."""
 
 import asyncio
 import json
@@ -20,6 +20,8 @@ from app.core.messages import FORMAT, decode, encode
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.site import GatewaySite
+from app.services.escalation import EscalationReply, EscalationRequest
+from app.services.escalation_desk import EscalationDesk
 from app.services.task_line import TaskLine
 from app.services.validation import Validation
 from app.telemetry.metrics import Metrics
@@ -85,6 +87,62 @@ class Worker:
     @property
     def calls(self) -> list[ToolCall]:
         return [call for batch in self.batches for call in batch.calls]
+
+
+class Plain:
+    """A Seal without a secret."""
+
+    def sign(self, place: bytes, body: bytes) -> bytes:
+        return place + b"|" + body
+
+    def open(self, place: bytes, value: bytes) -> bytes | None:
+        return value.removeprefix(place + b"|") if value.startswith(place + b"|") else None
+
+
+class Experts:
+    """Broker, experts worker and person in one: implements Tasks and ReplyBox. `mode`: keeps | silent | gone; `says` is
+    what a ticket's state is at once.
+    """
+
+    address = "expert-replies"
+
+    def __init__(self) -> None:
+        self.mode = "keeps"
+        self.says = "waiting"
+        self.sent: list[EscalationRequest] = []
+        self.tried = 0
+        self._replies: queue.Queue[bytes] = queue.Queue()
+
+    def send(self, name: str, payload: bytes, queue: str) -> str:
+        assert (name, queue) == ("weir.escalate", "experts")
+        self.tried += 1
+        if self.mode == "gone":
+            raise BrokerUnavailable("gone")
+        body = Plain().open(b"weir.escalate", payload)
+        request = decode(EscalationRequest, body or b"")
+        if self.mode == "keeps":
+            self.sent.append(request)
+            self.end(request.ticket, self.says)
+        return "task"
+
+    def end(self, ticket: str, state: str, layer: str = "person") -> None:
+        if state == "waiting":
+            self.say(EscalationReply(FORMAT, ticket, state))
+        else:
+            self.say(EscalationReply(FORMAT, ticket, state, f"{ticket}.e", layer, f"{state} by ann"))
+
+    def say(self, reply: EscalationReply) -> None:
+        self._replies.put(encode(reply))
+
+    def wait(self, timeout_s: float) -> bytes | None:
+        try:
+            return self._replies.get(timeout=min(timeout_s, 0.02))
+        except queue.Empty:
+            return None
+
+    @property
+    def tickets(self) -> list[str]:
+        return list(dict.fromkeys(request.ticket for request in self.sent))
 
 
 class Spool:
@@ -158,8 +216,10 @@ class Client:
 class Stack:
     """A running gateway and its doubles."""
 
-    def __init__(self, folder: Path, flags: dict[str, bool], deadline_ms: int) -> None:
+    def __init__(self, folder: Path, flags: dict[str, bool], deadline_ms: int, patience_ms: int) -> None:
         self.worker, self.spool, self.rules, self.metrics = Worker(), Spool(), Rules(), Metrics()
+        self.experts = Experts()
+        self.patience_ms = patience_ms
         self.path = folder / "g.sock"
         self.port = 0
         self.deadline_ms = deadline_ms
@@ -188,9 +248,15 @@ class Stack:
             flags=self._flags,
         )
         gate = access.Gate({TOKEN: access.ALL_SCOPES, "hook-token": frozenset({"validate"})})
-        self.site = GatewaySite(self.validation, self.metrics, gate, openapi.encode())
+        slow = TaskLine(self.experts, self.experts, self._loop.call_soon_threadsafe, lambda name: None)
+        self.desk = EscalationDesk(
+            "p" * 32, slow, Plain(), self.validation.settle, self.metrics, patience_ms=self.patience_ms
+        )
+        self.site = GatewaySite(self.validation, self.desk, self.metrics, gate, openapi.encode())
         line.start(self.validation.on_reply, self.validation.on_failure)
+        slow.start(self.desk.on_reply, self.desk.on_failure)
         self.validation.sweep()
+        self.desk.look()
         unix = await self._loop.create_unix_server(lambda: HttpConnection(self.site, over_tcp=False), str(self.path))
         tcp = await self._loop.create_server(lambda: HttpConnection(self.site, over_tcp=True), "127.0.0.1", 0)
         self.port = tcp.sockets[0].getsockname()[1]
@@ -201,6 +267,7 @@ class Stack:
         for connection in list(self.site.connections):
             connection.transport.close()
         line.stop(2)
+        slow.stop(2)
 
     def start(self) -> None:
         self.thread.start()
@@ -254,8 +321,8 @@ def eventually() -> Callable[..., None]:
 def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
     made: list[Stack] = []
 
-    def make(deadline_ms: int = 45, **flags: bool) -> Stack:
-        stack = Stack(tmp_path, flags, deadline_ms)
+    def make(deadline_ms: int = 45, patience_ms: int = 300_000, **flags: bool) -> Stack:
+        stack = Stack(tmp_path, flags, deadline_ms, patience_ms)
         stack.start()
         made.append(stack)
         return stack
