@@ -43,6 +43,10 @@ class _Raw(msgspec.Struct):
     headers: dict[str, Any]
 
 
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=60)] | None
+"""Seconds: beat, which has the tasks at hand, sends their limits along."""
+
+
 class _Headers(msgspec.Struct):
     """What Celery's own code takes for granted; what no sender of ours uses must be absent."""
 
@@ -52,7 +56,7 @@ class _Headers(msgspec.Struct):
     expires: str | None = None
     group: None = None
     retries: int = 0
-    timelimit: tuple[None, None] | None = None
+    timelimit: tuple[_Limit, _Limit] | None = None
     root_id: str | None = None
     parent_id: str | None = None
     shadow: None = None

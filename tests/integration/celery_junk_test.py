@@ -94,6 +94,7 @@ def junk(queue: str, bomb: Path) -> list[bytes]:
 def project(server_folder: Path, redis_server, postgres_server) -> tuple[Settings, dict[str, str]]:
     home = str(server_folder / "junk-home")
     environ = os.environ | {"WEIR_HOME": home, "REDIS_URL": redis_server.url, "PYTHONUNBUFFERED": "1"}
+    environ |= {"DATABASE_URL": postgres_server.reader_url, "WEIR_WRITER_URL": postgres_server.writer_url}
     return load(environ), environ
 
 

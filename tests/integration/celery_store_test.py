@@ -290,4 +290,5 @@ def test_beat_keeps_the_heads_on_the_feed_and_every_one_of_its_tasks_succeeds(
     time.sleep(2)
     text = maintenance.process.logs().decode()
     assert "raised" not in text
+    assert "dropped" not in text
     assert "Traceback" not in text

@@ -18,7 +18,7 @@ from app.entry.cli.control import AGENTS
 from tests.conftest import Stack, unmount_all
 
 WEIR = str(Path(sys.executable).parent / "weir")
-DEADLINE_S = 12
+DEADLINE_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,10 @@ def ticket(stack: Stack, command: str) -> str:
 
 
 def recorded(stack: Stack, name: str) -> list[tuple[str, str, str]]:
-    """Return (id, verdict, layer) of every record of a ticket, oldest first."""
+    """Return (id, verdict, layer) of every record of a ticket, by id: the ticket itself first."""
     lines = stack.weir("log", "--decisions", "--json", "--limit", "1000000").stdout.splitlines()
     records = [record for line in lines if (record := json.loads(line))["id"].split(".")[0] == name]
-    return [(record["id"], record["verdict"], record["layer"]) for record in reversed(records)]
+    return sorted((record["id"], record["verdict"], record["layer"]) for record in records)
 
 
 def ask(stack: Stack, command: str) -> tuple[Caller, str]:
@@ -111,7 +111,7 @@ def test_what_a_person_says_is_the_waiting_caller_s_answer_and_is_recorded(asked
     assert "looked at it" in got["reason"]
     assert f"frobnicate --{word}" not in waiting(asked_stack)
     until(lambda: len(recorded(asked_stack, name)) == 2)
-    assert sorted(recorded(asked_stack, name)) == sorted([(name, "escalate", "policy"), (got["id"], verdict, "person")])
+    assert {record[:2] for record in recorded(asked_stack, name)} == {(name, "escalate"), (got["id"], verdict)}
 
 
 def test_nobody_answers_and_it_is_a_block_at_the_deadline(asked_stack):
@@ -128,11 +128,8 @@ def test_who_does_not_wait_gets_the_ticket_and_the_block_is_recorded_all_the_sam
     caller = Caller(asked_stack, "frobnicate --impatient", wait_s=0.3)
     assert caller.answer()["verdict"] == "escalate"
     name = caller.answer()["id"]
-    until(
-        lambda: (
-            [record[1:] for record in recorded(asked_stack, name)] == [("escalate", "policy"), ("block", "deadline")]
-        )
-    )
+    until(lambda: len(recorded(asked_stack, name)) == 2, 60)
+    assert recorded(asked_stack, name)[1] == (f"{name}.deadline", "block", "deadline")
 
 
 def test_of_two_people_at_once_exactly_one_wins(asked_stack):
