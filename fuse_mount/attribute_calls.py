@@ -24,6 +24,8 @@ SIZE_MAX: Final = 1 << 43
 XATTR_BYTES_MAX: Final = 64 * 1024
 NAMESPACES: Final = (b"user.", b"trusted.", b"security.")
 BLOCK: Final = 4096
+TIME_MAX_NS: Final = 9_223_372_036 * 10**9
+"""The last whole second of 64 bits of nanoseconds: in the year 2262 (ext4: 2446)."""
 
 
 class AttributeCalls(NamespaceCalls):
@@ -158,8 +160,8 @@ def _setattr_of(
     mode = stat.S_IMODE(attr.st_mode) if fields.update_mode else None
     uid = attr.st_uid if fields.update_uid else None
     gid = attr.st_gid if fields.update_gid else None
-    atime_ns = attr.st_atime_ns if fields.update_atime else None
-    mtime_ns = attr.st_mtime_ns if fields.update_mtime else None
+    atime_ns = _held(attr.st_atime_ns) if fields.update_atime else None
+    mtime_ns = _held(attr.st_mtime_ns) if fields.update_mtime else None
     chowned = uid is not None or gid is not None
     if mode is None and (chowned or fields.update_size) and not stat.S_ISDIR(node.mode):
         cleared = without_set_ids(node.mode) if ctx.uid else stat.S_IMODE(node.mode)
@@ -167,6 +169,11 @@ def _setattr_of(
     if fields.update_size and mode is None and not chowned and atime_ns is None and mtime_ns is None:
         return None
     return SetAttr(inode, mode, uid, gid, atime_ns, mtime_ns)
+
+
+def _held(time_ns: int) -> int:
+    """Return the nearest time that an event holds, as ext4 does with those that it cannot hold."""
+    return max(-TIME_MAX_NS, min(time_ns, TIME_MAX_NS))
 
 
 def without_set_ids(mode: int) -> int:

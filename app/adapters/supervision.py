@@ -25,7 +25,7 @@ from config.settings import ROOT, Settings
 STOP_WAIT_S: Final = 30
 _POLL_S: Final = 0.05
 _TIMEOUT_S: Final = 10.0
-_RETRIES: Final = 1_000_000  # the delay grows by a second a failure: it never gives up, it only slows down
+_RETRIES: Final = 1_000_000  # it never gives up, it only slows down (backoff.py)
 # an agent may have called; and compiling every module anew costs each start a second
 _NOT_HANDED_ON: Final = ("WEIR_AGENT", "WEIR_SESSION", "WEIR_TOOL_CALL", "PYTHONDONTWRITEBYTECODE")
 _DOWN: Final = (OSError, http.client.HTTPException)
@@ -155,6 +155,9 @@ umask=077
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[rpcinterface:backoff]
+supervisor.rpcinterface_factory=app.adapters.backoff:bound
 
 [include]
 files=programs/*.conf

@@ -77,7 +77,7 @@ class Journals(Protocol):
         """Write down a question for an incarnation (0) or its answer."""
 
     def keep_status(self, status: dict[str, Any]) -> None:
-        """Replace what the courier says of itself."""
+        """Replace what the courier says of itself; where the disk is full, the old one stays."""
 
     def announce_sleep(self) -> None:
         """From here on an append wakes `sleep`; look for work once more before it."""

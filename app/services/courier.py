@@ -28,6 +28,8 @@ BACKOFF_MAX_S: Final = 2.0
 STALL_S: Final = 5.0
 REPLY_POLL_S: Final = 0.02
 IDLE_S: Final = 0.5
+GONE_S: Final = 3.0
+"""Where all stop at once (Ctrl-C under honcho, which kills after 5 s) the servers do not come back."""
 
 
 class Ports(NamedTuple):
@@ -63,11 +65,13 @@ class Courier:
         self.status = Status(ports.journals.name, ports.journals.origin)
 
     def run(self, should_stop: Callable[[], bool], *, exit_when_drained: bool = False, drain_s: float = 20.0) -> bool:
-        """Ship until told to stop, then for at most `drain_s` more; return whether all was shipped.
+        """Ship until told to stop, then for at most `drain_s` more, or until a server was away for GONE_S on end;
+        return whether all was shipped.
 
         `exit_when_drained`: also end as soon as nobody writes the journal and all of it is shipped.
         """
         deadline_s: float | None = None
+        gone_s = float("inf")
         while not self._abandoned:
             if deadline_s is None and should_stop():
                 deadline_s = self._monotonic() + drain_s
@@ -76,7 +80,9 @@ class Courier:
             self.step()
             if leave and (self.status.state == "stopped" or self.is_drained):
                 break
-            if deadline_s is not None and self._monotonic() >= deadline_s:
+            now_s = self._monotonic()
+            gone_s = now_s if self.status.state != "waiting" or deadline_s is None else min(gone_s, now_s)
+            if deadline_s is not None and (now_s >= deadline_s or now_s - gone_s >= GONE_S):
                 break
         drained = self.is_drained
         if drained and self._drain is not None:
@@ -117,6 +123,10 @@ class Courier:
             self._keep_status()
             self._journals.sleep(self._backoff_s)
             self._backoff_s = min(self._backoff_s * 2, BACKOFF_MAX_S)
+        except OSError as error:  # such as a full disk: what the journal holds can wait until there is room
+            self.status.waits(f"disk: {error.strerror or error}")
+            self._keep_status()
+            self._journals.sleep(BACKOFF_MAX_S)
         except JournalError as error:
             self.status.stops(f"journal: {error}")
             self._keep_status(force=True)

@@ -65,17 +65,31 @@ def _finding(name: str, detail: str, remedy: str, *, ok: bool) -> Finding:
     return Finding(name, ok, detail, "" if ok else remedy)
 
 
+def missing_for_mounts() -> list[Finding]:
+    """Return what a mount would fail for on this machine, before anything is started."""
+    return [finding for finding in _machine() if not finding.ok and "fuse" in finding.name]
+
+
+def _opens(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def _machine() -> Iterable[Finding]:
     fuse = Path("/dev/fuse")
-    remedy = "modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN"
+    sudo = "sudo " if os.geteuid() else ""
+    remedy = f"{sudo}modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN"
     yield _finding("/dev/fuse", "there" if fuse.exists() else "missing", remedy, ok=fuse.exists())
     if fuse.exists():
-        usable = os.access(fuse, os.R_OK | os.W_OK)
+        usable = _opens(fuse)
         words = "may be opened" if usable else "may not be opened"
-        yield _finding("/dev/fuse access", words, "chmod 666 /dev/fuse, or run as root", ok=usable)
+        yield _finding("/dev/fuse access", words, f"{sudo}chmod 666 /dev/fuse", ok=usable)
     helper = shutil.which("fusermount3") or shutil.which("fusermount")
     needed = os.geteuid() != 0
-    yield _finding("fusermount", helper or "missing", "apt-get install fuse3", ok=bool(helper) or not needed)
+    yield _finding("fusermount", helper or "missing", f"{sudo}apt-get install -y fuse3", ok=bool(helper) or not needed)
     if needed:
         return
     namespaces = shutil.which("unshare") or shutil.which("setpriv")

@@ -3,7 +3,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -46,8 +46,14 @@ def export_tree(
     *,
     force: bool = False,
     tell: Callable[[Exported], None] = lambda _e: None,
+    own: Sequence[Path] = (),
 ) -> ExportCounts:
-    """Write the tree below `below` into `target`. Raises RequestInvalid for a target in use, ContentUnavailable."""
+    """Write the tree below `below` into `target`. Raises RequestInvalid for a target in use or below one of `own`
+    (Weir's mounts and state: an export there would come back as changes), ContentUnavailable.
+    """
+    for place in own:
+        if target.resolve().is_relative_to(place.parent.resolve() / place.name):
+            raise RequestInvalid(f"{target} is inside {place}, which is Weir's own; choose a folder outside")
     if target.exists() and (not target.is_dir() or any(target.iterdir())) and not force:
         raise RequestInvalid(f"{target} is not an empty folder; choose another, or add --force to write over it")
     snapshot = reader.load_tree()

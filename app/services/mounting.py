@@ -44,8 +44,12 @@ def checked(settings: Settings, wish: MountWish, kind_of: str) -> MountWish:
             raise RequestInvalid(f"the name {name!r} is taken by {place.path}; give another with --name")
     if wish.folder.is_relative_to(settings.mount_point) or wish.folder.is_relative_to(settings.home):
         raise RequestInvalid(f"{wish.folder} is inside {settings.mount_point} or {settings.home}: choose another")
-    if wish.folder.exists() and (not wish.folder.is_dir() or any(wish.folder.iterdir())):
-        raise RequestInvalid(f"{wish.folder} is not an empty folder")
+    try:
+        taken = wish.folder.exists() and (not wish.folder.is_dir() or any(wish.folder.iterdir()))
+    except OSError as error:
+        raise RequestInvalid(f"{wish.folder} cannot be looked at ({error.strerror}); choose another") from error
+    if taken:
+        raise RequestInvalid(f"{wish.folder} is not an empty folder; choose one that is empty or not there")
     return wish._replace(name=name)
 
 

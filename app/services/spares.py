@@ -1,5 +1,6 @@
 """The spare incarnation of a mount's folder: asked for by its courier, so that a start needs no server."""
 
+import contextlib
 import uuid
 from typing import Final
 
@@ -37,7 +38,10 @@ class SpareKeeper:
             self._asked_s = None
             return
         self._request_id = str(spare.get("request_id") or f"i:{uuid.uuid4().hex}")
-        self._journals.keep_spare(self._request_id, 0)
+        try:
+            self._journals.keep_spare(self._request_id, 0)
+        except OSError:  # a full disk: shipping, which makes room, does not wait for it
+            return
         sender = self._sender
         request = IncarnationRequest(
             FORMAT, sender.project, sender.origin, sender.origin_name, self._request_id, sender.reply_to
@@ -48,5 +52,6 @@ class SpareKeeper:
     def take(self, reply: IncarnationReply) -> None:
         """Keep the answer; a second copy of an earlier one is not a spare."""
         if self._asked_s is not None and reply.request_id == self._request_id and reply.incarnation > 0:
-            self._journals.keep_spare(self._request_id, reply.incarnation)
-            self._asked_s = None
+            with contextlib.suppress(OSError):  # asked for again, under the same request id
+                self._journals.keep_spare(self._request_id, reply.incarnation)
+                self._asked_s = None

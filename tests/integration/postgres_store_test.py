@@ -242,6 +242,20 @@ def test_policy_refuses_a_path_with_its_reason_on_both_names(postgres_server, po
     assert seen[1:] == [b"open", b"secret", b"plain", b"open"]
 
 
+@pytest.mark.parametrize("check", [None, lambda _path, _request: None], ids=["without rules", "with rules"])
+def test_a_conflict_is_found_in_the_log_by_the_name_that_it_was_committed_under(postgres_server, pools, check):
+    writer = PostgresFileWriter(pools(postgres_server.writer_url, writing=True), check_path=check)
+    first = Origin(writer)
+    second = Origin(writer, project=first.project)
+    writer.append(first.batch(Make(1, b"name", first.first, 0o100644, 0, 0)), "t")
+    made, changed = Make(1, b"name", second.first, 0o100644, 0, 0), SetAttr(second.first, mode=0o600)
+    writer.append(second.batch(made, changed), "t")
+    reader = PostgresFileReader(pools(postgres_server.reader_url), first.project)
+    (name,) = {name for _, name, _ in reader.load_tree().dentries if name.startswith(b"name.conflict-")}
+    found = [(event.kind, event.outcome) for event in reader.log(EventFilter(path=name))]
+    assert found == [("setattr", "applied"), ("create", "renamed")]
+
+
 def test_what_does_not_decode_keeps_its_place_among_its_neighbours(writer, postgres_server, pools):
     origin = Origin(writer)
     batch = origin.batch(*origin.files(3))

@@ -1,5 +1,6 @@
 """The courier against a broker that loses, doubles and delays: everything journalled arrives once, in order, whole."""
 
+import errno
 import random
 from pathlib import Path
 
@@ -418,6 +419,66 @@ def test_stop_ends_within_its_bound_and_the_next_courier_ships_the_rest(folder):
     assert not courier_of(folder, store).run(lambda: True, drain_s=0.2)
     store.broker_away = False
     assert courier_of(folder, store).run(lambda: True)
+    assert_store_holds(store, mount)
+
+
+def test_a_stop_ends_soon_where_the_servers_stop_too(folder):
+    store, mount, clock = Store(), Mount(folder, 1), Clock()
+    mount.create()
+    store.broker_away = True
+    assert not courier_of(folder, store, clock).run(lambda: True, drain_s=1000.0)
+    assert clock.now < 5
+    store.broker_away = False
+    assert courier_of(folder, store).run(lambda: True)
+    assert_store_holds(store, mount)
+
+
+class FullDisk(MountFolder):
+    """Takes no small file while it is full."""
+
+    full = True
+
+    def keep_status(self, status):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().keep_status(status)
+
+    def keep_spare(self, request_id, incarnation):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().keep_spare(request_id, incarnation)
+
+
+def test_on_a_full_disk_the_journal_is_shipped_all_the_same_and_one_line_says_so(tmp_path, capsys):
+    folder = FullDisk(tmp_path / "main", PROJECT)
+    store, mount = Store(), Mount(folder, 1)
+    mount.create()
+    courier = courier_of(folder, store)
+    drain(courier)
+    courier.run(lambda: True)
+    assert_store_holds(store, mount)
+    assert capsys.readouterr().err.count("No space left") == 1
+    folder.full = False
+    courier.run(lambda: True)
+    assert folder.status()["state"] == "idle"
+
+
+def test_a_disk_that_refuses_in_the_middle_is_waited_for(folder):
+    class Refusing(Quiet):
+        refusing = 3
+
+        def records(self, incarnation):
+            if self.refusing:
+                self.refusing -= 1
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().records(incarnation)
+
+    store, mount = Store(), Mount(folder, 1)
+    mount.create()
+    courier = Courier(Ports(Refusing(folder), store, store, store, NoCache()), Clock())
+    courier.step()
+    assert (courier.status.state, courier.status.error) == ("waiting", "disk: No space left on device")
+    drain(courier)
     assert_store_holds(store, mount)
 
 

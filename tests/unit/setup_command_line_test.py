@@ -1,17 +1,23 @@
 """Small parts of the command line: times, paths, odd names, names of mounts, the generated configuration."""
 
 import configparser
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from app.adapters import backoff
 from app.adapters.supervision import Supervisord, procfile
 from app.core.errors import RequestInvalid
 from app.entry import wait
 from app.entry.cli.log import as_object, project_path
 from app.entry.cli.times import parse_time_ns, show_time
 from app.ports import LoggedEvent, Program
-from app.services import mounting
+from app.services import exporting, importing, mounting
 from app.services.mounting import MountWish
 from config import settings as weir_settings
 
@@ -76,6 +82,44 @@ def test_a_mount_is_refused_where_something_is(settings, tmp_path):
     for folder, kind in ((tmp_path / "full", ""), (tmp_path / "b", "fuse"), (settings.mount_point / "in", "")):
         with pytest.raises(RequestInvalid):
             mounting.checked(settings, MountWish(folder, ""), kind)
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/proc/1/status", "/sys/x", "relative-file", "/dev/null/x"])
+def test_a_folder_that_cannot_be_mounted_at_is_one_line_and_no_traceback(tmp_path, place):
+    (tmp_path / "relative-file").touch()
+    environ = {"WEIR_HOME": str(tmp_path / "h"), "WEIR_MOUNT": str(tmp_path / "mnt"), "PATH": os.environ["PATH"]}
+    words = [sys.executable, "-c", "from app.entry.cli import main; main()", "mount", place]
+    environ["PYTHONPATH"] = str(ROOT)
+    ran = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"weir: {(tmp_path / place)}")
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("into", [b"../x", b"/etc/x", b"a/../../x", b"..", b"a\0b"])
+def test_an_import_into_a_place_outside_the_project_is_refused_before_anything_is_done(tmp_path, into):
+    def never(*_: object):
+        raise AssertionError("something was done")
+
+    parts = importing.ImportParts("p" * 32, None, never, never, frozenset())
+    with pytest.raises(RequestInvalid, match="--into"):
+        importing.import_folder(parts, tmp_path, importing.Options(into))
+
+
+def test_an_export_into_a_mount_or_the_state_folder_is_refused_also_by_way_of_a_link(tmp_path):
+    mount = tmp_path / "mnt"
+    (mount / "current").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(mount / "current")
+    for target in (mount, mount / "current" / "out", tmp_path / "link" / "out", tmp_path / "x" / ".." / "mnt"):
+        with pytest.raises(RequestInvalid, match="Weir's own"):
+            exporting.export_tree(None, target, own=[mount])
+
+
+def test_a_program_that_fails_on_and_on_is_tried_every_ten_seconds():
+    process = SimpleNamespace(backoff=500, delay=time.time() + 500)
+    backoff.shorten(SimpleNamespace(process=process))
+    assert process.backoff <= 10
+    assert process.delay <= time.time() + 10
 
 
 def test_two_mounts_of_one_folder_name_get_two_names(settings, tmp_path):

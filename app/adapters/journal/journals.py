@@ -26,6 +26,7 @@ class FolderJournals:
         self._folder = folder
         self._bell = Doorbell(folder.path)
         self._courier_lock: int | None = None
+        self._mute = False
 
     def hold_courier_lock(self) -> bool:
         """Become the one courier of the folder; False where there is one."""
@@ -91,7 +92,14 @@ class FolderJournals:
 
     def keep_status(self, status: dict[str, Any]) -> None:
         """See ports.Journals."""
-        self._folder.keep_status(status)
+        try:
+            self._folder.keep_status(status)
+        except OSError as error:
+            if not self._mute:
+                print(f"alert: the courier's status cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+            self._mute = True
+        else:
+            self._mute = False
 
     def announce_sleep(self) -> None:
         """See ports.Journals."""

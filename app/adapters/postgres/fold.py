@@ -167,7 +167,9 @@ class Fold:
             outcome = apply(tree, request, version[0], self._origin.origin_name)
             if isinstance(operation, Unlink | Rename):
                 self._drop_content(operation)
-        return outcome, path or self._path(operation, outcome) or request.path
+        if outcome.name or not path:  # the log is searched by the name that there is now
+            path = self._path(operation, outcome)
+        return outcome, path or request.path
 
     def _policy_reason(self, request: FileOperationRequest, path: bytes) -> str | None:
         if self._check_path is None:
@@ -246,7 +248,7 @@ class Fold:
             case Make(parent=parent, name=name) | Link(parent=parent, name=name):
                 return self._join(parent, outcome.name or name)
             case Unlink(parent=parent, name=name) | Rmdir(parent=parent, name=name):
-                return self._join(parent, name)
+                return self._join(parent, outcome.name or name)
             case _:
                 return self._tree.path_of(self._tree.alias(operation.inode))
 

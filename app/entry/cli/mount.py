@@ -1,6 +1,7 @@
 """`weir mount DIR` and `weir umount DIR`: the same project once more, with its own journal and courier."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from app.entry.cli.control import refuse_agents
 from app.entry.cli.logs import tail
 from app.services import mounting
 from app.services.mounting import MountWish
+from app.services.status import mount_places
 from config import settings as weir_settings
 from config.settings import Settings
 
@@ -51,14 +53,29 @@ def mount(
     settings = weir_settings.load()
     place = absolute(folder)
     wish = MountWish(place, name, agent, durability, read_only, tuple(options or ()))
+    _clear_dead(settings, place)
     wish = mounting.checked(settings, wish, bootstrap.mount_kind(place))
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "choose a folder that can be made"
+        raise RequestInvalid(f"{place} cannot be made ({error.strerror}); {remedy}") from error
     supervised = _start(settings, wish)
     _wait_mounted(settings, wish)
     if as_json:
         print(json.dumps({"path": str(place), "name": wish.name, "supervised": supervised}))
     else:
         print(f"{place / 'current'} is the project, as {wish.name}; weir umount {folder} ends it")
+
+
+def _clear_dead(settings: Settings, place: Path) -> None:
+    """Unmount what is left of a mount whose process died without it; one that is known may be on its way back."""
+    if bootstrap.mount_kind(place).startswith("fuse") and str(place) not in {p.path for p in mount_places(settings)}:
+        try:
+            place.stat()
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                bootstrap.unmount(place)
 
 
 def absolute(folder: Path) -> Path:

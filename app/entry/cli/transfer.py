@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 
 from app import bootstrap
 from app.services import exporting, importing
+from app.services.status import mount_places
 from config.settings import load
 
 SHOWN: Final = 10
@@ -80,6 +81,7 @@ def export_command(
             os.fsencode(path),
             force=force,
             tell=lambda one: show("export", one.entries, one.entries_total),
+            own=[settings.home, *(Path(place.path) for place in mount_places(settings))],
         )
     found = _plain(vars(counts), time.monotonic() - began)
     if as_json:

@@ -15,6 +15,7 @@ from app.entry.cli.demonstration import Shown, demonstrate
 from app.entry.cli.logs import tail
 from app.entry.cli.progress import ProgressBoard
 from app.services import stack
+from app.services.doctor import missing_for_mounts
 from app.services.status import runs_elsewhere
 from config import settings as weir_settings
 from config.settings import Settings
@@ -39,6 +40,7 @@ def up(
     refuse_agents("up")
     settings = weir_settings.load()
     _refuse_second(settings)
+    _refuse_without_fuse()
     log_starts = {path.stem: path.stat().st_size for path in settings.logs.glob("*.log")}
     with ProgressBoard(quiet=as_json) as board:
         fresh = _started(settings, log_starts, board, timeout_s)
@@ -57,6 +59,12 @@ def _refuse_second(settings: Settings) -> None:
         if time.monotonic() > give_up:
             raise RequestInvalid(f"programs of {settings.home} run outside `weir up` (honcho start?): end those first")
         time.sleep(0.1)
+
+
+def _refuse_without_fuse() -> None:
+    """Raise SetupError with the one line that is needed, before anything is started."""
+    for finding in missing_for_mounts():
+        raise SetupError(f"{finding.name}: {finding.detail}; nothing was started. Needed once: {finding.remedy}")
 
 
 def _started(settings: Settings, log_starts: dict[str, int], board: ProgressBoard, timeout_s: float) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from app.core.decisions import Decision, ToolCall, Verdict
+from app.core.shell.form import UNKNOWN
 from app.entry.gateway.problems import Problem
 
 PERMISSIONS: Final = {Verdict.APPROVE: "allow", Verdict.BLOCK: "deny", Verdict.ESCALATE: "ask"}
@@ -78,8 +79,10 @@ def decode_pre_tool_use(body: bytes, agent: str) -> HookCall:
         raise Problem(
             400, "missing-field", f"the hook's JSON has no {field}", f"send {field}, as Claude Code does", field
         )
+    # without a folder that it stands in, a relative path may be anywhere: a doubt, not a place in the project
+    cwd = hook.cwd if hook.cwd.startswith("/") else UNKNOWN
     call = ToolCall(
-        hook.tool_name, hook.tool_input, agent, session=hook.session_id, cwd=hook.cwd, tool_call=hook.tool_use_id
+        hook.tool_name, hook.tool_input, agent, session=hook.session_id, cwd=cwd, tool_call=hook.tool_use_id
     )
     return HookCall(call, unknown)
 

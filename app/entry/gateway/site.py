@@ -7,7 +7,7 @@ their hook fails.
 from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple, Protocol
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
 
@@ -146,7 +146,7 @@ class GatewaySite:
 
     def refuse(self, request: Request, problem: Problem) -> None:
         """See connection.Site."""
-        if request.path.startswith(HOOKS):
+        if request.path.startswith(HOOKS) or means_hook(request):
             contract = hooks.CONTRACTS.get(request.path[len(HOOKS) :].decode("latin-1"), hooks.CLAUDE_CODE)
             self._reply(request, "hooks-refused", 200, contract.deny(problem))
         else:
@@ -166,7 +166,8 @@ class GatewaySite:
             raise Problem(
                 405, "method", f"this path does not take {request.method.decode('latin-1')}", f"use {allowed}"
             )
-        raise Problem(404, "no-such-path", "there is nothing at this path", "see /openapi.json for the paths")
+        remedy = "POST to /v1/hooks/claude-code" if means_hook(request) else "see /openapi.json for the paths"
+        raise Problem(404, "no-such-path", "there is nothing at this path", remedy)
 
     def _reply(self, request: Request, name: str, status: int, body: bytes, media_type: bytes = JSON) -> None:
         counter = self._requests.get((name, status))
@@ -261,6 +262,11 @@ class GatewaySite:
 
     def _show_openapi(self, request: Request) -> None:
         self._reply(request, "openapi", 200, self._openapi)
+
+
+def means_hook(request: Request) -> bool:
+    """Tell whether a request was meant for a hook, however its path is spelled: no route of ours has the word."""
+    return request.method == b"POST" and b"hook" in unquote_to_bytes(request.path).lower()
 
 
 def _agent(query: bytes) -> str:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from app.core.shell.form import marks_of
+
 HOOK = {
     "session_id": "s", "transcript_path": "/t", "cwd": "/p", "permission_mode": "plan", "hook_event_name": "PreToolUse",
     "tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "toolu_1",
@@ -78,6 +80,25 @@ def test_a_wrong_hook_url_and_a_missing_token_are_denies_that_name_the_remedy(st
     assert (permission, "gateway.token" in reason) == ("deny", True)
     permission, reason = ask(stack.tcp(), HOOK, Authorization="Bearer a-token")
     assert (permission, "Content-Type" in reason) == ("deny", True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//v1/hooks/claude-code", "/v1/hooks/claude-code/", "/v1//hooks/claude-code", "/v1/hooks", "/v1/Hooks/claude-code",
+     "/v1/%68ooks/claude-code", "/v1/hooks%2Fclaude-code", "/v1/hooks/claude%2Dcode", "/v1/./hooks/claude-code?agent=a",
+     "/v1/hooks/claude-code;x", "/hook", "/v1/hooks/claude-code?agent=%ff&agent=x"],
+)  # fmt: skip
+def test_a_hook_url_however_it_is_spelled_never_lets_a_blocked_call_pass(stack, path):
+    blocked = HOOK | {"tool_input": {"command": "rm"}}
+    permission, reason = ask(stack.unix(), blocked, path)
+    assert permission == "deny"
+    assert reason
+
+
+def test_without_a_folder_a_relative_path_is_a_doubt_and_not_in_the_project(stack):
+    for cwd in ({}, {"cwd": ""}, {"cwd": "somewhere"}, {"cwd": "../.."}):
+        ask(stack.unix(), {key: value for key, value in HOOK.items() if key != "cwd"} | cwd)
+        assert marks_of(stack.spool.records[-1].cwd)
 
 
 def test_a_spool_that_is_full_is_a_deny(stack):
