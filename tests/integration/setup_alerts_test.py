@@ -42,6 +42,7 @@ def test_rules_that_do_not_load_are_an_alert_with_file_line_and_remedy_until_the
     bad.write_text(text)
     try:
         found = ask(stack, "status")
+        assert [alert["name"] for alert in found["alerts"]] == ["rules"], found["alerts"]
         (alert,) = found["alerts"]
         assert alert["name"] == "rules"
         assert f"broken.yaml{line}" in alert["detail"]
