@@ -26,11 +26,11 @@ from fuse_mount.state import MountOptions
 from fuse_mount.watchdog import connection_of, watch
 
 log: Final = logging.getLogger("fuse_mount")
-WORKERS: Final = 4
+THREADS: Final = 16
 SWITCH_INTERVAL_S: Final = 1e-4
 STOP_S: Final = 2.0
 PATIENCE_S: Final = 3.0
-ASKED_TO_STOP: Final = (signal.SIGTERM, signal.SIGINT)
+ASKED_TO_STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--external-courier", action="store_true", help="a courier of this mount is supervised elsewhere"
     )
-    found.add_argument("--workers", type=int, default=WORKERS, help=argparse.SUPPRESS)
+    found.add_argument("--threads", type=int, default=THREADS, help=argparse.SUPPRESS)
     return found
 
 
@@ -70,37 +70,36 @@ def fuse_options(name: str, asked: list[str], *, read_only: bool) -> set[str]:
 
 
 class Stop:
-    """SIGTERM and SIGINT, taken by one thread from before any other thread is there: llfuse looks at its exit flag and
-    then waits, so a signal that comes between, as its workers start, would be lost (8 of 177 mounts hung).
+    """SIGTERM, SIGINT and SIGHUP, taken by one thread from before any other thread is there: wherever else one came
+    between, it would be lost.
 
     Before `serving` a stop ends the process at once: nothing has been answered yet.
     """
 
     def __init__(self) -> None:
-        self._main_thread = threading.get_ident()
         self._ended = threading.Event()
-        self._rescue: Callable[[], None] | None = None
+        self._ways: tuple[Callable[[], None], Callable[[], None]] | None = None
         signal.pthread_sigmask(signal.SIG_BLOCK, ASKED_TO_STOP)
         threading.Thread(target=self._wait, name="stop", daemon=True).start()
 
-    def serving(self, rescue: Callable[[], None]) -> None:
-        """From now on a stop tells llfuse, by SIGHUP; where that does not end within 3 s, `rescue` does."""
-        self._rescue = rescue
+    def serving(self, end: Callable[[], None], rescue: Callable[[], None]) -> None:
+        """From now on a stop calls `end`; where that does not end it within 3 s, `rescue` does."""
+        self._ways = end, rescue
 
     def ended(self) -> None:
         """The kernel has been answered for the last time."""
         self._ended.set()
 
     def _wait(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
         signal.sigwait(ASKED_TO_STOP)
         if self._ended.is_set():
             return
-        if self._rescue is None:
+        if self._ways is None:
             os._exit(0)
-        signal.pthread_kill(self._main_thread, signal.SIGHUP)
+        end, rescue = self._ways
+        end()
         if not self._ended.wait(PATIENCE_S):
-            self._rescue()
+            rescue()
 
 
 def end_without_llfuse(session: Session, directory: Path) -> None:
@@ -112,7 +111,7 @@ def end_without_llfuse(session: Session, directory: Path) -> None:
     os._exit(0)
 
 
-def serve(session: Session, directory: Path, options: set[str], home: Path, workers: int, stop: Stop) -> None:
+def serve(session: Session, directory: Path, options: set[str], home: Path, threads: int, stop: Stop) -> None:
     """Mount, answer the kernel until it ends, unmount."""
     background = Background(session.state.counters)
     llfuse.init(Operations(session.state, home), str(directory), options)
@@ -125,8 +124,9 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, work
         incarnation = session.state.changes.journal.incarnation
         name, position = session.state.options.name, session.feed.position
         log.info("mounted %s as %s, incarnation %d, position %d", directory, name, incarnation, position)
-        stop.serving(lambda: end_without_llfuse(session, directory))
-        llfuse.main(workers=workers)
+        readers = session.state.readers
+        stop.serving(readers.end, lambda: end_without_llfuse(session, directory))
+        readers.run(descriptor, threads)
     finally:
         stop.ended()
         session.cache.stop()
@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
             directory,
             fuse_options(name, chosen.options, read_only=chosen.read_only),
             settings.home,
-            chosen.workers,
+            chosen.threads,
             stop,
         )
     except (WeirError, RuntimeError) as error:

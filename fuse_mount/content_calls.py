@@ -132,20 +132,20 @@ class ContentCalls(AttributeCalls):
         if file is not None:
             handle.sequence = self.state.changes.seal(file)
             handle.dirty = False
-        with llfuse.lock_released:
+        with self.state.readers:
             self.state.changes.journal.sync()
         if self.state.options.durability == "store":
             self._wait_for_store(self.state.changes.journal.next_sequence - 1)
 
     def fsyncdir(self, fh: int, datasync: bool) -> None:  # noqa: FBT001 - llfuse's signature
         """See llfuse.Operations: the local disk only: the kernel holds the directory's lock."""
-        with llfuse.lock_released:
+        with self.state.readers:
             self.state.changes.journal.sync()
 
     def _wait_for_store(self, sequence: int) -> None:
         state, incarnation = self.state, self.state.changes.journal.incarnation
         deadline_s = time.monotonic() + STORE_WAIT_S
-        with llfuse.lock_released, state.progress:
+        with state.readers, state.progress:
             while state.confirmed.get(incarnation, 0) < sequence:
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0:

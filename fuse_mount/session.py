@@ -28,6 +28,7 @@ from fuse_mount.cold import DEADLINE_S, ColdContent
 from fuse_mount.content import Contents, FileContent
 from fuse_mount.feed import Feed
 from fuse_mount.kernel_cache import NotifiedCache
+from fuse_mount.readers import PLENTY, Readers
 from fuse_mount.reports import Reports
 from fuse_mount.sections import Sections, kernel_inode
 from fuse_mount.state import MountOptions, MountState
@@ -93,13 +94,15 @@ def _state(
     counters: Counter[str],
 ) -> MountState:
     contents = Contents(CLEAN_MAX_BYTES)
+    readers = Readers(1 if parts.flags.get("one_reader", True) else PLENTY)
     return MountState(
         options=options,
         tree=tree,
         changes=Changes(tree, journal, contents, counters),
         contents=contents,
         cold=ColdContent(parts.reader, parts.cache),
-        callers=Callers(agent, llfuse.lock_released),
+        callers=Callers(agent, readers),
+        readers=readers,
         sections=Sections(parts.journal.path / "streams"),
         counters=counters,
     )

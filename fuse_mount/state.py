@@ -27,6 +27,7 @@ from fuse_mount.cold import DEADLINE_S, ColdContent
 from fuse_mount.content import Contents, FileContent
 from fuse_mount.errno_map import refuse
 from fuse_mount.files import OpenFiles
+from fuse_mount.readers import Readers
 from fuse_mount.sections import CURRENT, Sections, is_section, kernel_inode
 from fuse_mount.who import Callers, Who
 
@@ -59,6 +60,7 @@ class MountState:
     counters: Counter[str]
     files: OpenFiles = field(default_factory=OpenFiles)
     lookups: dict[int, int] = field(default_factory=dict)
+    readers: Readers = field(default_factory=lambda: Readers(1))
     progress: threading.Condition = field(default_factory=threading.Condition)
     confirmed: dict[int, int] = field(default_factory=dict)
     last_denial: dict[str, object] = field(default_factory=dict)
@@ -177,7 +179,7 @@ class MountState:
             version, known = file.base, file.map
             if self.contents.is_unconfirmed(version):
                 self.counters["own unconfirmed content asked of the store"] += 1
-            with llfuse.lock_released:
+            with self.readers:
                 found = self.cold.fetch(inode, version, known, wanted, deadline_s)
             file = self.content(inode)
             if file.base == version:
@@ -193,7 +195,7 @@ class MountState:
     def throttle(self, tight: Callable[[], bool]) -> None:
         """Wait while `tight`; ENOSPC when the store has confirmed nothing for 10 s. Releases llfuse.lock."""
         self.counters["throttled"] += 1
-        with llfuse.lock_released, self.progress:
+        with self.readers, self.progress:
             while tight():
                 before = dict(self.confirmed)
                 self.progress.wait(STALLED_S)

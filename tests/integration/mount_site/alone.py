@@ -103,7 +103,7 @@ def main() -> None:
         directory,
         mount.fuse_options("alone", chosen.options, read_only=chosen.read_only),
         home,
-        chosen.workers,
+        chosen.threads,
         stop,
     )
     os._exit(0)

@@ -1,0 +1,140 @@
+"""Who reads the kernel's requests: one, one more while it waits, one again afterwards, all gone at the end."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import llfuse
+import pytest
+
+from fuse_mount.readers import Readers
+
+
+class Kernel:
+    """A session on a pipe: a byte is a request; `w` waits until `done` is set, `x` ends the session."""
+
+    def __init__(self) -> None:
+        self.descriptor, self.requests = os.pipe()
+        self.answered: list[bytes] = []
+        self.done = threading.Event()
+        self.readers: Readers
+
+    def serve(self) -> None:
+        """See read_session."""
+        while True:
+            with llfuse.lock:
+                pass
+            byte = os.read(self.descriptor, 1)
+            if byte == b"x":
+                return
+            if byte == b"!":
+                raise ValueError("llfuse failed")
+            if byte == b"w":
+                with llfuse.lock, self.readers:
+                    self.done.wait(10)
+            self.answered.append(byte)
+
+    def ask(self, requests: bytes) -> None:
+        os.write(self.requests, requests)
+
+
+def until(true: Callable[[], bool]) -> bool:
+    deadline_s = time.monotonic() + 10
+    while not true() and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    return true()
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    site = Kernel()
+    site.readers = Readers(1)
+    yield site
+    os.close(site.descriptor)
+    os.close(site.requests)
+
+
+def in_background(kernel: Kernel, asks: Callable[[], None]) -> None:
+    """Run the readers here, `asks` beside them; both must end."""
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(asks)
+        try:
+            kernel.readers.run(kernel.descriptor, 4, kernel.serve)
+        finally:
+            asked.result(20)
+
+
+def test_one_thread_reads_another_while_it_waits_and_one_again_afterwards(kernel: Kernel) -> None:
+    readers = kernel.readers
+
+    def asks() -> None:
+        assert until(lambda: readers.reading == 1)
+        kernel.ask(b"w")
+        assert until(lambda: readers.waiting == 1 and readers.reading == 2)
+        kernel.ask(b"a")
+        assert until(lambda: kernel.answered == [b"a"])
+        kernel.done.set()
+        assert until(lambda: readers.reading == 1 and readers.waiting == 0)
+        kernel.ask(b"bc")
+        assert until(lambda: sorted(kernel.answered) == [b"a", b"b", b"c", b"w"])
+        assert readers.reading == 1
+        kernel.ask(b"x")
+
+    in_background(kernel, asks)
+    assert readers.reading == 0
+
+
+def test_three_that_wait_hold_up_nobody(kernel: Kernel) -> None:
+    readers = kernel.readers
+
+    def asks() -> None:
+        kernel.ask(b"w")
+        assert until(lambda: readers.waiting == 1)
+        kernel.ask(b"w")
+        assert until(lambda: readers.waiting == 2)
+        kernel.ask(b"w")
+        assert until(lambda: readers.waiting == 3)
+        kernel.ask(b"a")
+        assert until(lambda: kernel.answered == [b"a"])
+        kernel.done.set()
+        assert until(lambda: len(kernel.answered) == 4)
+        readers.end()
+
+    in_background(kernel, asks)
+    assert readers.reading == 0
+
+
+def test_an_end_that_is_asked_for_wakes_who_reads(kernel: Kernel) -> None:
+    def asks() -> None:
+        assert until(lambda: kernel.readers.reading == 1)
+        kernel.readers.end()
+
+    in_background(kernel, asks)
+    assert kernel.readers.reading == 0
+
+
+def test_an_end_before_the_first_reader_is_not_lost(kernel: Kernel) -> None:
+    kernel.readers.end()
+    kernel.readers.run(kernel.descriptor, 2, kernel.serve)
+    assert kernel.answered == []
+
+
+def test_a_loop_that_fails_ends_the_mount_and_is_told(kernel: Kernel) -> None:
+    kernel.ask(b"!")
+    with pytest.raises(ValueError, match="llfuse failed"):
+        kernel.readers.run(kernel.descriptor, 2, kernel.serve)
+
+
+def test_a_stream_of_waits_leaves_one_reader_and_loses_no_request(kernel: Kernel) -> None:
+    kernel.done.set()
+
+    def asks() -> None:
+        for _ in range(200):
+            kernel.ask(b"wa")
+        assert until(lambda: len(kernel.answered) == 400)
+        kernel.ask(b"x")
+
+    in_background(kernel, asks)
+    assert kernel.readers.reading == 0
