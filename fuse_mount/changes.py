@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from app.core.ids import EMPTY_VERSION
 from app.core.layers import LayeredTree
 from app.core.messages import Outcome
 from app.core.operations import Content, FileOperationRequest, Operation, SetAttr, kind_of
@@ -37,6 +38,7 @@ class Changes:
         self._counters = counters
         self._at_ns = 0
         self._writers: dict[int, tuple[Who, int]] = {}
+        self._newest = (0, 0)
 
     def now_ns(self) -> int:
         """Return the wall clock, never twice the same."""
@@ -89,6 +91,10 @@ class Changes:
             case _:
                 raise refuse(errno.ENOENT)
 
+    def made(self, inode: int) -> None:
+        """The last record makes `inode`: its first writes there need no BASE record."""
+        self._newest = (inode, self.journal.segment)
+
     def write(self, file: FileContent, offset: int, data: bytes, who: Who, *, appended: bool) -> None:
         """Journal and keep written bytes; they are sealed later."""
         if not file.since_s:
@@ -107,6 +113,8 @@ class Changes:
         """Say in the journal what the coming writes are made to, where its records do not show it: recovery puts
         unsealed bytes over that version and no other.
         """
+        if file.version == EMPTY_VERSION and self._newest == (file.inode, self.journal.segment):
+            file.journalled = (EMPTY_VERSION, self.journal.segment)
         if file.journalled != (file.version, self.journal.segment):
             self.journal.append_base(file.inode, file.version, file.size)
             file.journalled = (file.version, self.journal.segment)

@@ -109,6 +109,7 @@ class NamespaceCalls(llfuse.Operations):
         state.allow("create", path, who)
         inode = state.new_inode()
         state.changes.record(Make(parent, name, inode, mode, ctx.uid, gid, rdev, target), path, who, ctx.uid)
+        state.changes.made(inode)
         return inode, state.found(inode, state.tree.nodes[inode])
 
     def unlink(self, parent_inode: int, name: bytes, ctx: llfuse.RequestContext) -> None:
