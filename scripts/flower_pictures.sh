@@ -13,12 +13,12 @@ ask() { # an unknown program that waits for a person; then the person's answer
     "$weir" approvals "$1" "$ticket" --reason "looked at it"
     wait || true
 }
-ask approve 1
-ask deny 2
-"$weir" validate --agent demo -- rm -rf / > /dev/null || true
+sleep "${1:-35}" # every beat once: the rarest is weir.maintain, every 30 s
 "$weir" import docs --into picture > /dev/null
 head -c 2000000 /dev/urandom > "${WEIR_MOUNT:-mnt}/current/picture.bin"
-sleep 35 # every beat once: the rarest is weir.maintain, every 30 s
+"$weir" validate --agent demo -- rm -rf / > /dev/null || true
+ask approve 1
+ask deny 2
 "$weir" status --json | .venv/bin/python -c '
 import json, sys, urllib.parse
 flower = json.load(sys.stdin)["flower"]
@@ -29,5 +29,5 @@ shoot() { # page, size, picture
     chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size="$2" --virtual-time-budget=10000 \
         --screenshot="docs/pictures/$3" "$url/$1" 2> /dev/null
 }
+shoot tasks 1700,1050 flower-tasks.png # first: it shows the newest fifteen
 shoot workers 1400,900 flower.png
-shoot tasks 1700,1300 flower-tasks.png
