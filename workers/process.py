@@ -14,8 +14,12 @@ from celery import signals
 
 from app import bootstrap
 from app.core.decisions import ValidateBatch
+<<<<<<< HEAD
 from app.core.messages import FORMAT
 from app.ports import DroppedMessages, FileEventWriter, Policy, Replies
+=======
+from app.ports import FileEventWriter, Policy, Replies
+>>>>>>> 17746b5 (Workers send rulings ready to show; ordinary paths and git words are read the short way)
 from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
 from app.services.persist import Persister
@@ -69,7 +73,7 @@ class Parts:
 
     def warm_up(self) -> None:
         """Build what validation needs, as a first batch would."""
-        self.validator.decide_batch(ValidateBatch(FORMAT, self._settings.project, "", "", 0, ()), "")
+        self.validator.decide_batch(ValidateBatch(ValidateBatch.FORMAT, self._settings.project, "", "", 0, ()), "")
 
     @cached_property
     def escalations(self) -> Escalations:

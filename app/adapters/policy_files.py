@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import yaml
 
-from app.core.decisions import Judgement, ToolCall
+from app.core.decisions import Asked, Judgement
 from app.core.errors import PolicyInvalid
 from app.core.policy import Policy, RuleFile, compile_policy, refusing
 from app.core.policy.source import Tier
@@ -115,7 +115,7 @@ class PolicyWatcher:
         """Version of the policy in force."""
         return self.current.version
 
-    def judge(self, call: ToolCall) -> Judgement:
+    def judge(self, call: Asked) -> Judgement:
         """See Policy.judge."""
         return self.current.judge(call)
 

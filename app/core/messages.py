@@ -199,6 +199,7 @@ def decode(kind: type[M], data: bytes) -> M:
         message: M = decoder.decode(data)
     except msgspec.DecodeError as error:
         raise PayloadRefused(f"{kind.__name__}: {error}") from error
-    if getattr(message, "format", FORMAT) != FORMAT:
-        raise PayloadRefused(f"{kind.__name__}: format {getattr(message, 'format', None)}, this process reads {FORMAT}")
+    wanted = getattr(kind, "FORMAT", FORMAT)
+    if getattr(message, "format", wanted) != wanted:
+        raise PayloadRefused(f"{kind.__name__}: format {getattr(message, 'format', None)}, this process reads {wanted}")
     return message

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from app.core.decisions import Judgement
+from app.core.decisions import Ruling
 from app.core.messages import ChunkData, FeedMessage
 
 
@@ -60,10 +60,10 @@ class ChunkCache(Protocol):
 class SharedDecisions(Protocol):
     """The shared decision cache: entries carry a MAC and the policy version."""
 
-    def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Judgement]:
+    def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Ruling]:
         """Return the entries that are genuine and of this policy version."""
 
-    def put(self, entries: Sequence[tuple[bytes, Judgement]], ttl_s: int) -> None:
+    def put(self, entries: Sequence[tuple[bytes, Ruling]], ttl_s: int) -> None:
         """Store entries; failures are silent."""
 
 

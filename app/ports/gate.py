@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from app.core.decisions import DecisionRecord, Judgement, ToolCall
+from app.core.decisions import Asked, DecisionRecord, Judgement
 
 
 class Policy(Protocol):
@@ -13,7 +13,7 @@ class Policy(Protocol):
     def version(self) -> str:
         """Return the version of rules and engine that the next judgement will name."""
 
-    def judge(self, call: ToolCall) -> Judgement:
+    def judge(self, call: Asked) -> Judgement:
         """Judge one call: total, in microseconds; doubt is escalate, failure is block."""
 
 

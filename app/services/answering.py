@@ -7,22 +7,54 @@ A spool that refuses makes every answer of that tick a block.
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
 
-from app.core.decisions import RECORD_FORMAT, Decision, DecisionRecord, Judgement, ToolCall, Verdict
+from app.core.decisions import RECORD_FORMAT, Decision, DecisionRecord, Judgement, Ruling, ToolCall, Verdict, ruling
 from app.core.errors import JournalError
 from app.ports import DecisionSpool
 from app.telemetry.metrics import Counter, Metrics
 
-_RECENT_MAX: Final = 10_000
+_RECENT_MAX: Final = 5_000
 _CACHED_LAYERS: Final = frozenset({"local-cache", "shared-cache"})
 _json: Final = msgspec.json.Encoder()
+_decision: Final = msgspec.json.Decoder(Decision)
 
-Answer = Callable[[Decision], None]
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """What a call was answered with: JSON put together from finished parts; a Decision is made when asked for."""
+
+    id: str
+    layer: str
+    duration_us: int
+    ruling: Ruling
+
+    def json(self) -> bytes:
+        """Return the Decision's JSON object."""
+        return b'{"id":"%b",%b"duration_us":%d,%b' % (
+            self.id.encode(),
+            _flags(self.layer),
+            self.duration_us,
+            self.ruling.shown,
+        )
+
+    def decision(self) -> Decision:
+        """Return the whole answer."""
+        return _decision.decode(self.json())
+
+
+def answered_of(decision: Decision) -> Answered:
+    """Return a whole answer in the form that leaves here."""
+    parts = decision.verdict, decision.rules, decision.reason, decision.remedy, decision.policy_version
+    return Answered(
+        decision.id, decision.layer, decision.duration_us, ruling(Judgement(*parts, commands=decision.commands))
+    )
+
+
+Answer = Callable[[Answered], None]
 
 
 class Waiter(NamedTuple):
@@ -33,22 +65,23 @@ class Waiter(NamedTuple):
     answer: Answer
 
 
-_Answered = tuple[Waiter, Decision, str]
+_Given = tuple[Waiter, Answered, str]
 """A caller, its answer, and the task that gave it; a plain tuple, since one is made for every call."""
 
 
 class Answering:
-    """Turns judgements into recorded decisions; one event loop thread."""
+    """Turns rulings into recorded answers; one event loop thread."""
 
     def __init__(self, spool: DecisionSpool, metrics: Metrics) -> None:
         self._spool = spool
-        self._answered: list[_Answered] = []
-        self._recent: OrderedDict[str, Decision] = OrderedDict()
+        self._given: list[_Given] = []
+        self._recent: dict[str, Answered] = {}
+        self._before: dict[str, Answered] = {}
         self._nonce = secrets.token_hex(8)
         self._number = 0
         self.recording = True
         self._metrics = metrics
-        self._decisions: dict[tuple[Verdict, str], Counter] = {}
+        self._counters: dict[tuple[Verdict, str], Counter] = {}
         self._duration_us = metrics.histogram("weir_decision_duration_us", "Arrival of a call to its decision.")
         self._spool_us = metrics.histogram("weir_spool_append_us", "One append of a tick's records to the spool.")
         self._failures = metrics.counter(
@@ -63,53 +96,46 @@ class Answering:
     @property
     def busy(self) -> bool:
         """Tell whether an answer is on its way."""
-        return bool(self._answered)
+        return bool(self._given)
 
     def decision(self, decision_id: str) -> Decision | None:
-        """Return one of the last 10,000 recorded decisions."""
-        return self._recent.get(decision_id)
+        """Return one of the last 5,000 recorded decisions, or more."""
+        answered = self._recent.get(decision_id) or self._before.get(decision_id)
+        return answered.decision() if answered is not None else None
 
-    def finish(self, waiter: Waiter, judgement: Judgement, layer: str, task_id: str = "") -> None:
+    def finish(self, waiter: Waiter, found: Ruling, layer: str, task_id: str = "") -> None:
         """Answer a caller at the end of this tick."""
         self._number += 1
-        decision = Decision(
-            f"{self._nonce}-{self._number:x}",
-            judgement.verdict,
-            judgement.rules,
-            judgement.reason,
-            judgement.remedy,
-            layer,
-            layer in _CACHED_LAYERS,
-            layer == "degraded",
-            judgement.policy_version,
-            (time.monotonic_ns() - waiter.started_ns) // 1000,
-            judgement.commands,
-        )
-        if not self._answered:
+        took_us = (time.monotonic_ns() - waiter.started_ns) // 1000
+        if not self._given:
             asyncio.get_running_loop().call_soon(self._commit)
-        self._answered.append((waiter, decision, task_id))
+        self._given.append((waiter, Answered(f"{self._nonce}-{self._number:x}", layer, took_us, found), task_id))
 
     def _commit(self) -> None:
-        answered, self._answered = self._answered, []
-        kept = [item for item in answered if not item[0].call.dry_run]
+        given, self._given = self._given, []
+        kept = [item for item in given if not item[0].call.dry_run]
         refusal = self._write(kept) if kept else ""
-        recent, count = self._recent, self._count
-        for waiter, decided, _ in answered:
-            decision = decided
-            if not waiter.call.dry_run:
-                decision = _unrecorded(decided, refusal) if refusal else decided
-                recent[decision.id] = decision
-            count(decision)
-            waiter.answer(decision)
-        while len(recent) > _RECENT_MAX:
-            recent.popitem(last=False)
+        if refusal:
+            given = [item if item[0].call.dry_run else _unrecorded(item, refusal) for item in given]
+        self._keep(kept if not refusal else [item for item in given if not item[0].call.dry_run])
+        self._count(given)
+        for waiter, answered, _ in given:
+            waiter.answer(answered)
 
-    def _write(self, answered: list[_Answered]) -> str:
+    def _keep(self, given: list[_Given]) -> None:
+        # two halves, the older dropped whole: dropping one for each that comes was 1 us a call
+        if len(self._recent) >= _RECENT_MAX:
+            self._before, self._recent = self._recent, {}
+        recent = self._recent
+        for _, answered, _ in given:
+            recent[answered.id] = answered
+
+    def _write(self, given: list[_Given]) -> str:
         # returns why the records could not be written; empty if they were
         at_ns, started = time.time_ns(), time.monotonic_ns()
         try:
             first = self._spool.next_sequence
-            self._spool.append([_record(item, at_ns, first + index) for index, item in enumerate(answered)])
+            self._spool.append([_record(item, at_ns, first + index) for index, item in enumerate(given)])
         except (JournalError, OSError) as error:
             self._failures.add()
             self.recording = False
@@ -118,45 +144,63 @@ class Answering:
         self._spool_us.record((time.monotonic_ns() - started) // 1000)
         return ""
 
-    def _count(self, decision: Decision) -> None:
-        self._duration_us.record(decision.duration_us)
-        key = decision.verdict, decision.layer
-        counter = self._decisions.get(key)
-        if counter is None:
-            labels = {"verdict": decision.verdict.value, "layer": decision.layer}
-            counter = self._metrics.counter("weir_decisions_total", "Answered calls.", **labels)
-            self._decisions[key] = counter
-        counter.add()
+    def _count(self, given: list[_Given]) -> None:
+        for _, answered, _ in given:
+            self._duration_us.record(answered.duration_us)
+        for (verdict, layer), some in groupby(given, _kind):
+            counter = self._counters.get((verdict, layer))
+            if counter is None:
+                labels = {"verdict": verdict.value, "layer": layer}
+                counter = self._metrics.counter("weir_decisions_total", "Answered calls.", **labels)
+                self._counters[verdict, layer] = counter
+            counter.add(len(list(some)))
 
 
-def _unrecorded(decision: Decision, reason: str) -> Decision:
+def _kind(item: _Given) -> tuple[Verdict, str]:
+    return item[1].ruling.verdict, item[1].layer
+
+
+_known_flags: Final[dict[str, bytes]] = {}
+
+
+def _flags(layer: str) -> bytes:
+    found = _known_flags.get(layer)
+    if found is None:
+        parts = {"layer": layer, "cached": layer in _CACHED_LAYERS, "degraded": layer == "degraded"}
+        found = _json.encode(parts)[1:-1] + b","
+        if len(_known_flags) < 64:
+            _known_flags[layer] = found
+    return found
+
+
+def _unrecorded(item: _Given, reason: str) -> _Given:
     remedy = "free disk space under WEIR_HOME/spool and see `weir doctor`; nothing is approved that cannot be recorded"
-    return msgspec.structs.replace(
-        decision, verdict=Verdict.BLOCK, rules=(), reason=reason, remedy=remedy, layer="border", cached=False
-    )
+    waiter, answered, task_id = item
+    block = ruling(Judgement(Verdict.BLOCK, (), reason, remedy, answered.ruling.policy_version))
+    return waiter, Answered(answered.id, "border", answered.duration_us, block), task_id
 
 
-def _record(item: _Answered, at_ns: int, sequence: int) -> DecisionRecord:
-    waiter, decision, task_id = item
-    call, rules = waiter.call, decision.rules
+def _record(item: _Given, at_ns: int, sequence: int) -> DecisionRecord:
+    waiter, answered, task_id = item
+    call, found, layer = waiter.call, answered.ruling, answered.layer
     return DecisionRecord(
         RECORD_FORMAT,
         sequence,
         at_ns,
-        decision.id,
+        answered.id,
         call.agent,
         call.session,
         call.tool_call,
         call.tool,
         call.cwd,
         _json.encode(call.input),
-        decision.verdict,
-        (rules[0].id,) if len(rules) == 1 else tuple([rule.id for rule in rules]),
-        decision.reason,
-        decision.layer,
-        decision.cached,
-        decision.degraded,
-        decision.policy_version,
-        decision.duration_us,
+        found.verdict,
+        found.rules,
+        found.reason,
+        layer,
+        layer in _CACHED_LAYERS,
+        layer == "degraded",
+        found.policy_version,
+        answered.duration_us,
         task_id,
     )

@@ -1,4 +1,4 @@
-"""The gateway's own cache of workers' judgements: one dict, no lock, bounded in entries and bytes.
+"""The gateway's own cache of workers' rulings: one dict, no lock, bounded in entries and bytes.
 
 Only the event loop writes. Eviction is CLOCK (a hit sets a bit; the oldest entry without one goes, one with it goes
 round again), so a hit moves nothing. An OrderedDict, because the first key of a plain dict that loses its first keys
@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 import blake3
 import msgspec
 
-from app.core.decisions import Judgement
+from app.core.decisions import Ruling
 
 _INLINE_BYTES: Final = 512
-_ENTRY_BYTES: Final = 600
-"""Measured order of what an entry costs beside its key: dict slot, entry, judgement, rule references, strings."""
+_ENTRY_BYTES: Final = 500
+"""Measured order of what an entry costs beside its key: dict slot, entry, ruling, its small strings."""
 
 CacheKey = tuple[str, bytes]
 
@@ -39,14 +39,14 @@ class CacheFigures(NamedTuple):
 
 
 class _Entry(msgspec.Struct, gc=False):
-    judgement: Judgement
+    ruling: Ruling
     expires_ns: int
     size_bytes: int
     visited: bool = False
 
 
 class DecisionCache:
-    """Judgements by key for `ttl_s` seconds, at most `entries_max` of them and `bytes_max` bytes."""
+    """Rulings by key for `ttl_s` seconds, at most `entries_max` of them and `bytes_max` bytes."""
 
     def __init__(self, entries_max: int = 50_000, bytes_max: int = 64 << 20, ttl_s: int = 300) -> None:
         self._entries: OrderedDict[CacheKey, _Entry] = OrderedDict()
@@ -58,23 +58,23 @@ class DecisionCache:
         self._misses = 0
         self._evictions = 0
 
-    def get(self, key: CacheKey, now_ns: int) -> Judgement | None:
-        """Return the judgement of a key unless it is older than its time to live."""
+    def get(self, key: CacheKey, now_ns: int) -> Ruling | None:
+        """Return the ruling of a key unless it is older than its time to live."""
         entry = self._entries.get(key)
         if entry is None or entry.expires_ns <= now_ns:
             self._misses += 1
             return None
         entry.visited = True
         self._hits += 1
-        return entry.judgement
+        return entry.ruling
 
-    def put(self, key: CacheKey, judgement: Judgement, now_ns: int) -> None:
-        """Keep a judgement; one that read anything outside the call, or is of another policy, is not kept."""
-        if judgement.reads or judgement.policy_version != key[0]:
+    def put(self, key: CacheKey, ruling: Ruling, now_ns: int) -> None:
+        """Keep a ruling; one that read anything outside the call, or is of another policy, is not kept."""
+        if ruling.reads or ruling.policy_version != key[0]:
             return
-        size = len(key[1]) + len(judgement.reason) + len(judgement.remedy) + _ENTRY_BYTES
+        size = len(key[1]) + len(ruling.reason) + len(ruling.shown) + _ENTRY_BYTES
         before = self._entries.pop(key, None)
-        self._entries[key] = _Entry(judgement, now_ns + self._ttl_ns, size)
+        self._entries[key] = _Entry(ruling, now_ns + self._ttl_ns, size)
         self._bytes += size if before is None else size - before.size_bytes
         while len(self._entries) > self._entries_max or self._bytes > self._bytes_max:
             self._evict()

@@ -21,7 +21,7 @@ from app.core.decisions import Decision, Judgement, ToolCall, Verdict
 from app.core.errors import PayloadRefused
 from app.core.messages import FORMAT, decode, encode
 from app.ports import Seal
-from app.services.answering import Answer
+from app.services.answering import Answer, Answered, answered_of
 from app.services.escalation import (
     AGENT_MAX,
     ALL_MAX,
@@ -59,12 +59,14 @@ class _Open:
     """A ticket without an end; `answer` is set while its caller waits."""
 
     __slots__ = (
-        "answer", "call", "deadline_ns", "decision", "opened", "pause_ns", "payload", "send_ns", "started_ns", "timer",
+        "answer", "answered", "call", "deadline_ns", "decision", "opened", "pause_ns", "payload", "send_ns", "started_ns",
+        "timer",
     )  # fmt: skip
 
-    def __init__(self, call: ToolCall, decision: Decision, started_ns: int, payload: bytes, deadline_ns: int) -> None:
+    def __init__(self, call: ToolCall, answered: Answered, started_ns: int, payload: bytes, deadline_ns: int) -> None:
         self.call = call
-        self.decision = decision
+        self.answered = answered
+        self.decision = answered.decision()
         self.started_ns = started_ns
         self.payload = payload
         self.deadline_ns = deadline_ns
@@ -114,19 +116,19 @@ class EscalationDesk:
         """Return how a recent escalation ended."""
         return self._ended.get(ticket)
 
-    def escalate(self, call: ToolCall, decision: Decision, started_ns: int, answer: Answer) -> None:
+    def escalate(self, call: ToolCall, answered: Answered, started_ns: int, answer: Answer) -> None:
         """Open a ticket for a recorded escalate verdict; answer now, or within the call's `wait_ms`."""
         if self._of_agent[call.agent] >= AGENT_MAX or len(self._open) >= ALL_MAX:
             self._refused.add()
-            self._settle(call, started_ns, _blocked(decision, too_many(call.agent)), BORDER, answer)
+            self._settle(call, started_ns, _blocked(answered.decision(), too_many(call.agent)), BORDER, answer)
             return
-        ticket = self._keep(call, decision, started_ns)
+        ticket = self._keep(call, answered, started_ns)
         if call.wait_ms > 0 and not self._away and not self._closing:
             ticket.answer = answer
             wait_ms = min(call.wait_ms, self._patience_ms + WAIT_BEYOND_MS)
             ticket.timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._release, ticket)
         else:
-            answer(decision)
+            answer(answered)
         if not self._away:
             self._send(ticket, time.monotonic_ns())
 
@@ -178,12 +180,13 @@ class EscalationDesk:
     def _waiting(self) -> int:
         return sum(ticket.answer is not None for ticket in self._open.values())
 
-    def _keep(self, call: ToolCall, decision: Decision, started_ns: int) -> _Open:
+    def _keep(self, call: ToolCall, answered: Answered, started_ns: int) -> _Open:
+        found = answered.ruling
         at_ms = time.time_ns() // 1_000_000
         request = EscalationRequest(
             FORMAT,
             self._project,
-            decision.id,
+            answered.id,
             self._line.address,
             at_ms,
             at_ms + self._patience_ms,
@@ -193,13 +196,13 @@ class EscalationDesk:
             call.tool,
             call.cwd,
             shown_input(call),
-            tuple(rule.id for rule in decision.rules),
-            decision.reason,
-            decision.policy_version,
+            found.rules,
+            found.reason,
+            found.policy_version,
         )
         payload = self._seal.sign(ESCALATE.encode(), encode(request))
         deadline_ns = time.monotonic_ns() + self._patience_ms * 1_000_000
-        ticket = self._open[decision.id] = _Open(call, decision, started_ns, payload, deadline_ns)
+        ticket = self._open[answered.id] = _Open(call, answered, started_ns, payload, deadline_ns)
         self._of_agent[call.agent] += 1
         return ticket
 
@@ -225,7 +228,7 @@ class EscalationDesk:
             self._ended.popitem(last=False)
         self._forget(ticket)
         if (answer := _take(ticket)) is not None:
-            answer(end)
+            answer(answered_of(end))
 
     def _block(self, ticket: _Open) -> None:
         self._forget(ticket)
@@ -236,7 +239,7 @@ class EscalationDesk:
     def _release(self, ticket: _Open) -> None:
         """Answer a waiting caller with the ticket; it stays open."""
         if (answer := _take(ticket)) is not None:
-            answer(ticket.decision)
+            answer(ticket.answered)
 
     def _forget(self, ticket: _Open) -> None:
         if self._open.pop(ticket.decision.id, None) is not None:

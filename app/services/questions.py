@@ -4,23 +4,13 @@ So a worker never sees more of a call than the key holds, and two calls share an
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from app.core.decisions import ToolCall
+from app.core.decisions import ToolCall, ValidateBatch
 from app.core.errors import RequestInvalid
-from app.core.messages import FORMAT
 from app.services.batching import Question
-
-
-class _Asked(msgspec.Struct, frozen=True, omit_defaults=True):
-    tool: str
-    input: dict[str, Any]
-    agent: str
-    session: str = ""
-    cwd: str = ""
-    context: dict[str, Any] = {}
 
 
 class _Asking(msgspec.Struct, frozen=True, array_like=True):
@@ -39,9 +29,9 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 def encode_question(call: ToolCall) -> bytes:
     """Return the encoded question of a call; raises RequestInvalid where its input cannot be encoded."""
-    asked = _Asked(call.tool, call.input, call.agent, call.session, call.cwd, call.context)
     try:
-        return _encoder.encode(asked)
+        # the wire form of Asked
+        return _encoder.encode((call.tool, call.input, call.agent, call.session, call.cwd, call.context))
     except (OverflowError, UnicodeEncodeError, RecursionError) as error:
         raise RequestInvalid(f"input: {error}; send integers of at most 64 bits and whole characters") from error
 
@@ -51,4 +41,4 @@ def encode_batch(
 ) -> bytes:
     """Return the wire form of a ValidateBatch of these questions."""
     calls = tuple(msgspec.Raw(question.wire) for question in questions)
-    return _encoder.encode(_Asking(FORMAT, project, batch_id, reply_to, deadline_ms, calls, version))
+    return _encoder.encode(_Asking(ValidateBatch.FORMAT, project, batch_id, reply_to, deadline_ms, calls, version))

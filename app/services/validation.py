@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from app.core.decisions import Decision, Judgement, ToolCall, ValidateReply, Verdict
+from app.core.decisions import Decision, Judgement, Ruling, ToolCall, ValidateReply, Verdict, ruling
 from app.core.errors import PayloadRefused
 from app.core.messages import decode
 from app.ports import DecisionSpool, Policy
@@ -132,7 +132,7 @@ class Validation:
 
     def settle(self, call: ToolCall, started_ns: int, judgement: Judgement, layer: str, answer: Answer) -> None:
         """Answer a call with a judgement made elsewhere, recorded first."""
-        self._answering.finish(Waiter(call, started_ns, answer), judgement, layer)
+        self._answering.finish(Waiter(call, started_ns, answer), ruling(judgement), layer)
 
     def _ask(self, question: Question, now: int) -> None:
         self._flights[question.key if self._join_on else id(question)] = question
@@ -170,7 +170,7 @@ class Validation:
         except (PayloadRefused, ValueError):
             self._figures.replies_refused.add()
             return
-        if batch is None or not len(batch.questions) == len(reply.judgements) == len(reply.layers):
+        if batch is None or not len(batch.questions) == len(reply.rulings) == len(reply.layers):
             self._figures.replies_refused.add()
             self._give_up(batch)
             return
@@ -180,22 +180,22 @@ class Validation:
         self._figures.round_trip_us.record((now - batch.sent_ns) // 1000)
         self._figures.worker_us.record(reply.worker_us)
         settle, task_id = self._settle, reply.task_id
-        for question, judgement, layer in zip(batch.questions, reply.judgements, reply.layers, strict=True):
+        for question, found, layer in zip(batch.questions, reply.rulings, reply.layers, strict=True):
             if question.given is not None:
-                self._compare(question, judgement)
+                self._compare(question, found.verdict)
             else:
-                settle(question, judgement, layer, task_id, now)
+                settle(question, found, layer, task_id, now)
         self._flush()
         self._recheck(now)
 
-    def _settle(self, question: Question, judgement: Judgement, layer: str, task_id: str, now: int) -> None:
+    def _settle(self, question: Question, found: Ruling, layer: str, task_id: str, now: int) -> None:
         self._land(question)
         kept = False
         for waiter in question.waiters:
             kept = kept or not waiter.call.dry_run
-            self._answering.finish(waiter, judgement, layer, task_id)
+            self._answering.finish(waiter, found, layer, task_id)
         if kept and self._cache_on:
-            self._cache.put(question.key, judgement, now)
+            self._cache.put(question.key, found, now)
 
     def on_failure(self, batch_id: int) -> None:
         """Take back a batch that could not be sent: its callers are answered here, at once."""
@@ -264,10 +264,10 @@ class Validation:
 
     def _answer_here(self, question: Question) -> None:
         self._land(question)
-        judgement = self._judge_here(question.call)
-        question.given = judgement.verdict
+        found = ruling(self._judge_here(question.call))
+        question.given = found.verdict
         for waiter in question.waiters:
-            self._answering.finish(waiter, judgement, "degraded")
+            self._answering.finish(waiter, found, "degraded")
 
     def _land(self, question: Question) -> None:
         question.settled = True
@@ -304,12 +304,12 @@ class Validation:
         else:
             self._post(batch)
 
-    def _compare(self, question: Question, judgement: Judgement) -> None:
+    def _compare(self, question: Question, verdict: Verdict) -> None:
         self._figures.rechecked.add()
-        if judgement.verdict != question.given:
+        if verdict != question.given:
             self._figures.differences.add()
             print(
-                f"alert: a degraded answer was {question.given}, a worker says {judgement.verdict}",
+                f"alert: a degraded answer was {question.given}, a worker says {verdict}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from app.core.decisions import Judgement, ToolCall, ValidateBatch, ValidateReply, Verdict
+from app.core.decisions import Asked, Judgement, Ruling, ValidateBatch, ValidateReply, Verdict, ruling
 from app.core.errors import BrokerUnavailable, WeirError
-from app.core.messages import FORMAT, encode
+from app.core.messages import encode
 from app.ports import Policy, Replies, SharedDecisions
 from app.services.persist import require_project
 
@@ -84,7 +84,7 @@ class WorkerValidator:
             self._tell(self._shared, fresh)
         return _summary(reply)
 
-    def _tell(self, shared: SharedDecisions, fresh: list[tuple[bytes, Judgement]]) -> None:
+    def _tell(self, shared: SharedDecisions, fresh: list[tuple[bytes, Ruling]]) -> None:
         second = time.monotonic_ns() // 1_000_000_000
         if second != self._second:
             self._second, self._told = second, 0
@@ -94,31 +94,31 @@ class WorkerValidator:
             shared.put(told, SHARED_TTL_S)
 
     def decide_batch(self, batch: ValidateBatch, task_id: str) -> ValidateReply:
-        """Return the judgements of a batch in the order of its calls."""
+        """Return the rulings of a batch in the order of its calls."""
         return self._decide(batch, task_id)[0]
 
-    def _decide(self, batch: ValidateBatch, task_id: str) -> tuple[ValidateReply, list[tuple[bytes, Judgement]]]:
+    def _decide(self, batch: ValidateBatch, task_id: str) -> tuple[ValidateReply, list[tuple[bytes, Ruling]]]:
         start_ns = time.perf_counter_ns()
         version = self._policy.version
         names = [fingerprint(self._project, version, call) for call in batch.calls] if self._asks() else []
         known = self._known(names, version)
-        judgements, layers, fresh = [], [], []
+        rulings, layers, fresh = [], [], []
         for index, call in enumerate(batch.calls):
             cached = known.get(names[index]) if known else None
-            judgement = cached or self._judge(call)
-            judgements.append(judgement)
+            found = cached or ruling(self._judge(call))
+            rulings.append(found)
             layers.append(FROM_CACHE if cached else FROM_POLICY)
-            if names and not cached and not judgement.reads and judgement.policy_version == version:
-                fresh.append((names[index], judgement))
+            if names and not cached and not found.reads and found.policy_version == version:
+                fresh.append((names[index], found))
         took_us = (time.perf_counter_ns() - start_ns) // 1000
-        reply = ValidateReply(FORMAT, batch.batch_id, task_id, self._worker, tuple(judgements), tuple(layers), took_us)
-        return reply, fresh
+        answers = tuple(rulings), tuple(layers)
+        return ValidateReply(ValidateReply.FORMAT, batch.batch_id, task_id, self._worker, *answers, took_us), fresh
 
     def _asks(self) -> bool:
         self._batches += 1
         return self._shared is not None and (self._misses < MISSES_MAX or not self._batches % ASKED_EVERY)
 
-    def _known(self, names: Sequence[bytes], version: str) -> dict[bytes, Judgement]:
+    def _known(self, names: Sequence[bytes], version: str) -> dict[bytes, Ruling]:
         if self._shared is None or not names:
             return {}
         try:
@@ -128,7 +128,7 @@ class WorkerValidator:
         self._misses = 0 if known else self._misses + len(names)
         return known
 
-    def _judge(self, call: ToolCall) -> Judgement:
+    def _judge(self, call: Asked) -> Judgement:
         try:
             return self._policy.judge(call)
         except JUDGE_FAULTS as fault:
@@ -143,7 +143,7 @@ class WorkerValidator:
             )
 
 
-def fingerprint(project: str, policy_version: str, call: ToolCall) -> bytes:
+def fingerprint(project: str, policy_version: str, call: Asked) -> bytes:
     """Return the 32 byte name of everything that a judgement may depend on; where and when it is asked, and
     whether it is a dry run, are left out.
     """
@@ -152,7 +152,7 @@ def fingerprint(project: str, policy_version: str, call: ToolCall) -> bytes:
 
 
 def _summary(reply: ValidateReply) -> ValidateSummary:
-    verdicts = [judgement.verdict for judgement in reply.judgements]
+    verdicts = [found.verdict for found in reply.rulings]
     return ValidateSummary(
         calls=len(verdicts),
         approved=verdicts.count(Verdict.APPROVE),

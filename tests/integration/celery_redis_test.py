@@ -12,14 +12,14 @@ from app import bootstrap
 from app.adapters.redis.bounded import BoundedCache
 from app.adapters.redis.signing import Signer
 from app.core.chunks import chunk_hash, project_key
-from app.core.decisions import Judgement, RuleRef, Verdict
+from app.core.decisions import Judgement, RuleRef, Verdict, ruling
 from app.core.errors import BrokerUnavailable
 from app.core.messages import ChunkData, FeedMessage, encode
 from config.celery import QUEUES, broker_prefix
 from config.secret_files import secret_bytes
 from config.settings import Settings, load
 
-APPROVAL = Judgement(Verdict.APPROVE, (RuleRef("r", "f.yaml", 3),), "reason", "remedy", "v1")
+APPROVAL = ruling(Judgement(Verdict.APPROVE, (RuleRef("r", "f.yaml", 3),), "reason", "remedy", "v1"))
 NAME = b"n" * 32
 
 

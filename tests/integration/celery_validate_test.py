@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app import bootstrap
-from app.core.decisions import ToolCall, ValidateBatch, ValidateReply, Verdict
+from app.core.decisions import Asked, ValidateBatch, ValidateReply, Verdict
 from app.core.messages import decode, encode
 from config.settings import Settings, load
 
@@ -57,7 +57,7 @@ def ask(worker, environ, request):
     request.addfinalizer(box.close)
 
     def ask(*commands: str, session: str = "") -> ValidateReply:
-        calls = tuple(ToolCall("Bash", {"command": command}, "agent", session=session) for command in commands)
+        calls = tuple(Asked("Bash", {"command": command}, "agent", session=session) for command in commands)
         name = os.urandom(8).hex()
         tasks.send("weir.validate", encode(_batch(settings, name, box.address, calls)), "validate")
         reply = decode(ValidateReply, box.wait(2) or b"")
@@ -67,15 +67,15 @@ def ask(worker, environ, request):
     return ask
 
 
-def _batch(settings: Settings, name: str, reply_to: str, calls: tuple[ToolCall, ...]) -> ValidateBatch:
-    return ValidateBatch(1, settings.project, name, reply_to, 45, calls)
+def _batch(settings: Settings, name: str, reply_to: str, calls: tuple[Asked, ...]) -> ValidateBatch:
+    return ValidateBatch(2, settings.project, name, reply_to, 45, calls)
 
 
 def test_each_call_of_a_batch_gets_its_verdict_in_order(ask) -> None:
     reply = ask("ls -la", "rm -rf /", "unknown-program")
-    assert [judgement.verdict for judgement in reply.judgements] == [Verdict.APPROVE, Verdict.BLOCK, Verdict.ESCALATE]
-    assert [judgement.rules[0].id for judgement in reply.judgements[:2]] == ["listing", "removing"]
-    assert len({judgement.policy_version for judgement in reply.judgements}) == 1
+    assert [found.verdict for found in reply.rulings] == [Verdict.APPROVE, Verdict.BLOCK, Verdict.ESCALATE]
+    assert [found.rules[0] for found in reply.rulings[:2]] == ["listing", "removing"]
+    assert len({found.policy_version for found in reply.rulings}) == 1
     assert reply.worker.startswith("test-validate@")
     assert reply.worker_us > 0
 
@@ -89,13 +89,13 @@ def test_a_second_worker_s_answer_comes_from_the_shared_cache_for_that_very_call
 
 def test_a_changed_rule_is_in_force_within_a_second_and_a_broken_one_never(ask, rules) -> None:
     place = rules / "rules.yaml"
-    assert ask("ls three").judgements[0].verdict == Verdict.APPROVE
+    assert ask("ls three").rulings[0].verdict == Verdict.APPROVE
     place.write_text("rules: [{id: broken")
     time.sleep(1)
-    assert ask("ls three").judgements[0].verdict == Verdict.APPROVE
+    assert ask("ls three").rulings[0].verdict == Verdict.APPROVE
     place.write_text(RULES.format(listing="block"))
     time.sleep(1.2)
-    assert ask("ls three").judgements[0].verdict == Verdict.BLOCK
+    assert ask("ls three").rulings[0].verdict == Verdict.BLOCK
     place.write_text(RULES.format(listing="approve"))
     time.sleep(1.2)
-    assert ask("ls three").judgements[0].verdict == Verdict.APPROVE
+    assert ask("ls three").rulings[0].verdict == Verdict.APPROVE

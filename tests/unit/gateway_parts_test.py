@@ -1,13 +1,13 @@
 """Parts of the gateway that need no socket: cache bounds, batches, breaker, figures."""
 
-from app.core.decisions import Judgement, ToolCall, Verdict
+from app.core.decisions import Judgement, ToolCall, Verdict, ruling
 from app.services.answering import Waiter
 from app.services.batching import Batcher, Breaker, Question
 from app.services.decision_cache import DecisionCache, cache_key
 from app.telemetry.histogram import Histogram
 from app.telemetry.metrics import Metrics
 
-APPROVED = Judgement(Verdict.APPROVE, (), "fine", "", "v1")
+APPROVED = ruling(Judgement(Verdict.APPROVE, (), "fine", "", "v1"))
 SECOND = 1_000_000_000
 
 
@@ -25,7 +25,7 @@ def test_the_cache_keeps_what_is_asked_for_and_stays_in_its_bounds():
 def test_the_cache_is_bounded_in_bytes_too():
     cache = DecisionCache(bytes_max=10_000)
     for number in range(1000):
-        cache.put(cache_key("v1", b"%d" % number), Judgement(Verdict.BLOCK, (), "x" * 500, "", "v1"), 0)
+        cache.put(cache_key("v1", b"%d" % number), ruling(Judgement(Verdict.BLOCK, (), "x" * 500, "", "v1")), 0)
     assert cache.figures().size_bytes <= 10_000
     assert 0 < cache.figures().entries < 20
 
@@ -41,7 +41,7 @@ def test_a_cached_answer_ends_with_its_time_and_with_its_policy():
 def test_what_read_the_world_or_belongs_to_another_policy_is_not_kept():
     cache = DecisionCache()
     cache.put(cache_key("v2", b"q"), APPROVED, 0)
-    cache.put(cache_key("v1", b"q"), Judgement(Verdict.APPROVE, (), "", "", "v1", reads=("branch",)), 0)
+    cache.put(cache_key("v1", b"q"), ruling(Judgement(Verdict.APPROVE, (), "", "", "v1", reads=("branch",))), 0)
     assert cache.figures().entries == 0
 
 

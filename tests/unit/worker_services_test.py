@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.core.decisions import Judgement, ToolCall, ValidateBatch, ValidateReply, Verdict
+from app.core.decisions import Asked, Judgement, Ruling, ValidateBatch, ValidateReply, Verdict
 from app.core.errors import BrokerUnavailable, ChainBroken, PayloadRefused, StoreUnavailable
 from app.core.messages import (
     APPLIED,
@@ -109,7 +109,7 @@ class Rules:
     def __init__(self) -> None:
         self.judged: list[str] = []
 
-    def judge(self, call: ToolCall) -> Judgement:
+    def judge(self, call: Asked) -> Judgement:
         command = call.input["command"]
         self.judged.append(command)
         if command == "boom":
@@ -121,37 +121,37 @@ class Shelf:
     """A shared cache in a dictionary."""
 
     def __init__(self, *, gone: bool = False) -> None:
-        self.kept: dict[bytes, Judgement] = {}
+        self.kept: dict[bytes, Ruling] = {}
         self.gone = gone
 
-    def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Judgement]:
+    def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Ruling]:
         if self.gone:
             raise BrokerUnavailable("gone")
         return {name: self.kept[name] for name in fingerprints if name in self.kept}
 
-    def put(self, entries: Sequence[tuple[bytes, Judgement]], ttl_s: int) -> None:
+    def put(self, entries: Sequence[tuple[bytes, Ruling]], ttl_s: int) -> None:
         self.kept.update(entries)
 
 
-def calls(*commands: str, agent: str = "a") -> tuple[ToolCall, ...]:
-    return tuple(ToolCall("Bash", {"command": command}, agent) for command in commands)
+def calls(*commands: str, agent: str = "a") -> tuple[Asked, ...]:
+    return tuple(Asked("Bash", {"command": command}, agent) for command in commands)
 
 
 def ask(validator: WorkerValidator, *commands: str) -> ValidateReply:
-    return validator.decide_batch(ValidateBatch(1, PROJECT, "b", "reply", 45, calls(*commands)), "task")
+    return validator.decide_batch(ValidateBatch(2, PROJECT, "b", "reply", 45, calls(*commands)), "task")
 
 
 def test_a_call_that_cannot_be_judged_is_blocked_and_the_rest_is_answered() -> None:
     validator = WorkerValidator(PROJECT, "w", Rules(), Diary(), None)
     reply = ask(validator, "ls", "boom", "pwd")
-    assert [judgement.verdict for judgement in reply.judgements] == ["approve", "block", "approve"]
+    assert [found.verdict for found in reply.rulings] == ["approve", "block", "approve"]
     assert validator.faults == 1
 
 
 def test_only_what_depends_on_the_call_alone_is_shared() -> None:
     diary, shelf, rules = Diary(), Shelf(), Rules()
     validator = WorkerValidator(PROJECT, "w", rules, diary, shelf)
-    asked = ValidateBatch(1, PROJECT, "b", "reply", 45, calls("ls", "now", "boom"))
+    asked = ValidateBatch(2, PROJECT, "b", "reply", 45, calls("ls", "now", "boom"))
     first = validator.answer(asked, "task")
     second = validator.answer(asked, "task")
     assert (first.cached, second.cached) == (0, 1)
@@ -168,33 +168,68 @@ def test_a_shared_cache_that_is_gone_costs_nothing_but_the_judging() -> None:
 def test_a_batch_of_another_project_is_refused() -> None:
     validator = WorkerValidator(PROJECT, "w", Rules(), Diary(), None)
     with pytest.raises(PayloadRefused):
-        validator.answer(ValidateBatch(1, "q" * 32, "b", "reply", 45, calls("ls")), "task")
+        validator.answer(ValidateBatch(2, "q" * 32, "b", "reply", 45, calls("ls")), "task")
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        ToolCall("Read", {"command": "ls"}, "a"),
-        ToolCall("Bash", {"command": "ls "}, "a"),
-        ToolCall("Bash", {"command": "ls", "timeout": 1}, "a"),
-        ToolCall("Bash", {"command": "ls"}, "b"),
-        ToolCall("Bash", {"command": "ls"}, "a", session="s"),
-        ToolCall("Bash", {"command": "ls"}, "a", cwd="/"),
-        ToolCall("Bash", {"command": "ls"}, "a", context={"x": 1}),
+        Asked("Read", {"command": "ls"}, "a"),
+        Asked("Bash", {"command": "ls "}, "a"),
+        Asked("Bash", {"command": "ls", "timeout": 1}, "a"),
+        Asked("Bash", {"command": "ls"}, "b"),
+        Asked("Bash", {"command": "ls"}, "a", session="s"),
+        Asked("Bash", {"command": "ls"}, "a", cwd="/"),
+        Asked("Bash", {"command": "ls"}, "a", context={"x": 1}),
     ],
 )
-def test_two_calls_that_differ_never_share_a_judgement(other: ToolCall) -> None:
-    call = ToolCall("Bash", {"command": "ls"}, "a")
+def test_two_calls_that_differ_never_share_a_judgement(other: Asked) -> None:
+    call = Asked("Bash", {"command": "ls"}, "a")
     assert fingerprint(PROJECT, "v1", call) != fingerprint(PROJECT, "v1", other)
     assert fingerprint(PROJECT, "v1", call) != fingerprint(PROJECT, "v2", call)
     assert fingerprint(PROJECT, "v1", call) != fingerprint("q" * 32, "v1", call)
 
 
 def test_the_order_of_input_keys_does_not_matter() -> None:
-    one, other = ToolCall("T", {"a": 1, "b": 2}, "x"), ToolCall("T", {"b": 2, "a": 1}, "x")
+    one, other = Asked("T", {"a": 1, "b": 2}, "x"), Asked("T", {"b": 2, "a": 1}, "x")
     assert fingerprint(PROJECT, "v", one) == fingerprint(PROJECT, "v", other)
 
 
+<<<<<<< HEAD
+=======
+class Room:
+    """Escalations that wait, in a dictionary."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, tuple[int, bytes]] = {}
+
+    def open(self, name: str, payload: bytes, deadline_at_ms: int) -> None:
+        self.waiting[name] = (deadline_at_ms, payload)
+
+    def take_due(self, now_ms: int) -> list[bytes]:
+        due = [name for name, (deadline, _) in self.waiting.items() if deadline <= now_ms]
+        return [self.waiting.pop(name)[1] for name in due]
+
+
+def test_an_unanswered_escalation_is_blocked_at_its_deadline_and_not_before() -> None:
+    diary, room = Diary(), Room()
+    escalations = Escalations(PROJECT, room, diary)
+    escalations.open(EscalationRequest(1, PROJECT, "d1", "reply", 1000))
+    assert escalations.expire(999, "task") == 0
+    assert escalations.expire(1000, "task") == 1
+    assert escalations.expire(2000, "task") == 0
+    assert [decode(ValidateReply, reply).rulings[0].verdict for reply in diary.replies] == [Verdict.BLOCK]
+
+
+def test_junk_in_the_waiting_room_stops_nobody() -> None:
+    diary, room = Diary(), Room()
+    room.open("junk", b"\xc1", 0)
+    room.open("good", encode(EscalationRequest(1, PROJECT, "d1", "reply", 1)), 1)
+    assert Escalations(PROJECT, room, diary).expire(2, "task") == 2
+    assert len(diary.replies) == 1
+
+
+>>>>>>> 17746b5 (Workers send rulings ready to show; ordinary paths and git words are read the short way)
 class Reader:
     """A files log whose head says `head_hash` and whose last event says `b`."""
 

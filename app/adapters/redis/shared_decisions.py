@@ -1,6 +1,6 @@
-"""The shared decision cache: workers' judgements, by fingerprint of all that they read.
+"""The shared decision cache: workers' rulings, by fingerprint of all that they read.
 
-An entry is `MAC (32) || msgpack [policy version, expires_at_ms, judgement]`. The MAC is BLAKE2b keyed with
+An entry is `MAC (32) || msgpack [policy version, expires_at_ms, ruling]`. The MAC is BLAKE2b keyed with
 secrets/cache.key, which is never in Redis, over project, fingerprint and body: whoever can write to
 Redis can neither approve nor move an approval to another call, project or time.
 """
@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from app.adapters.redis.bounded import BoundedCache
-from app.core.decisions import Judgement
+from app.core.decisions import Ruling
 from app.core.errors import BrokerUnavailable
 
 BUDGET_BYTES: Final = 16 * 1024 * 1024
@@ -25,7 +25,7 @@ _MAC_BYTES: Final = 32
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
     policy_version: str
     expires_at_ms: int
-    judgement: Judgement
+    ruling: Ruling
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -42,10 +42,10 @@ class RedisSharedDecisions:
         self._key = key
         self._cache = BoundedCache(url, prefix, "decision", budget_bytes=BUDGET_BYTES, ttl_s=TTL_S)
 
-    def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Judgement]:
+    def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Ruling]:
         """See SharedDecisions."""
         now_ms = _now_ms()
-        found: dict[bytes, Judgement] = {}
+        found: dict[bytes, Ruling] = {}
         for fingerprint, value in zip(fingerprints, self._cache.get(fingerprints), strict=True):
             entry = None if value is None else self._genuine(fingerprint, value)
             if entry is None:
@@ -53,14 +53,14 @@ class RedisSharedDecisions:
             if entry.policy_version != policy_version or entry.expires_at_ms <= now_ms:
                 self.stale += 1
                 continue
-            found[fingerprint] = entry.judgement
+            found[fingerprint] = entry.ruling
         return found
 
-    def put(self, entries: Sequence[tuple[bytes, Judgement]], ttl_s: int) -> None:
+    def put(self, entries: Sequence[tuple[bytes, Ruling]], ttl_s: int) -> None:
         """See SharedDecisions."""
         now_ms = _now_ms()
         ttl_s = min(ttl_s, TTL_S)
-        sealed = [(name, self._seal(name, judgement, now_ms + ttl_s * 1000)) for name, judgement in entries]
+        sealed = [(name, self._seal(name, ruling, now_ms + ttl_s * 1000)) for name, ruling in entries]
         if not sealed:
             return
         try:
@@ -76,8 +76,8 @@ class RedisSharedDecisions:
         """Close the pool."""
         self._cache.close()
 
-    def _seal(self, fingerprint: bytes, judgement: Judgement, expires_at_ms: int) -> bytes:
-        body = _encoder.encode(_Entry(judgement.policy_version, expires_at_ms, judgement))
+    def _seal(self, fingerprint: bytes, ruling: Ruling, expires_at_ms: int) -> bytes:
+        body = _encoder.encode(_Entry(ruling.policy_version, expires_at_ms, ruling))
         return self._mac(fingerprint, body) + body
 
     def _genuine(self, fingerprint: bytes, value: bytes) -> _Entry | None:

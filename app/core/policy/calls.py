@@ -3,7 +3,7 @@
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from app.core.decisions import ToolCall
+from app.core.decisions import Asked
 from app.core.policy.match import READ_TOOLS, WRITE_TOOLS, Seen
 from app.core.policy.options import Line
 from app.core.shell import Command, Touch, canonical
@@ -18,7 +18,7 @@ PATH_MAX: Final = 4096
 _NO_LINE: Final = Line("", ())
 
 
-def seen_of(call: ToolCall) -> tuple[list[Seen], tuple[str, ...]]:
+def seen_of(call: Asked) -> tuple[list[Seen], tuple[str, ...]]:
     """Return what rules are asked about, and the doubts that forbid an approval."""
     project = _project(call)
     if call.tool in SHELL_TOOLS:
@@ -41,12 +41,12 @@ def seen_of(call: ToolCall) -> tuple[list[Seen], tuple[str, ...]]:
     return [seen], tuple([d for d in (doubt, odd) if d])
 
 
-def _project(call: ToolCall) -> str:
+def _project(call: Asked) -> str:
     given = call.context.get("project")
     return given if isinstance(given, str) and given.startswith("/") else call.cwd
 
 
-def _shell(call: ToolCall, project: str) -> tuple[list[Seen], tuple[str, ...]]:
+def _shell(call: Asked, project: str) -> tuple[list[Seen], tuple[str, ...]]:
     text = call.input.get("command")
     if isinstance(text, list) and all(isinstance(word, str) for word in text):
         text = " ".join("'" + word.replace("'", "'\\''") + "'" for word in text)
@@ -56,7 +56,7 @@ def _shell(call: ToolCall, project: str) -> tuple[list[Seen], tuple[str, ...]]:
     return [_seen(call, command, project) for command in form.commands], form.doubts
 
 
-def _seen(call: ToolCall, command: Command, project: str) -> Seen:
+def _seen(call: Asked, command: Command, project: str) -> Seen:
     words = command.words
     text = " ".join((command.program, *words[1:]))
     if not text.isascii():

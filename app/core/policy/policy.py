@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import re2
 
-from app.core.decisions import InnerCommand, Judgement, RuleRef, ToolCall, Verdict
+from app.core.decisions import Asked, InnerCommand, Judgement, RuleRef, Verdict
 from app.core.policy.calls import seen_of
 from app.core.policy.glob import compiled_bytes, path_expression
 from app.core.policy.index import Index
@@ -55,7 +55,7 @@ class Policy:
             if rule.on_write
         ]
 
-    def judge(self, call: ToolCall) -> Judgement:
+    def judge(self, call: Asked) -> Judgement:
         """Return what the rules say of a call; never raises."""
         try:
             return self._judge(call)
@@ -66,7 +66,7 @@ class Policy:
                 "Report it; split the command up.",
             )
 
-    def matching(self, call: ToolCall) -> list[Rule]:
+    def matching(self, call: Asked) -> list[Rule]:
         """Return every rule that matches a call, in any of its commands."""
         seen, _ = seen_of(call)
         return [rule for one in seen for rule in self._index.matching(one)]
@@ -83,7 +83,7 @@ class Policy:
                 return f"{rule.verdict.value}: {rule.reason} [{rule.id}]"
         return None
 
-    def _judge(self, call: ToolCall) -> Judgement:
+    def _judge(self, call: Asked) -> Judgement:
         seen, doubts = seen_of(call)
         if not seen and not doubts:
             return self._bare(Verdict.APPROVE, "Nothing would run.", "")
@@ -203,13 +203,13 @@ def _check_examples(policy: Policy, stated: Stated) -> None:
                 raise refusal(stated, f"it {says} {example!r}", "mend the conditions or the example")
 
 
-def _example(example: str | dict[str, Any], stated: Stated) -> ToolCall:
+def _example(example: str | dict[str, Any], stated: Stated) -> Asked:
     when = stated.source.when
     agent = (names(when.agent) or ("example",))[0].replace("*", "x")
     session = (names(when.session) or ("",))[0].replace("*", "x")
     if isinstance(example, str):
-        return ToolCall("Bash", {"command": example}, agent, session, EXAMPLE_CWD)
+        return Asked("Bash", {"command": example}, agent, session, EXAMPLE_CWD)
     tool, given = example.get("tool"), example.get("input", {})
     if not isinstance(tool, str) or not isinstance(given, dict):
         raise refusal(stated, f"example {example!r} is no call", "write a shell text, or tool and input")
-    return ToolCall(tool, given, agent, session, example.get("cwd", EXAMPLE_CWD))
+    return Asked(tool, given, agent, session, example.get("cwd", EXAMPLE_CWD))

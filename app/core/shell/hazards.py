@@ -70,6 +70,7 @@ _GIT_RUNS: Final = (
     "--ext-diff",
     "--textconv",
     "--show-signature",
+    "ext::",
 )
 _GIT_SHORT: Final = {
     "grep": ("-O",),
@@ -79,6 +80,9 @@ _GIT_SHORT: Final = {
     "difftool": ("-x",),
 }
 _GIT_SHOWS: Final = frozenset(("log", "show", "blame", "diff", "annotate", "grep", "cat-file", "archive", "difftool"))
+_GIT_VERBS: Final = _GIT_SHOWS | frozenset((*_GIT_SHORT, "config", "format-patch", "apply", "pull", "init"))
+_GIT_FETCHES: Final = frozenset(("pull", "fetch", "clone", "ls-remote"))
+_GIT_WORD_MAX: Final = 512
 _GIT_CONFIGURES: Final = re.compile(
     r"(?:include|includeif|alias|core|credential|diff|merge|filter|pager|sequence|gpg|url|remote|uploadpack|browser|"
     r"difftool|mergetool|man|http|protocol|submodule|init|hook|trailer|interactive|sendemail|web|instaweb|guitool)\.",
@@ -140,31 +144,42 @@ def _xargs(words: list[str], frame: Frame) -> str:
 
 
 def _git(words: list[str], frame: Frame) -> str:
-    rest = words[1:]
-    if any(word.startswith((*_GIT_RUNS, "ext::")) for word in rest):
-        return "git-option-runs-a-program"
-    verb = next((word for word in rest if word in _GIT_SHORT or word in _GIT_SHOWS or word in _GIT_WRITES), "")
-    after = rest[rest.index(verb) + 1 :] if verb else []
-    if any(word.startswith(option) for word in after for option in _GIT_SHORT.get(verb, ())):
+    verb, after = "", words[:0]
+    for index, word in enumerate(words):
+        if word.startswith(_GIT_RUNS):
+            return "git-option-runs-a-program"
+        if not verb and word in _GIT_VERBS:
+            verb, after = word, words[index + 1 :]
+    short = _GIT_SHORT.get(verb)
+    if short and any(word.startswith(short) for word in after):
         return "git-option-runs-a-program"
     if verb == "config":
         named = any(_GIT_CONFIGURES.match(word) for word in after)
         return "git-setting" if named and _GIT_READS_CONFIG.isdisjoint(after) and len(after) > 1 else ""
-    if verb in {"pull", "fetch", "clone", "ls-remote"} and any("::" in word for word in after):
+    if verb in _GIT_FETCHES and any("::" in word for word in after):
         return "git-remote-helper"
+    if _git_writes_outside(verb, after, frame) or ("bundle" in words and _beyond(words, frame, "x")):
+        return "git-writes-outside"
+    return "git-shows-a-secret" if verb in _GIT_SHOWS and _git_shows_secret(after, frame) else ""
+
+
+def _git_writes_outside(verb: str, after: list[str], frame: Frame) -> bool:
+    if "-o" not in "".join(after):
+        return False
     written = [word.partition("=")[2] for word in after if word.startswith("--outp")]
     written += [b for a, b in pairwise(after) if a in {"-o", "--output", "--output-directory"}]
     written += [word[2:] for word in after if verb in {"format-patch", "archive"} and re.match(r"-o.", word)]
-    if any(_outside(path, frame) for path in written if path) or ("bundle" in rest and _beyond(words, frame, "x")):
-        return "git-writes-outside"
-    shown = [word.rpartition(":")[2] for word in after if not word.startswith("-") or word.startswith("-L")]
-    secret = verb in _GIT_SHOWS and any(
-        "secret" in classify(word, frame.scope.cwd, frame.scope.project) for word in shown if len(word) < 512
-    )
-    return "git-shows-a-secret" if secret else ""
+    return any(_outside(path, frame) for path in written if path)
 
 
-_GIT_WRITES: Final = frozenset(("config", "format-patch", "apply", "pull", "init"))
+def _git_shows_secret(after: list[str], frame: Frame) -> bool:
+    cwd, project = frame.scope.cwd, frame.scope.project
+    for word in after:
+        if word[:1] != "-" or word[:2] == "-L":
+            name = word.rpartition(":")[2] if ":" in word else word
+            if len(name) < _GIT_WORD_MAX and "secret" in classify(name, cwd, project):
+                return True
+    return False
 
 
 def _make(words: list[str], frame: Frame) -> str:

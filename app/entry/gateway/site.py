@@ -16,7 +16,7 @@ from app.core.errors import RequestInvalid
 from app.entry.gateway import access, bodies, hooks
 from app.entry.gateway.connection import JSON, HttpConnection, Request
 from app.entry.gateway.problems import Problem, document
-from app.services.answering import Answer
+from app.services.answering import Answer, Answered
 from app.telemetry.metrics import Counter, Metrics
 
 CONNECTIONS_MAX: Final = 4096
@@ -51,7 +51,7 @@ class Decisions(Protocol):
 class Desk(Protocol):
     """Where escalations go; see EscalationDesk."""
 
-    def escalate(self, call: ToolCall, decision: Decision, started_ns: int, answer: Answer) -> None:
+    def escalate(self, call: ToolCall, answered: Answered, started_ns: int, answer: Answer) -> None:
         """Open a ticket for a recorded escalate verdict; answer now or within the call's `wait_ms`."""
 
     def ended(self, ticket: str) -> Decision | None:
@@ -194,26 +194,28 @@ class GatewaySite:
             self._validate_many(request)
             return
         call = bodies.decode_one(request.body)
-        self._ask(call, request.started_ns, lambda found: self._reply(request, "validate", 200, _json.encode(found)))
+        self._ask(call, request.started_ns, lambda found: self._reply(request, "validate", 200, found.json()))
 
     def _ask(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
-        def given(decision: Decision) -> None:
-            if decision.verdict is Verdict.ESCALATE and not call.dry_run:
-                self._desk.escalate(call, decision, started_ns, answer)
-            else:
-                answer(decision)
+        self._decide(call, started_ns, partial(self._given, call, started_ns, answer))
 
-        self._decide(call, started_ns, given)
+    def _given(self, call: ToolCall, started_ns: int, answer: Answer, answered: Answered) -> None:
+        if answered.ruling.verdict is Verdict.ESCALATE and not call.dry_run:
+            self._desk.escalate(call, answered, started_ns, answer)
+        else:
+            answer(answered)
 
     def _validate_many(self, request: Request) -> None:
         calls = bodies.decode_many(request.body)
-        found: dict[int, Decision] = {}
-        asked, started_ns, ask = len(calls), request.started_ns, self._ask
+        found: list[Answered | None] = [None] * len(calls)
+        missing, started_ns, ask = len(calls), request.started_ns, self._ask
 
-        def collect(index: int, decision: Decision) -> None:
-            found[index] = decision
-            if len(found) == asked:
-                body = _json.encode(DecisionsBody([found[i] for i in range(asked)]))
+        def collect(index: int, answered: Answered) -> None:
+            nonlocal missing
+            found[index] = answered
+            missing -= 1
+            if not missing:
+                body = b'{"decisions":[%b]}' % b",".join([one.json() for one in found if one is not None])
                 self._reply(request, "validate-many", 200, body)
 
         for index, call in enumerate(calls):
@@ -237,7 +239,7 @@ class GatewaySite:
         self._decide(
             hook.call,
             request.started_ns,
-            lambda decision: self._reply(request, "hooks", 200, contract.answer(decision)),
+            lambda answered: self._reply(request, "hooks", 200, contract.answer(answered.decision())),
         )
 
     def _show_decision(self, request: Request) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from app.core.decisions import Judgement, RuleRef, ToolCall, ValidateBatch, ValidateReply, Verdict
+from app.core.decisions import Judgement, RuleRef, ToolCall, ValidateBatch, ValidateReply, Verdict, ruling
 from app.core.errors import BrokerUnavailable, JournalFull
-from app.core.messages import FORMAT, decode, encode
+from app.core.messages import decode, encode
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.site import GatewaySite
@@ -74,9 +74,10 @@ class Worker:
         return "task"
 
     def reply(self, batch: ValidateBatch) -> None:
-        judgements = tuple(self.rules.judge(call) for call in batch.calls)
-        layers = ("policy",) * len(judgements)
-        self._replies.put(encode(ValidateReply(FORMAT, batch.batch_id, "task-1", "w", judgements, layers, 10)))
+        rulings = tuple(ruling(self.rules.judge(call)) for call in batch.calls)
+        layers = ("policy",) * len(rulings)
+        reply = ValidateReply(ValidateReply.FORMAT, batch.batch_id, "task-1", "w", rulings, layers, 10)
+        self._replies.put(encode(reply))
 
     def wait(self, timeout_s: float) -> bytes | None:
         try:
