@@ -27,7 +27,9 @@ _BASE: Final = struct.Struct("<QQqQ")
 
 
 class RecordType(enum.IntEnum):
-    """HEADER opens a file; OPERATION and DECISION carry a sequence; WRITE is unsealed content.
+    """HEADER opens a file; OPERATION carries a sequence; DECISIONS as many as the run of answers in it is long.
+
+    WRITE is unsealed content.
 
     BASE stands before the first WRITE of an inode whose content is not this journal's own last version of it.
     """
@@ -35,7 +37,7 @@ class RecordType(enum.IntEnum):
     HEADER = 0
     OPERATION = 1
     WRITE = 2
-    DECISION = 3
+    DECISIONS = 3
     TRUNCATE = 4
     BASE = 5
 
@@ -75,7 +77,16 @@ class Tail(NamedTuple):
     reason: str
 
 
+class Run(NamedTuple):
+    """Encoded decisions with the sequences first, first + 1, ...: one record of a spool."""
+
+    first: int
+    bodies: list[bytes]
+    size_bytes: int
+
+
 _header_encoder: Final = msgspec.msgpack.Encoder()
+_run_decoder: Final = msgspec.msgpack.Decoder(list[bytes])
 _header_decoder: Final = msgspec.msgpack.Decoder(JournalHeader)
 
 
@@ -88,6 +99,26 @@ def encode_header(header: JournalHeader) -> tuple[bytes, int]:
 def frame(record_type: int, body: bytes, seed: int) -> bytes:
     """Return the 16 byte header of one record."""
     return _FRAME.pack(len(body), FRAME_FORMAT, record_type, 0, xxhash.xxh3_64_intdigest(body, seed ^ record_type))
+
+
+def run_body(bodies: list[bytes]) -> bytes:
+    """Return the body of a DECISIONS record."""
+    return _header_encoder.encode(bodies)
+
+
+def split_run(body: bytes) -> list[bytes]:
+    """Return the encoded decisions of a DECISIONS record; raises JournalCorrupt."""
+    try:
+        return _run_decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise JournalCorrupt(f"a run of decisions: {error}") from error
+
+
+def numbers_of(record: Record) -> int:
+    """Return how many sequence numbers a record takes; raises JournalCorrupt."""
+    if record.type == RecordType.OPERATION:
+        return 1
+    return len(split_run(record.body)) if record.type == RecordType.DECISIONS else 0
 
 
 def write_body(inode: int, offset: int, data: bytes) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from app.core.decisions import Asked, DecisionRecord, Judgement
+from app.core.frames import Run
 
 
 class Policy(Protocol):
@@ -33,8 +34,8 @@ class DecisionSpool(Protocol):
 class SpoolRecords(Protocol):
     """One spool, read once from its first record on disk."""
 
-    def poll(self) -> Sequence[tuple[int, bytes]]:
-        """Return the next (sequence, encoded DecisionRecord)s, [] at the end for now."""
+    def poll(self) -> Sequence[Run]:
+        """Return the next runs of encoded DecisionRecords, [] at the end for now."""
 
     def acknowledge(self, sequence: int) -> None:
         """Remove the segments that hold nothing above `sequence`; the newest is kept."""

@@ -10,7 +10,7 @@ from app.core.operations import FileOperationRequest
 
 
 class PlacedRecord(NamedTuple):
-    """A journal record, the segment that it stands in, and its sequence (0 for what is not numbered)."""
+    """A journal record, the segment that it stands in, and its (first) sequence, 0 for what is not numbered."""
 
     record: Record
     segment: int

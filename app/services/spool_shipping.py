@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.core.errors import JournalError, PayloadRefused, Unavailable
+from app.core.frames import Run
 from app.core.messages import FORMAT, RecordBatch, RecordReply, decode, encode
 from app.ports import ReplyBox, SpoolRecords, Spools, Tasks
 
@@ -149,7 +150,8 @@ class SpoolLine:
         self._project = project
         self._spool = spool
         self._reply_to = reply_to
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[Run] = deque()
+        self._held = 0
         self._payload = b""
         self._batch_id = ""
         self._last = 0
@@ -168,15 +170,17 @@ class SpoolLine:
 
     def fill(self) -> None:
         """Read what came, if less than two batches wait."""
-        if len(self._waiting) < 2 * RECORDS_MAX:
-            self._waiting.extend(self.records.poll())
+        if self._held < 2 * RECORDS_MAX:
+            for run in self.records.poll():
+                self._waiting.append(run)
+                self._held += len(run.bodies)
 
     def send_due(self, tasks: Tasks, now_s: float, *, full_s: float = 0.0, pace_s: float = 0.0) -> None:
         """Send the next batch, `pace_s` after the last (`full_s` if it is a full one), or the one that is out again
         after RESEND_S. Raises BrokerUnavailable.
         """
         if not self._batch_id and self._waiting:
-            wait_s = full_s if len(self._waiting) >= RECORDS_MAX else pace_s
+            wait_s = full_s if self._held >= RECORDS_MAX else pace_s
             if now_s >= self._drafted_s + wait_s:
                 self._draft()
                 self._drafted_s = now_s
@@ -189,8 +193,8 @@ class SpoolLine:
         if reply.error and reply.batch_id != self._batch_id:
             return ""
         self.acked = max(self.acked, reply.acked)
-        while self._waiting and self._waiting[0][0] <= self.acked:
-            self._waiting.popleft()
+        while self._waiting and self._waiting[0].first <= self.acked:
+            self._settle(self._waiting.popleft())
         self.records.acknowledge(self.acked)
         if self._batch_id and self.acked >= self._last:
             self._batch_id, self._sent_s = "", None
@@ -200,15 +204,23 @@ class SpoolLine:
         """Close the files."""
         self.records.close()
 
+    def _settle(self, run: Run) -> None:
+        """Leave what the store has of a run; what it has not goes back to the front."""
+        known = min(self.acked - run.first + 1, len(run.bodies))
+        self._held -= known
+        rest = run.bodies[known:]
+        if rest:
+            self._waiting.appendleft(Run(run.first + known, rest, sum(map(len, rest))))
+
     def _draft(self) -> None:
         chosen: list[bytes] = []
         size = 0
-        for _sequence, record in self._waiting:
-            if len(chosen) >= RECORDS_MAX or (chosen and size + len(record) > BATCH_BYTES):
+        for run in self._waiting:
+            if chosen and (len(chosen) + len(run.bodies) > RECORDS_MAX or size + run.size_bytes > BATCH_BYTES):
                 break
-            chosen.append(record)
-            size += len(record)
-        first = self._waiting[0][0]
+            chosen += run.bodies
+            size += run.size_bytes
+        first = self._waiting[0].first
         self._last = first + len(chosen) - 1
         self._batch_id = uuid.uuid4().hex
         batch = RecordBatch(FORMAT, self._project, self._spool, self._batch_id, self._reply_to, first, tuple(chosen))

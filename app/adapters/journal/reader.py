@@ -15,9 +15,9 @@ from app.core.frames import (
     FRAME_BYTES,
     JournalHeader,
     Record,
-    RecordType,
     Tail,
     check_owner,
+    numbers_of,
     read_header,
     records,
 )
@@ -126,10 +126,10 @@ class JournalReader:
             if isinstance(item, Tail):
                 self._tail = Tail(base + item.offset, item.reason)
                 break
-            numbered = item.type in (RecordType.OPERATION, RecordType.DECISION)
+            count = numbers_of(item)
             placed = Record(item.type, item.body, base + item.offset, base + item.end)
-            found.append(PlacedRecord(placed, self._segment, self.next_sequence if numbered else 0))
-            self.next_sequence += numbered
+            found.append(PlacedRecord(placed, self._segment, self.next_sequence if count else 0))
+            self.next_sequence += count
         self._offset = self._tail.offset
         return found
 

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +20,14 @@ from app.adapters.journal.reader import JournalReader
 from app.adapters.journal.segment import Segment
 from app.core.decisions import DecisionRecord
 from app.core.errors import JournalFull
-from app.core.frames import FRAME_FORMAT, JournalHeader, RecordType, frame
+from app.core.frames import FRAME_FORMAT, JournalHeader, RecordType, Run, frame, run_body, split_run
 from app.core.messages import DECISIONS
 from app.ports import TailDamage
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 SPOOL_BYTES_MAX: Final = 512 * 1024 * 1024
+RUN_MAX: Final = 256
+RUN_BYTES: Final = 128 * 1024
 _SUFFIX: Final = ".ws"
 
 
@@ -55,14 +57,16 @@ class DecisionSpool:
         with self._append_lock:
             first = self.next_sequence
             self._rotate_if_full()
-            parts = bytearray()
-            for sequence, record in enumerate(records, first):
-                body = self._encoder.encode(_numbered(record, sequence))
-                parts += frame(RecordType.DECISION, body, self._segment.seed)
-                parts += body
-            self._take(len(parts))
-            self._segment.append((parts,), len(parts))
-            self._budget -= len(parts)
+            encode = self._encoder.encode
+            bodies = [encode(_numbered(record, sequence)) for sequence, record in enumerate(records, first)]
+            parts: list[bytes] = []
+            for run in _runs(bodies):
+                body = run_body(run)
+                parts += (frame(RecordType.DECISIONS, body, self._segment.seed), body)
+            size = sum(map(len, parts))
+            self._take(size)
+            self._segment.append(parts, size)
+            self._budget -= size
             self.next_sequence += len(records)
             return range(first, self.next_sequence)
 
@@ -139,12 +143,15 @@ class SpoolCursor:
         """What was found unreadable."""
         return self._reader.damage
 
-    def poll(self) -> list[tuple[int, bytes]]:
-        """Return the next (sequence, encoded record)s, [] at the end."""
-        found = self._reader.poll()
-        for placed in found:
-            self._last_of[placed.segment] = placed.sequence
-        return [(placed.sequence, placed.record.body) for placed in found if placed.sequence]
+    def poll(self) -> list[Run]:
+        """Return the next runs, [] at the end."""
+        found = []
+        for placed in self._reader.poll():
+            if placed.sequence:
+                bodies = split_run(placed.record.body)
+                found.append(Run(placed.sequence, bodies, len(placed.record.body)))
+                self._last_of[placed.segment] = placed.sequence + len(bodies) - 1
+        return found
 
     def acknowledge(self, sequence: int) -> None:
         """Remove the segments that hold nothing above `sequence`; the newest is kept."""
@@ -165,6 +172,18 @@ class SpoolCursor:
 def spool_files(folder: Path, project: str, spool: str) -> SegmentFiles:
     """Return the segments of one spool."""
     return SegmentFiles(folder, f"{spool}-", _SUFFIX, project, spool)
+
+
+def _runs(bodies: list[bytes]) -> Iterator[list[bytes]]:
+    """Cut a moment's answers where they pass RUN_MAX or RUN_BYTES: writev takes 1,024 parts, a frame 16 MiB."""
+    start = size = 0
+    for index, body in enumerate(bodies):
+        if index > start and (index - start >= RUN_MAX or size + len(body) > RUN_BYTES):
+            yield bodies[start:index]
+            start, size = index, 0
+        size += len(body)
+    if start < len(bodies):
+        yield bodies[start:]
 
 
 def _numbered(record: DecisionRecord, sequence: int) -> DecisionRecord:

@@ -123,7 +123,8 @@ def _rows(
     for start in range(0, len(records), RECORDS_MAX):
         position += 1
         part = records[start : start + RECORDS_MAX]
-        leaves = [Leaf(secrets.token_bytes(SALT_BYTES), record) for record in part]
+        salts = secrets.token_bytes(SALT_BYTES * len(part))
+        leaves = [Leaf(salts[i * SALT_BYTES : (i + 1) * SALT_BYTES], record) for i, record in enumerate(part)]
         digest = merkle_root([leaf_digest(leaf.salt, leaf.record) for leaf in leaves])
         previous = row_hash(previous, header_of(project, position, at_us, spool, first + start, task_id), digest)
         decoded = [record for record in map(try_decode, part) if record is not None]
