@@ -18,7 +18,7 @@ from app.core.errors import JournalError
 from app.ports import DecisionSpool
 from app.telemetry.metrics import Counter, Metrics
 
-_RECENT_MAX: Final = 5_000
+_RECENT_MAX: Final = 1_000
 _CACHED_LAYERS: Final = frozenset({"local-cache", "shared-cache"})
 _json: Final = msgspec.json.Encoder()
 _decision: Final = msgspec.json.Decoder(Decision)

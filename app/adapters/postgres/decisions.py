@@ -36,6 +36,24 @@ class Leaf(msgspec.Struct, frozen=True, array_like=True):
     digest: bytes = b""
 
 
+class _Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    # what the columns of a row tell of a DecisionRecord; the rest of it is passed over
+    format: int
+    sequence: int
+    at_ns: int
+    id: msgspec.Raw
+    agent: str
+    session: msgspec.Raw
+    tool_call: msgspec.Raw
+    tool: msgspec.Raw
+    cwd: msgspec.Raw
+    input: msgspec.Raw
+    verdict: str
+
+
+_decode_told: Final = msgspec.msgpack.Decoder(_Told).decode
+
+
 class DecisionRow(NamedTuple):
     """The columns of a row that differ within a batch."""
 
@@ -127,11 +145,11 @@ def _rows(
         leaves = [Leaf(salts[i * SALT_BYTES : (i + 1) * SALT_BYTES], record) for i, record in enumerate(part)]
         digest = merkle_root([leaf_digest(leaf.salt, leaf.record) for leaf in leaves])
         previous = row_hash(previous, header_of(project, position, at_us, spool, first + start, task_id), digest)
-        decoded = [record for record in map(try_decode, part) if record is not None]
-        times = [record.at_ns for record in decoded] or [at_us * 1000]
+        told = [one for one in map(_told_by, part) if one is not None]
+        times = [one.at_ns for one in told] or [at_us * 1000]
         yield DecisionRow(
             first + start, len(part), min(times), max(times),
-            _joined(r.agent for r in decoded), _joined(r.verdict for r in decoded),
+            _joined({one.agent for one in told}), _joined({one.verdict for one in told}),
             zstandard.ZstdCompressor(level=1).compress(_encode(leaves)), digest, previous,
         )  # fmt: skip
 
@@ -151,5 +169,12 @@ def try_decode(record: bytes) -> DecisionRecord | None:
         return None
 
 
-def _joined(values: Iterator[str]) -> str:
+def _told_by(record: bytes) -> _Told | None:
+    try:
+        return _decode_told(record)
+    except msgspec.DecodeError:
+        return None
+
+
+def _joined(values: set[str]) -> str:
     return _SEPARATOR.join(sorted({clean(value).replace(_SEPARATOR, "\ufffd") for value in values}))

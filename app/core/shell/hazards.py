@@ -72,6 +72,7 @@ _GIT_RUNS: Final = (
     "--show-signature",
     "ext::",
 )
+_GIT_RUNS_BEGIN: Final = frozenset([option[:1] for option in _GIT_RUNS])
 _GIT_SHORT: Final = {
     "grep": ("-O",),
     "clone": ("-u", "-c", "--conf"),
@@ -146,7 +147,7 @@ def _xargs(words: list[str], frame: Frame) -> str:
 def _git(words: list[str], frame: Frame) -> str:
     verb, after = "", words[:0]
     for index, word in enumerate(words):
-        if word.startswith(_GIT_RUNS):
+        if word[:1] in _GIT_RUNS_BEGIN and word.startswith(_GIT_RUNS):
             return "git-option-runs-a-program"
         if not verb and word in _GIT_VERBS:
             verb, after = word, words[index + 1 :]

@@ -54,6 +54,8 @@ def classify(path: str, cwd: str, project: str) -> tuple[str, ...]:
 
 
 def _is_ordinary(path: str) -> bool:
+    if path.isalnum() and path.isascii():
+        return path not in _TELLING
     if _ORDINARY.fullmatch(path) is None or path.endswith(SECRET_SUFFIXES) or ".git" in path:
         return False
     return _TELLING.isdisjoint(path.split("/"))

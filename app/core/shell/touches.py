@@ -276,10 +276,12 @@ def _git(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             if not word.startswith("-") and "/" in word and ":" not in word
         ]
         return tuple([touch("write", word, frame) for word in made])
-    named = [
-        word for word in words[2:] if ":" in word and "//" not in word and "@" not in word and not _SPACE.search(word)
+    named = [word for word in words[2:] if ":" in word]
+    found = [
+        touch("read", word.rpartition(":")[2], frame)
+        for word in named
+        if "//" not in word and "@" not in word and not _SPACE.search(word)
     ]
-    found = [touch("read", word.rpartition(":")[2], frame) for word in named]
     if "--no-index" in words or "hash-object" in words:
         found += [touch("read", word, frame) for word in words[2:] if not word.startswith("-")]
     return tuple([t for t in found if "secret" in t.where])
