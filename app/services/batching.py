@@ -48,9 +48,10 @@ class Batcher:
     """What waits and what is out."""
 
     def __init__(
-        self, out_max: int, size_max: int = 256, waiting_max: int = 8192, lost_after_ns: int = 1_000_000_000
+        self, workers: int, size_max: int = 256, stock_min: int = 128, waiting_max: int = 8192, lost_after_ns: int = 1_000_000_000
     ) -> None:
-        self._out_max = out_max
+        self._workers = workers
+        self._stock_min = stock_min
         self._size_max = size_max
         self._waiting_max = waiting_max
         self._lost_after_ns = lost_after_ns
@@ -77,16 +78,21 @@ class Batcher:
 
     def cut(self, now_ns: int) -> Batch | None:
         """Take the next batch, shared out over the free places; None if none is free or nothing waits."""
-        free = self._out_max - len(self._out)
+        out = len(self._out)
+        free = self._workers - out if out < self._workers else int(self._stocks_up(out))
         if free <= 0:
             return None
         size = min(self._size_max, max(_SPLIT_MIN, -(-len(self._waiting) // free)))
         questions = self._take(size)
         return self._send(questions, now_ns) if questions else None
 
+    def _stocks_up(self, out: int) -> bool:
+        """Tell whether enough waits for a worker to have its next batch at hand."""
+        return out < 2 * self._workers and len(self._waiting) >= self._stock_min
+
     def send(self, questions: list[Question], now_ns: int) -> Batch | None:
         """Make a batch of these questions, which never waited; None where no place is free."""
-        return self._send(questions, now_ns) if questions and len(self._out) < self._out_max else None
+        return self._send(questions, now_ns) if questions and len(self._out) < self._workers else None
 
     def _send(self, questions: list[Question], now_ns: int) -> Batch:
         self._last_id += 1

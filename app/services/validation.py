@@ -76,7 +76,7 @@ class Validation:
         self._cache_on = flags.get("local_cache", True)
         self._join_on = flags.get("single_flight", True)
         batching = flags.get("micro_batching", True)
-        self._batcher = Batcher(workers, 512) if batching else Batcher(4096, 1)
+        self._batcher = Batcher(workers) if batching else Batcher(4096, 1)
         self._breaker = Breaker()
         self._flights: dict[object, Question] = {}
         self._deadlines: deque[Question] = deque()
