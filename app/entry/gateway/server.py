@@ -69,7 +69,7 @@ def run(settings: Settings) -> int:
         return 1
     _raise_file_limit()
     # a thread that wakes with a reply waits this long at most for the loop to let go of the interpreter (default 5 ms)
-    sys.setswitchinterval(0.0001)
+    sys.setswitchinterval(0.0005)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(Gateway(settings).serve())
