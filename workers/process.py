@@ -14,12 +14,7 @@ from celery import signals
 
 from app import bootstrap
 from app.core.decisions import ValidateBatch
-<<<<<<< HEAD
-from app.core.messages import FORMAT
 from app.ports import DroppedMessages, FileEventWriter, Policy, Replies
-=======
-from app.ports import FileEventWriter, Policy, Replies
->>>>>>> 17746b5 (Workers send rulings ready to show; ordinary paths and git words are read the short way)
 from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
 from app.services.persist import Persister

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from app.core.decisions import ValidateBatch
 from app.core.errors import PayloadRefused, Unavailable
 from app.core.messages import ChunkBatch, IncarnationRequest, PersistBatch, RecordBatch, decode
+from app.services.packing import unpack
 from config.celery import QUEUES
 from workers.celery import app
 from workers.process import parts
@@ -55,7 +56,7 @@ def incarnation(self: QuietTask, request: bytes) -> dict[str, Any]:  # noqa: ARG
 @_task("weir.record", "record", acks_late=True)
 def record(self: QuietTask, batch: bytes) -> dict[str, Any]:
     """Recorder.record: decisions of a spool become events."""
-    return parts().recorder.record(decode(RecordBatch, batch), str(self.request.id))._asdict()
+    return parts().recorder.record(decode(RecordBatch, unpack(batch)), str(self.request.id))._asdict()
 
 
 @_task("weir.validate", "validate", acks_late=False)

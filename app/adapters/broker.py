@@ -21,8 +21,6 @@ from app.core.errors import BrokerUnavailable
 from app.core.messages import FORMAT
 
 DEPTH_AGE_S: Final = 0.1
-COMPRESSED_FROM: Final = 64 * 1024
-"""A thousand decisions are six times smaller as zstd: base64, JSON, Redis and a pipe handle each byte again."""
 
 
 class QueueBound(NamedTuple):
@@ -74,7 +72,6 @@ class CeleryTasks:
                 ignore_result=True,
                 argsrepr=f"<{len(payload)} bytes>",
                 kwargsrepr="",
-                compression="zstd" if len(payload) >= COMPRESSED_FROM and queue == "record" else None,
                 headers={"format": FORMAT},
                 declare=[],  # the length check declares; every time again costs 10 % of a send
             )

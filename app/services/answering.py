@@ -74,7 +74,7 @@ class Answering:
 
     def __init__(self, spool: DecisionSpool, metrics: Metrics) -> None:
         self._spool = spool
-        self._given: list[_Given] = []
+        self._found: list[tuple[Waiter, str, str, Ruling, str]] = []
         self._recent: dict[str, Answered] = {}
         self._before: dict[str, Answered] = {}
         self._nonce = secrets.token_hex(8)
@@ -96,7 +96,7 @@ class Answering:
     @property
     def busy(self) -> bool:
         """Tell whether an answer is on its way."""
-        return bool(self._given)
+        return bool(self._found)
 
     def decision(self, decision_id: str) -> Decision | None:
         """Return one of the last 5,000 recorded decisions, or more."""
@@ -106,13 +106,17 @@ class Answering:
     def finish(self, waiter: Waiter, found: Ruling, layer: str, task_id: str = "") -> None:
         """Answer a caller at the end of this tick."""
         self._number += 1
-        took_us = (time.monotonic_ns() - waiter.started_ns) // 1000
-        if not self._given:
+        if not self._found:
             asyncio.get_running_loop().call_soon(self._commit)
-        self._given.append((waiter, Answered(f"{self._nonce}-{self._number:x}", layer, took_us, found), task_id))
+        self._found.append((waiter, f"{self._nonce}-{self._number:x}", layer, found, task_id))
 
     def _commit(self) -> None:
-        given, self._given = self._given, []
+        answers, self._found = self._found, []
+        now = time.monotonic_ns()
+        given = [
+            (waiter, Answered(name, layer, (now - waiter.started_ns) // 1000, found), task_id)
+            for waiter, name, layer, found, task_id in answers
+        ]
         kept = [item for item in given if not item[0].call.dry_run]
         refusal = self._write(kept) if kept else ""
         if refusal:
@@ -145,8 +149,8 @@ class Answering:
         return ""
 
     def _count(self, given: list[_Given]) -> None:
-        for _, answered, _ in given:
-            self._duration_us.record(answered.duration_us)
+        for took_us, some in groupby(given, _took):
+            self._duration_us.record(took_us, sum(1 for _ in some))
         for (verdict, layer), some in groupby(given, _kind):
             counter = self._counters.get((verdict, layer))
             if counter is None:
@@ -154,6 +158,10 @@ class Answering:
                 counter = self._metrics.counter("weir_decisions_total", "Answered calls.", **labels)
                 self._counters[verdict, layer] = counter
             counter.add(len(list(some)))
+
+
+def _took(item: _Given) -> int:
+    return item[1].duration_us
 
 
 def _kind(item: _Given) -> tuple[Verdict, str]:

@@ -59,8 +59,8 @@ class _Open:
     """A ticket without an end; `answer` is set while its caller waits."""
 
     __slots__ = (
-        "answer", "answered", "call", "deadline_ns", "decision", "opened", "pause_ns", "payload", "send_ns", "started_ns",
-        "timer",
+        "answer", "answered", "call", "deadline_ns", "decision", "opened", "pause_ns", "payload", "send_ns",
+        "started_ns", "timer",
     )  # fmt: skip
 
     def __init__(self, call: ToolCall, answered: Answered, started_ns: int, payload: bytes, deadline_ns: int) -> None:

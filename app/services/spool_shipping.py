@@ -15,10 +15,11 @@ from app.core.errors import JournalError, PayloadRefused, Unavailable
 from app.core.frames import Run
 from app.core.messages import FORMAT, RecordBatch, RecordReply, decode, encode
 from app.ports import ReplyBox, SpoolRecords, Spools, Tasks
+from app.services.packing import pack
 
 RECORD_QUEUE: Final = "record"
-RECORDS_MAX: Final = 1000
-BATCH_BYTES: Final = 512 * 1024
+RECORDS_MAX: Final = 4000
+BATCH_BYTES: Final = 2 * 1024 * 1024
 RESEND_S: Final = 3.0
 REPLY_POLL_S: Final = 0.05
 IDLE_S: Final = 0.05
@@ -224,7 +225,7 @@ class SpoolLine:
         self._last = first + len(chosen) - 1
         self._batch_id = uuid.uuid4().hex
         batch = RecordBatch(FORMAT, self._project, self._spool, self._batch_id, self._reply_to, first, tuple(chosen))
-        self._payload = encode(batch)
+        self._payload = pack(encode(batch))
 
 
 class StuckLine(SpoolLine):

@@ -36,7 +36,7 @@ _RECHECK_BATCH: Final = 32
 _SWEEP_S: Final = 0.1
 _JUDGED_A_TICK: Final = 24
 _CROWDED_PER_SWEEP: Final = 300
-_OWN_SHARE_MS: Final = 8
+_OWN_SHARE_MS: Final = 5
 """Of the deadline, what judging here, the spool write and the answer may take."""
 
 

@@ -21,15 +21,15 @@ class Histogram:
         self.total = 0
         self.maximum = 0
 
-    def record(self, value: int) -> None:
-        """Count one value; what is below zero counts as zero."""
+    def record(self, value: int, times: int = 1) -> None:
+        """Count one value, or the same several times; what is below zero counts as zero."""
         if value < _SUB:
             value = max(value, 0)
-            self._counts[value] += 1
+            self._counts[value] += times
         else:
             shift = value.bit_length() - _SUB_BITS - 1
-            self._counts[shift * _SUB + (value >> shift)] += 1
-        self.total += value
+            self._counts[shift * _SUB + (value >> shift)] += times
+        self.total += value * times
         self.maximum = max(self.maximum, value)
 
     @property

@@ -30,6 +30,7 @@ from app.core.messages import (
     encode,
 )
 from app.core.operations import FileOperationRequest, Make, encode_request
+from app.services.packing import pack
 from config.settings import Settings, load
 
 ORIGIN = "a" * 32
@@ -67,7 +68,7 @@ class Ring:
     def ask(self, task: str, payload, kind, queue: str = "files", again_s: float = 3.0):
         """Send until a reply of `kind` comes: what every sender of Weir does."""
         for _ in range(10):
-            self.tasks.send(task, encode(payload), queue)
+            self.tasks.send(task, pack(encode(payload)) if queue == "record" else encode(payload), queue)
             deadline = time.monotonic() + again_s
             while time.monotonic() < deadline:
                 reply = self.box.wait(0.5)

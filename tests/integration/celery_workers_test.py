@@ -102,14 +102,9 @@ def test_an_escalation_that_nobody_answers_comes_back_as_a_block(
     assert decode(EscalationReply, box.wait(2) or b"").state == "waiting"
     time.sleep(0.5)
     sender.send("weir.expire-escalations", b"", "maintenance")
-<<<<<<< HEAD
     reply = decode(EscalationReply, box.wait(2) or b"")
     assert (reply.ticket, reply.state, reply.layer) == ("unanswered", "block", "deadline")
     assert not open_ones()
-=======
-    reply = decode(ValidateReply, box.wait(2) or b"")
-    assert (reply.batch_id, reply.rulings[0].verdict) == ("unanswered", Verdict.BLOCK)
->>>>>>> 17746b5 (Workers send rulings ready to show; ordinary paths and git words are read the short way)
 
 
 def test_a_worker_answers_remote_control_under_the_project_s_key_prefix(

@@ -57,7 +57,7 @@ def question(number: int) -> Question:
 
 
 def test_what_waits_is_shared_out_over_the_free_places():
-    batcher = Batcher(out_max=4)
+    batcher = Batcher(workers=4)
     assert all(batcher.add(question(n)) for n in range(200))
     sizes = [len(batch.questions) for batch in iter(lambda: batcher.cut(0), None)]
     assert sizes == [50, 50, 50, 50]
@@ -68,7 +68,7 @@ def test_what_waits_is_shared_out_over_the_free_places():
 
 
 def test_too_many_that_wait_are_refused_and_settled_ones_are_not_sent():
-    batcher = Batcher(out_max=1, waiting_max=2)
+    batcher = Batcher(workers=1, waiting_max=2)
     first, second = question(1), question(2)
     assert batcher.add(first)
     assert batcher.add(second)
@@ -78,7 +78,7 @@ def test_too_many_that_wait_are_refused_and_settled_ones_are_not_sent():
 
 
 def test_a_batch_that_nobody_answers_frees_its_place():
-    batcher = Batcher(out_max=1, lost_after_ns=SECOND)
+    batcher = Batcher(workers=1, lost_after_ns=SECOND)
     batcher.add(question(1))
     batch = batcher.cut(0)
     assert batcher.lost(SECOND) == []

@@ -14,6 +14,7 @@ from app.adapters.journal.spool import DecisionSpool, SpoolFolder
 from app.core.decisions import DecisionRecord
 from app.core.errors import BrokerUnavailable, JournalFull
 from app.core.messages import RecordBatch, RecordReply, decode, encode
+from app.services.packing import unpack
 from app.services.spool_shipping import SpoolShipper
 
 PROJECT = "0" * 32
@@ -42,7 +43,7 @@ class Store:
             raise BrokerUnavailable("away")
         assert (name, queue) == ("weir.record", "record")
         for _ in range(0 if self.random.random() < self.loss else 2 if self.random.random() < self.double else 1):
-            self.work(decode(RecordBatch, payload))
+            self.work(decode(RecordBatch, unpack(payload)))
         return "id"
 
     def work(self, batch: RecordBatch) -> None:

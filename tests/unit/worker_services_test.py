@@ -195,41 +195,6 @@ def test_the_order_of_input_keys_does_not_matter() -> None:
     assert fingerprint(PROJECT, "v", one) == fingerprint(PROJECT, "v", other)
 
 
-<<<<<<< HEAD
-=======
-class Room:
-    """Escalations that wait, in a dictionary."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, tuple[int, bytes]] = {}
-
-    def open(self, name: str, payload: bytes, deadline_at_ms: int) -> None:
-        self.waiting[name] = (deadline_at_ms, payload)
-
-    def take_due(self, now_ms: int) -> list[bytes]:
-        due = [name for name, (deadline, _) in self.waiting.items() if deadline <= now_ms]
-        return [self.waiting.pop(name)[1] for name in due]
-
-
-def test_an_unanswered_escalation_is_blocked_at_its_deadline_and_not_before() -> None:
-    diary, room = Diary(), Room()
-    escalations = Escalations(PROJECT, room, diary)
-    escalations.open(EscalationRequest(1, PROJECT, "d1", "reply", 1000))
-    assert escalations.expire(999, "task") == 0
-    assert escalations.expire(1000, "task") == 1
-    assert escalations.expire(2000, "task") == 0
-    assert [decode(ValidateReply, reply).rulings[0].verdict for reply in diary.replies] == [Verdict.BLOCK]
-
-
-def test_junk_in_the_waiting_room_stops_nobody() -> None:
-    diary, room = Diary(), Room()
-    room.open("junk", b"\xc1", 0)
-    room.open("good", encode(EscalationRequest(1, PROJECT, "d1", "reply", 1)), 1)
-    assert Escalations(PROJECT, room, diary).expire(2, "task") == 2
-    assert len(diary.replies) == 1
-
-
->>>>>>> 17746b5 (Workers send rulings ready to show; ordinary paths and git words are read the short way)
 class Reader:
     """A files log whose head says `head_hash` and whose last event says `b`."""
 

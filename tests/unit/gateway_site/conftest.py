@@ -16,7 +16,7 @@ import uvloop
 
 from app.core.decisions import Judgement, RuleRef, ToolCall, ValidateBatch, ValidateReply, Verdict, ruling
 from app.core.errors import BrokerUnavailable, JournalFull
-from app.core.messages import decode, encode
+from app.core.messages import FORMAT, decode, encode
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.site import GatewaySite

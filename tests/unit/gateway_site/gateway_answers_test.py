@@ -96,7 +96,7 @@ def test_many_calls_at_once_come_back_in_their_order(stack):
     assert len(stack.spool.records) == 1000
 
 
-def test_batches_hold_at_most_256_and_at_most_two_a_worker_are_out(stack):
+def test_batches_hold_at_most_250_and_at_most_two_a_worker_are_out(stack):
     stack.worker.mode = "silent"
     calls = [{"tool": "Bash", "input": {"command": f"ls {i}"}, "agent": "a"} for i in range(1000)]
     stack.unix().post("/v1/validate", json.dumps({"calls": calls}).encode())
