@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 from app.core.errors import WeirError
 
 DISK_MIN_BYTES: Final = 64 * 1024**2
+SPOOL_MAX_BYTES: Final = 128 * 1024**2
 
 
 class Alert(NamedTuple):
-    """`name` is rules, disk or queue."""
+    """`name` is rules, disk, spool or queue."""
 
     name: str
     detail: str
@@ -29,7 +30,7 @@ class Watched(NamedTuple):
 
 def alerts(home: Path, watched: Watched) -> list[Alert]:
     """Return what is wrong now."""
-    return [*_rules(watched), *_disk(home), *_dropped(watched)]
+    return [*_rules(watched), *_disk(home), *_spool(home / "spool"), *_dropped(watched)]
 
 
 def _rules(watched: Watched) -> list[Alert]:
@@ -47,6 +48,14 @@ def _disk(home: Path) -> list[Alert]:
         return []
     remedy = "free some space; what waits is shipped by itself then"
     return [Alert("disk", f"{free // 1024} KiB are free at {home}: writes and answers fail where it is full", remedy)]
+
+
+def _spool(folder: Path) -> list[Alert]:
+    waits = sum(path.stat().st_size for path in folder.glob("*.ws") if path.exists()) if folder.is_dir() else 0
+    if waits < SPOOL_MAX_BYTES:
+        return []
+    remedy = "see whether the record worker and Postgres run (weir status); at 512 MiB every answer is a block"
+    return [Alert("spool", f"{waits // 1024**2} MiB of decisions wait on disk to be recorded", remedy)]
 
 
 def _dropped(watched: Watched) -> list[Alert]:

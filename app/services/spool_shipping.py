@@ -54,17 +54,25 @@ class SpoolShipper:
         self._lines: dict[str, SpoolLine] = {}
         self._looked_s: float | None = None
         self._yields: Callable[[], bool] = lambda: False
+        self._died: Callable[[str], object] = lambda _: None
         self._stop = threading.Event()
         self._deadline_s = 0.0
         self._thread: threading.Thread | None = None
 
-    def start(self, own: Sequence[str], yields: Callable[[], bool] = lambda: False) -> None:
+    def start(
+        self,
+        own: Sequence[str],
+        yields: Callable[[], bool] = lambda: False,
+        died: Callable[[str], object] = lambda _: None,
+    ) -> None:
         """Run in a thread; `own` are the spools that this process writes. While `yields` says so a batch goes out only
-        every YIELD_S: reading, sending and storing share cores and interpreter with the answers.
+        every YIELD_S: reading, sending and storing share cores and interpreter with the answers. `died` hears of a
+        thread that ended without a stop: from then on nothing would be recorded.
         """
+        self._died = died
         self._own = frozenset(own)
         self._yields = yields
-        self._thread = threading.Thread(target=self.run, name="spool-shipper", daemon=True)
+        self._thread = threading.Thread(target=self._watched, name="spool-shipper", daemon=True)
         self._thread.start()
 
     def stop(self, drain_s: float = 5.0) -> bool:
@@ -79,6 +87,13 @@ class SpoolShipper:
     def is_drained(self) -> bool:
         """Tell whether everything that was on disk at the last look is acknowledged."""
         return all(line.is_drained for line in self._lines.values())
+
+    def _watched(self) -> None:
+        try:
+            self.run()
+        finally:
+            if not self._stop.is_set():
+                self._died("spool-shipper")
 
     def run(self) -> None:
         """Ship until `stop`."""

@@ -244,3 +244,24 @@ def test_kill_nine_loses_no_answer_that_was_given(tmp_path):
     for spool, last in given.items():
         assert len(store.logs[spool]) >= last
         assert ids(store.logs[spool]) == [f"id{i}" for i in range(len(store.logs[spool]))]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_shipper_that_dies_says_so_since_nothing_would_be_recorded_any_more(tmp_path):
+    told = []
+    spool = DecisionSpool(tmp_path, PROJECT)
+    store = Store()
+
+    def broken(name: str, payload: bytes, queue: str) -> str:
+        raise SystemExit  # what no one expected; quiet in a thread
+
+    store.send = broken
+    spool.append([record()])
+    shipper = SpoolShipper(PROJECT, SpoolFolder(tmp_path, PROJECT), store, store)
+    shipper.start([spool.spool], died=told.append)
+    deadline = time.monotonic() + 10
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert told == ["spool-shipper"]
+    shipper.stop(0.1)
+    spool.close()

@@ -121,7 +121,11 @@ class Gateway:
         slow_line.start(desk.on_reply, desk.on_failure)
         validation.sweep()
         desk.look()
-        self._shipper.start([self._spool.spool], lambda: validation.crowded and self._backlog() < BACKLOG_MAX)
+        self._shipper.start(
+            [self._spool.spool],
+            lambda: validation.crowded and self._backlog() < BACKLOG_MAX,
+            lambda name: loop.call_soon_threadsafe(self._died, name),
+        )
         for periodic in beside:
             periodic.start()
         servers = self._listen(site)
