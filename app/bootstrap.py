@@ -358,22 +358,30 @@ def _close(*parts: object) -> None:
             close()
 
 
-def _rule_places(settings: Settings) -> "list[Place]":
+def rule_places(policies: Path, home: Path | None) -> "list[Place]":
+    """Where the rules of a project are: the default pack, and the user's own in its home."""
     from app.adapters.policy_files import Place
     from app.core.policy.source import Tier
 
-    return [Place(settings.policies), Place(settings.home / "policies", Tier.USER)]
+    return [Place(policies), *([Place(home / "policies", Tier.USER)] if home is not None else [])]
 
 
 def policy(settings: Settings) -> "PolicyWatcher":
     """The rules in force, which follow their files; every judgement blocks while none could be loaded."""
+    return policy_at(settings.policies, settings.home)
+
+
+def policy_at(policies: Path, home: Path | None) -> "PolicyWatcher":
+    """As `policy`, where there may be no project; creates nothing."""
     from app.adapters.policy_files import PolicyWatcher
 
-    return PolicyWatcher(_rule_places(settings))
+    return PolicyWatcher(rule_places(policies, home))
 
 
 def watched(settings: Settings) -> Watched:
     """What `weir status` and `weir doctor` look at for alerts."""
     from app.adapters.policy_files import why_not_loaded
 
-    return Watched(lambda: why_not_loaded(_rule_places(settings)), dropped_messages(settings).counts)
+    return Watched(
+        lambda: why_not_loaded(rule_places(settings.policies, settings.home)), dropped_messages(settings).counts
+    )

@@ -9,6 +9,7 @@ import hashlib
 import os
 import tempfile
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -90,12 +91,17 @@ def load(environ: dict[str, str] | None = None) -> Settings:
         gateway_socket=(home if len(f"{home}/gateway.sock") <= SOCKET_PATH_MAX else sockets) / "gateway.sock",
         gateway_port=int(env.get("WEIR_GATEWAY_PORT", "8787")),
         flower_port=int(env.get("WEIR_FLOWER_PORT", "5555")),
-        policies=Path(env.get("WEIR_POLICIES") or ROOT / "config" / "policies"),
+        policies=policies_folder(env),
         mount_point=Path(env.get("WEIR_MOUNT") or Path.cwd() / "mnt").absolute(),
         validate_workers=int(env.get("WEIR_VALIDATE_WORKERS", "2")),
         deadline_ms=int(env.get("WEIR_DEADLINE_MS", "45")),
         escalation_s=max(int(env.get("WEIR_ESCALATION_S", "300")), 1),
     )
+
+
+def policies_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the default rules are; creates nothing."""
+    return Path(environ.get("WEIR_POLICIES") or ROOT / "config" / "policies")
 
 
 def writer_url(settings: Settings) -> str:

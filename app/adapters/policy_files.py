@@ -14,7 +14,7 @@ import yaml
 
 from app.core.decisions import Asked, Judgement
 from app.core.errors import PolicyInvalid
-from app.core.policy import Policy, RuleFile, compile_policy, refusing
+from app.core.policy import Explanation, Policy, RuleFile, compile_policy, explained, refusing
 from app.core.policy.source import Tier
 
 CHECK_EVERY_S: Final = 0.5
@@ -122,6 +122,10 @@ class PolicyWatcher:
     def judge_path(self, operation: str, path: bytes) -> str | None:
         """See Policy.judge_path."""
         return self.current.judge_path(operation, path)
+
+    def explain(self, call: Asked) -> Explanation:
+        """Return why a call is judged as it is, with the time that each step took."""
+        return explained(self.current, call, time.perf_counter_ns)
 
     def refresh(self, *, force: bool = False) -> bool:
         """Reload when files changed, at most every 0.5 s; True when another version came into force."""

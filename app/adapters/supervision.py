@@ -247,5 +247,3 @@ def _plain(value: object) -> str:
 
 def _quoted(command: str) -> str:
     return '"' + command.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-

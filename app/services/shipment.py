@@ -57,8 +57,6 @@ class Draft:
         )
 
 
-
-
 class Shipment:
     """A batch that takes no more requests. `first` and `last` are its sequences."""
 

@@ -47,6 +47,7 @@ def test_what_scripts_read_from_the_command_line_keeps_its_shape(stack, tmp_path
         "import": imported.splitlines()[-1],
         "export": stack.weir("export", str(tmp_path / "out"), "--path", "shaped", "--json").stdout.splitlines()[-1],
         "validate": validated,
+        "explain": stack.weir("explain", "--json", "--", "sudo rm -rf /").stdout,
         "log": logged.splitlines()[0],
         "log --decisions": decided.splitlines()[0],
     }

@@ -6,7 +6,6 @@ so is doubt. `judge` is total: a fault inside it is a block. It reads nothing bu
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import re2
 
 from app.core.decisions import Asked, InnerCommand, Judgement, RuleRef, Verdict
 from app.core.policy.calls import seen_of
+from app.core.policy.faults import FAULTS
 from app.core.policy.glob import compiled_bytes, path_expression
 from app.core.policy.index import Index
 from app.core.policy.match import Rule, Seen, compile_rule
@@ -22,18 +22,6 @@ from app.core.shell.form import SHOWN
 
 ENGINE: Final = "2"
 EXAMPLE_CWD: Final = "/home/dev/project"
-FAULTS: Final = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    AssertionError,
-    re.error,
-    re2.error,
-)
 WORDS_SHOWN_MAX: Final = 64
 RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}
 _WRITTEN: Final = {verdict: verdict.value for verdict in Verdict}
@@ -118,6 +106,12 @@ class Policy:
             else "is spoken for by no rule"
         )
         return Judgement(verdict, (), f"`{what}` {why}.", _SUGGEST, self.version, commands)
+
+    def standing(self, one: Seen) -> tuple[Rule | None, list[tuple[Rule, str]]]:
+        """Return the rule whose verdict stands for a command, and each that matched with what lifts it ('')."""
+        found = self._index.matching(one)
+        lifted = {name: rule.id for rule in found for name in rule.lifts}
+        return self._verdict(one)[1], [(rule, lifted.get(rule.id, "")) for rule in found]
 
     def _verdict(self, one: Seen) -> tuple[Verdict, Rule | None]:
         found = self._index.matching(one)

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "mount": "mount",
     "umount": "mount",
     "validate": "validate",
+    "explain": "explain",
     "hook": "hook",
     "log": "log",
     "approvals": "approvals",

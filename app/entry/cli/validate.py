@@ -16,7 +16,7 @@ from app.core.decisions import Decision, Verdict
 CODES: Final = {Verdict.APPROVE: 0, Verdict.BLOCK: 2, Verdict.ESCALATE: 3}
 ERROR: Final = 1
 ANSWER_S: Final = 10.0
-_STYLES: Final = {Verdict.APPROVE: "bold green", Verdict.BLOCK: "bold red", Verdict.ESCALATE: "bold yellow"}
+STYLES: Final = {Verdict.APPROVE: "bold green", Verdict.BLOCK: "bold red", Verdict.ESCALATE: "bold yellow"}
 
 
 def register(app: typer.Typer) -> None:
@@ -41,15 +41,8 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> None:
     """Ask whether a tool call would be approved: exits 0 approve, 2 block, 3 escalate, 1 error."""
-    call = {
-        "tool": tool,
-        "input": _input(command, tool_input),
-        "agent": agent,
-        "session": session,
-        "cwd": str(Path.cwd()) if cwd is None else cwd,
-        "wait_ms": round(wait * 1000),
-        "dry_run": dry_run,
-    }
+    call = tool_call(command, tool_input, tool, agent, session, str(Path.cwd()) if cwd is None else cwd)
+    call |= {"wait_ms": round(wait * 1000), "dry_run": dry_run}
     decision = _ask(call, wait, as_json=as_json)
     if as_json:
         print(msgspec.json.encode(decision).decode())
@@ -58,16 +51,23 @@ def validate(
     raise typer.Exit(CODES[decision.verdict])
 
 
+def tool_call(
+    command: list[str] | None, tool_input: str | None, tool: str, agent: str, session: str, cwd: str
+) -> dict[str, Any]:
+    """Return the call that the options name; exits 1 where they name none."""
+    return {"tool": tool, "input": _input(command, tool_input), "agent": agent, "session": session, "cwd": cwd}
+
+
 def _input(command: list[str] | None, tool_input: str | None) -> dict[str, Any]:
     if command and tool_input is not None:
-        _fail("give a command or --input, not both")
+        fail("give a command or --input, not both")
     if tool_input is not None:
         return _object(tool_input)
     # one word is the command as the shell would get it; several were split by the caller's shell already
     words = command or []
     text = sys.stdin.read() if not words or words == ["-"] else " ".join(words)
     if not text.strip():
-        _fail("the command is empty; give it after `--`, or on stdin")
+        fail("the command is empty; give it after `--`, or on stdin")
     return {"command": text}
 
 
@@ -75,9 +75,9 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        _fail(f"--input is not JSON: {error}")
+        fail(f"--input is not JSON: {error}")
     if not isinstance(value, dict):
-        _fail('--input must be a JSON object such as {"file_path": "a.txt"}')
+        fail('--input must be a JSON object such as {"file_path": "a.txt"}')
     return value
 
 
@@ -85,27 +85,29 @@ def _ask(call: dict[str, Any], wait_s: float, *, as_json: bool) -> Decision:
     try:
         answer = post(find_socket(), "/v1/validate", json.dumps(call).encode(), ANSWER_S + wait_s)
         if answer.status != 200:
-            _fail_on(answer.json(), as_json=as_json)
+            fail_on(answer.json(), as_json=as_json)
         return msgspec.json.decode(answer.body, type=Decision)
     except (GatewayUnreachable, msgspec.DecodeError) as error:
-        _fail(str(error))
+        fail(str(error))
 
 
-def _fail_on(problem: dict[str, Any], *, as_json: bool) -> NoReturn:
+def fail_on(problem: dict[str, Any], *, as_json: bool) -> NoReturn:
+    """Print why the gateway refused, and exit 1."""
     if as_json:
         print(json.dumps(problem))
     field = f" ({problem['field']})" if problem.get("field") else ""
-    _fail(f"{problem.get('detail', 'refused')}{field}. Remedy: {problem.get('remedy', 'see `weir status`')}")
+    fail(f"{problem.get('detail', 'refused')}{field}. Remedy: {problem.get('remedy', 'see `weir status`')}")
 
 
-def _fail(text: str) -> NoReturn:
-    print(f"weir validate: {text}", file=sys.stderr)
+def fail(text: str) -> NoReturn:
+    """Print what went wrong, and exit 1."""
+    print(f"weir: {text}", file=sys.stderr)
     raise typer.Exit(ERROR)
 
 
 def show(decision: Decision, console: Console) -> None:
     """Print a decision for a person."""
-    head = Text(decision.verdict.value, _STYLES[decision.verdict])
+    head = Text(decision.verdict.value, STYLES[decision.verdict])
     for rule in decision.rules:
         head.append(f"  {rule.id}", "bold").append(f" ({rule.file}:{rule.line})", "dim")
     console.print(head)

@@ -11,7 +11,7 @@ from app.core.decisions import Decision, ToolCall
 from app.entry.gateway.bodies import CallsBody
 from app.entry.gateway.hooks import PreToolUse, PreToolUseAnswer
 from app.entry.gateway.problems import ProblemDocument
-from app.entry.gateway.site import DecisionsBody, Health, Readiness
+from app.entry.gateway.site import DecisionsBody, ExplanationBody, Health, Readiness
 
 
 class _Operation(NamedTuple):
@@ -29,6 +29,10 @@ _OPERATIONS: Final = (
     _Operation(
         "post", "/v1/validate", "Decide one call, or up to 1,000 at once.",
         (ToolCall, CallsBody), (Decision, DecisionsBody), (400, 401, 403, 413, 415, 431),
+    ),
+    _Operation(
+        "post", "/v1/explain", "Say why a call would be decided as it would; records nothing.",
+        (ToolCall,), (ExplanationBody,), (400, 401, 403, 413, 415, 431),
     ),
     _Operation(
         "post", "/v1/hooks/claude-code", "PreToolUse hook of Claude Code. Errors are a deny with status 200.",

@@ -113,7 +113,7 @@ class Gateway:
         line, slow_line = self._line(), self._line()
         validation = self._validation(line)
         desk = self._desk(slow_line, validation)
-        site = GatewaySite(validation, desk, self._metrics, self._gate, openapi.encode())
+        site = GatewaySite(validation, desk, self._metrics, self._gate, openapi.encode(), self._policy.explain)
         beside = self._beside(lambda name: loop.call_soon_threadsafe(self._died, name))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)

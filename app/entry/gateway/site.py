@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
 
-from app.core.decisions import Decision, ToolCall, Verdict
+from app.core.decisions import Asked, Decision, ToolCall, Verdict
 from app.core.errors import RequestInvalid
+from app.core.policy import Explanation
 from app.entry.gateway import access, bodies, hooks
 from app.entry.gateway.connection import JSON, HttpConnection, Request
 from app.entry.gateway.problems import Problem, document
@@ -64,6 +65,13 @@ class DecisionsBody(msgspec.Struct, frozen=True):
     decisions: list[Decision]
 
 
+class ExplanationBody(msgspec.Struct, frozen=True):
+    """The answer that the call would get now (a dry run), and why, by the gateway's own copy of the rules."""
+
+    decision: Decision
+    explanation: Explanation
+
+
 class Health(msgspec.Struct, frozen=True):
     """The process runs."""
 
@@ -90,7 +98,16 @@ class Route(NamedTuple):
 class GatewaySite:
     """See connection.Site."""
 
-    def __init__(self, decisions: Decisions, desk: Desk, metrics: Metrics, gate: access.Gate, openapi: bytes) -> None:
+    def __init__(
+        self,
+        decisions: Decisions,
+        desk: Desk,
+        metrics: Metrics,
+        gate: access.Gate,
+        openapi: bytes,
+        explain: Callable[[Asked], Explanation],
+    ) -> None:
+        self._explain = explain
         self._decisions = decisions
         self._desk = desk
         self._metrics = metrics
@@ -105,6 +122,7 @@ class GatewaySite:
         metrics.gauge("weir_connections", "Open connections.", lambda: len(self.connections))
         self._routes: dict[tuple[bytes, bytes], Route] = {
             (b"POST", b"/v1/validate"): Route("validate", access.VALIDATE, self._validate),
+            (b"POST", b"/v1/explain"): Route("explain", access.VALIDATE, self._explain_call),
             (b"GET", b"/healthz"): Route("healthz", "", self._healthz),
             (b"GET", b"/readyz"): Route("readyz", access.READ, self._readyz),
             (b"GET", b"/metrics"): Route("metrics", access.READ, self._show_metrics),
@@ -220,6 +238,15 @@ class GatewaySite:
 
         for index, call in enumerate(calls):
             ask(call, started_ns, partial(collect, index))
+
+    def _explain_call(self, request: Request) -> None:
+        call = msgspec.structs.replace(bodies.decode_one(request.body), dry_run=True, wait_ms=0)
+
+        def show(answered: Answered) -> None:
+            body = ExplanationBody(answered.decision(), self._explain(call))
+            self._reply(request, "explain", 200, _json.encode(body))
+
+        self._decide(call, request.started_ns, show)
 
     def _serve_hook(self, request: Request) -> None:
         name = request.path[len(HOOKS) :].decode("latin-1")

@@ -17,6 +17,7 @@ import uvloop
 from app.core.decisions import Judgement, RuleRef, ToolCall, ValidateBatch, ValidateReply, Verdict, ruling
 from app.core.errors import BrokerUnavailable, JournalFull
 from app.core.messages import FORMAT, decode, encode
+from app.core.policy import Explanation
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.site import GatewaySite
@@ -43,6 +44,10 @@ class Rules:
         reads = ("script",) if "script" in text else ()
         rules = (RuleRef("no-rm", "default.yaml", 3),) if verdict is Verdict.BLOCK else ()
         return Judgement(verdict, rules, f"{verdict.value} by rule", "think again", self.version, reads=reads)
+
+    def explain(self, call: ToolCall) -> Explanation:
+        judgement = self.judge(call)
+        return Explanation(judgement.verdict, judgement.reason, judgement.remedy, (), (), self.version, ())
 
 
 class Worker:
@@ -253,7 +258,7 @@ class Stack:
         self.desk = EscalationDesk(
             "p" * 32, slow, Plain(), self.validation.settle, self.metrics, patience_ms=self.patience_ms
         )
-        self.site = GatewaySite(self.validation, self.desk, self.metrics, gate, openapi.encode())
+        self.site = GatewaySite(self.validation, self.desk, self.metrics, gate, openapi.encode(), self.rules.explain)
         line.start(self.validation.on_reply, self.validation.on_failure)
         slow.start(self.desk.on_reply, self.desk.on_failure)
         self.validation.sweep()

@@ -201,3 +201,13 @@ def test_a_thousand_connections_at_once_are_all_answered(stack):
     assert {a["verdict"] for a in answers} == {"approve"}
     assert len({a["id"] for a in answers}) == 1000
     assert stack.spool.appends < 500
+
+
+def test_explain_says_what_would_be_answered_and_why_and_records_nothing(stack):
+    answer = stack.unix().post("/v1/explain", b'{"tool": "Bash", "input": {"command": "ask"}, "agent": "a", "wait_ms": 9}')
+    assert answer.status == 200
+    assert answer.json["decision"]["verdict"] == answer.json["explanation"]["verdict"] == "escalate"
+    assert answer.json["decision"]["layer"] == "policy"
+    assert not stack.spool.records
+    assert not stack.experts.sent
+    assert stack.tcp().post("/v1/explain", b"{}", Content_Type="application/json").status == 401
