@@ -45,6 +45,13 @@ def test_a_claude_style_pattern_sees_the_words_and_not_the_spelling(tmp_path: Pa
     assert policy.judge(bash("echo git push --force")).verdict is Verdict.ESCALATE
 
 
+def test_of_rules_that_say_the_same_the_one_stated_first_is_named(tmp_path: Path) -> None:
+    by_place = "  - id: first\n    touch: {where: [secret]}\n    decide: block\n    reason: Because.\n"
+    by_tool = rule("Bash(cat *)", name="second")
+    policy = load_policy([write(tmp_path, "rules:\n" + by_place + by_tool)])
+    assert [one.id for one in policy.judge(bash("cat .env")).rules] == ["first"]
+
+
 def test_path_host_and_mcp_patterns_match_what_they_name(tmp_path: Path) -> None:
     text = "rules:\n" + "".join(
         [

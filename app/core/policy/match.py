@@ -56,7 +56,9 @@ class Pattern(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A rule ready to judge; regular expressions are RE2, sets are sets."""
+    """A rule ready to judge; regular expressions are RE2, sets are sets. `order`: of two that say the same in one
+    tier, the one stated first is named.
+    """
 
     id: str
     tier: Tier
@@ -93,9 +95,10 @@ class Rule(msgspec.Struct, frozen=True):
     commanded: bool
     within: frozenset[str]
     keeps_to: frozenset[str] = frozenset()
+    order: int = 0
 
 
-def compile_rule(stated: Stated) -> Rule:
+def compile_rule(stated: Stated, order: int = 0) -> Rule:
     """Return a rule from its source; raises PolicyInvalid for a pattern that has no meaning."""
     source, command, touch = stated.source, stated.source.command, stated.source.touch
     patterns = tuple([_pattern(stated, text) for text in names(source.match)])
@@ -140,6 +143,7 @@ def compile_rule(stated: Stated) -> Rule:
         commanded=command is not None,
         within=frozenset(names(source.within)),
         keeps_to=frozenset(names(source.keeps_to)),
+        order=order,
     )
 
 

@@ -20,7 +20,7 @@ from app.core.policy.match import Rule, Seen, compile_rule
 from app.core.policy.source import RuleFile, Stated, Tier, names, refusal, stated_rules
 from app.core.shell.form import SHOWN
 
-ENGINE: Final = "2"
+ENGINE: Final = "3"
 EXAMPLE_CWD: Final = "/home/dev/project"
 WORDS_SHOWN_MAX: Final = 64
 RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}
@@ -124,7 +124,10 @@ class Policy:
             found = [rule for rule in found if rule.id not in lifted]
         top = found[0]
         for rule in found:
-            if RANK[rule.verdict] > RANK[top.verdict] or (rule.verdict is top.verdict and rule.tier > top.tier):
+            if rule.verdict is not top.verdict:
+                if RANK[rule.verdict] > RANK[top.verdict]:
+                    top = rule
+            elif rule.tier > top.tier or (rule.order < top.order and rule.tier is top.tier):
                 top = rule
         return top.verdict, top
 
@@ -148,7 +151,7 @@ def _shown(one: Seen) -> str:
 def compile_policy(files: Sequence[RuleFile]) -> Policy:
     """Return the snapshot of rule files; raises PolicyInvalid with file, line and remedy for the first thing wrong."""
     stated = stated_rules(list(files))
-    rules = [_compiled(one) for one in stated]
+    rules = [_compiled(one, order) for order, one in enumerate(stated)]
     digest = hashlib.sha256(f"engine {ENGINE}".encode())
     for file in sorted(files, key=lambda f: (f.tier, f.name)):
         digest.update(f"\0{file.tier.name}\0{file.name}\0".encode() + hashlib.sha256(file.content).digest())
@@ -181,9 +184,9 @@ def refusing(reason: str) -> Policy:
     return compile_policy(files)
 
 
-def _compiled(stated: Stated) -> Rule:
+def _compiled(stated: Stated, order: int) -> Rule:
     try:
-        return compile_rule(stated)
+        return compile_rule(stated, order)
     except re2.error as error:
         raise refusal(stated, f"a pattern does not compile: {error}", "simplify the pattern") from error
 

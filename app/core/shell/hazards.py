@@ -155,13 +155,19 @@ def _git(words: list[str], frame: Frame) -> str:
     if short and any(word.startswith(short) for word in after):
         return "git-option-runs-a-program"
     if verb == "config":
-        named = any(_GIT_CONFIGURES.match(word) for word in after)
-        return "git-setting" if named and _GIT_READS_CONFIG.isdisjoint(after) and len(after) > 1 else ""
+        return "git-setting" if _git_sets(after) else ""
     if verb in _GIT_FETCHES and any("::" in word for word in after):
         return "git-remote-helper"
     if _git_writes_outside(verb, after, frame) or ("bundle" in words and _beyond(words, frame, "x")):
         return "git-writes-outside"
     return "git-shows-a-secret" if verb in _GIT_SHOWS and _git_shows_secret(after, frame) else ""
+
+
+def _git_sets(after: list[str]) -> bool:
+    if any(word in {"-e", "edit"} or word.startswith("--ed") for word in after):
+        return True
+    named = any(_GIT_CONFIGURES.match(word) for word in after)
+    return named and _GIT_READS_CONFIG.isdisjoint(after) and len(after) > 1
 
 
 def _git_writes_outside(verb: str, after: list[str], frame: Frame) -> bool:

@@ -174,6 +174,8 @@ SECRET_NAMES: Final = (
     "master.key",
 )
 SECRET_SUFFIXES: Final = (".env", ".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".p8")
+SECRET_WORDS: Final = ("key", "keys", "token", "tokens", "secret", "password", "passwd", "credential", "credentials")
+"""Last words of names such as `deploy_key`: no place of its own, but likely a credential."""
 SECRET_PARTS: Final = frozenset(
     (".ssh", ".aws", ".gnupg", ".azure", "secrets", ".secrets", "certs", ".password-store", "private-keys-v1.d")
 )

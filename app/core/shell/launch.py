@@ -12,7 +12,7 @@ from app.core.shell.git_launch import git_alone, run_git
 from app.core.shell.hazards import hazard_of
 from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
-from app.core.shell.output import network_facts, output_of
+from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
 from app.core.shell.touches import touches_of
 
@@ -102,7 +102,7 @@ def _run(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]
 def leaf(reading: Reading, program: str, words: list[str], frame: Frame, span: tuple[int, int], *facts: str) -> str:
     """Keep a command that runs nothing else, with what it touches; return its output."""
     touches = touches_of(program, words, frame)
-    found = {*facts, *network_facts(program, words, frame, touches)}
+    found = {*facts, *facts_of(program, words, frame, touches)}
     if frame.looped and program in {"bash", "sh"} and frame.piped:
         found.add("spawns-in-loop")
     reading.emit(
@@ -130,7 +130,7 @@ def lone_leaf(words: list[str], frame: Frame, span: tuple[int, int]) -> Command 
     if step is not None and not (step is run_git and git_alone(words)):
         return None
     touches = touches_of(program, words, frame)
-    facts = frozenset(network_facts(program, words, frame, touches))
+    facts = frozenset(facts_of(program, words, frame, touches))
     return Command(program, tuple(words), (), span, facts, touches)
 
 

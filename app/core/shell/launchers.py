@@ -138,7 +138,7 @@ def _xargs(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
     given = frame.stdin or UNKNOWN
     items = _items(given) if not marks_of(given) else [given.strip()]
     placed = [word.replace(mark, " ".join(items)) for word in inner] if mark else [*inner, *items]
-    if _OPERATORS.intersection(items):
+    if any(item in _OPERATORS or item.endswith(";") for item in items):
         # words that look like shell syntax: read also as what somebody meant by them
         text_of(reading, " ".join(placed), words, inside(frame, "xargs", span)._replace(stdin=None), span)
     return _followed(reading, placed, inside(frame, "xargs", span)._replace(stdin=None), span)
@@ -176,6 +176,8 @@ def _find(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
     while index < len(words):
         if words[index] in {"-exec", "-execdir", "-ok", "-okdir"}:
             end = next((i for i in range(index + 1, len(words)) if words[i] in {";", "+"}), len(words))
+            if end == len(words):
+                reading.doubt("exec-without-an-end")
             for start in starts or ["."]:
                 path = f"{start.rstrip('/') or ''}/{UNKNOWN}"
                 inner = [word.replace("{}", path) for word in words[index + 1 : end]]

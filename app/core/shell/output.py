@@ -12,6 +12,7 @@ from typing import Final
 from app.core.shell.escapes import ansi_c
 from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Touch, marks_of, unknown
 from app.core.shell.reading import Frame
+from app.core.shell.searches import SEARCHERS, searched
 from app.core.shell.written import FETCHERS, fill_files
 
 SENDERS: Final = FETCHERS - {"openssl"} | {
@@ -70,10 +71,14 @@ _VALUED: Final = frozenset(
 )
 
 
-def network_facts(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> set[str]:
-    """Return the facts of a command that talks to a network: which way data goes and whether it is a credential's."""
-    if program not in SENDERS:
-        return set()
+def facts_of(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> set[str]:
+    """Return what a command does beyond its paths: on the network, or in a search of everything."""
+    step = _FACTS.get(program)
+    return step(program, words, frame, touches) if step is not None else set()
+
+
+def _network(_program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> set[str]:
+    """Which way data goes and whether it is a credential's."""
     facts = {"network" if _far(words) else "network-local"}
     secret = SECRET in (frame.stdin or "") or any(SECRET in word for word in words)
     if secret or any("secret" in t.where and t.access in {"send", "read"} for t in touches):
@@ -81,6 +86,9 @@ def network_facts(program: str, words: list[str], frame: Frame, touches: tuple[T
     if any(t.access == "send" for t in touches) or (frame.stdin and marks_of(frame.stdin)):
         facts.add("sends-data")
     return facts
+
+
+_FACTS: Final = {**dict.fromkeys(SENDERS, _network), **dict.fromkeys(SEARCHERS, searched)}
 
 
 def _far(words: list[str]) -> bool:

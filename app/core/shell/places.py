@@ -21,11 +21,14 @@ from app.core.shell.known_paths import (
     SECRET_NAMES,
     SECRET_PARTS,
     SECRET_SUFFIXES,
+    SECRET_WORDS,
     SECRETS,
     SYSTEM,
 )
 
 _GLOB: Final = frozenset("*?[")
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+_JOINTS: Final = frozenset("-_.")
 _STEERS: Final = re.compile(r"(?:^|/)config/(?:policies(?:/|$)|flags\.toml$)")
 _TOPS: Final = frozenset(("", "home", "Users", "root", "usr", "var", "etc", "bin", "tmp", "mnt", "media", "srv", "opt"))
 _NEVER: Final = frozenset(("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "sys", "run"))
@@ -35,6 +38,7 @@ _SYSTEM_PARTS: Final = frozenset(
 _WHOLE: Final = frozenset(("", ".", "*", ".*", "mnt", "mnt/*", "mnt/current", "mnt/current/*", "current", "current/*"))
 """Everything of a project: itself, and where Weir mounts it."""
 _PLAIN: Final = ("project",)
+_SPECIAL_ENDS: Final = (*SECRET_SUFFIXES, *SECRET_WORDS)
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:[./][A-Za-z0-9_][A-Za-z0-9_-]*)*")
 _TELLING: Final = frozenset(
     part
@@ -56,7 +60,7 @@ def classify(path: str, cwd: str, project: str) -> tuple[str, ...]:
 def _is_ordinary(path: str) -> bool:
     if path.isalnum() and path.isascii():
         return path not in _TELLING
-    if _ORDINARY.fullmatch(path) is None or path.endswith(SECRET_SUFFIXES) or ".git" in path:
+    if _ORDINARY.fullmatch(path) is None or path.endswith(_SPECIAL_ENDS) or ".git" in path:
         return False
     return _TELLING.isdisjoint(path.split("/"))
 
@@ -207,6 +211,8 @@ def _kinds(full: str, parts: list[str]) -> list[str]:
         kinds.append("agent-config")
     if _is_secret(full, parts):
         kinds.append("secret")
+    elif full.endswith(SECRET_WORDS) and full.rstrip(_LETTERS)[-1:] in _JOINTS:
+        kinds.append("secret-like")
     if _is_persistent(full, parts):
         kinds.append("persistence")
     return kinds

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from tree_sitter import Node
 
 from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Command, Touch, marks_of, unknown
+from app.core.shell.hidden import prints_secret
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.syntax import PLACEHOLDER
@@ -98,6 +99,8 @@ def _body(reading: Reading, node: Node, frame: Frame, *, literal: bool) -> str:
     raw = frame.text(node)
     if raw.startswith(PLACEHOLDER) and frame.bodies:
         return frame.bodies[int(raw[len(PLACEHOLDER) :].split()[0])]
+    if not literal and prints_secret(raw, frame.scope):
+        reading.doubt("prints-a-secret")
     return raw if literal else quoted(reading, node, frame)
 
 

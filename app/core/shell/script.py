@@ -10,7 +10,7 @@ from typing import Final
 from tree_sitter import Node
 
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
-from app.core.shell.hidden import doubt_command, text_hides, value_hides
+from app.core.shell.hidden import doubt_command, prints_secret, text_hides, value_hides
 from app.core.shell.launch import LOADERS, lone_leaf, run_words
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
@@ -185,6 +185,8 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         frame.scope.variables.pop(name, None)
         frame.scope.arrays[name] = [*frame.scope.arrays.get(name, []), *items] if append else items
         return name
+    if value is not None and prints_secret(frame.text(value), frame.scope):
+        reading.doubt("renames-a-secret")
     text = value_of(reading, value, before or frame) if value is not None else ""
     frame.scope.assign(name, text, append=append)
     if value_hides(frame.scope.value(name)):

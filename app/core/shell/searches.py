@@ -1,0 +1,55 @@
+"""Searches through a whole project: `grep -r` there reads hidden files too, and with them credentials.
+
+A search for an ordinary word is everyday work. It is noted only where it looks for what credentials are called, or
+takes every line, and nothing keeps it to ordinary files.
+"""
+
+import re
+from typing import Final
+
+from app.core.shell.form import Touch
+from app.core.shell.operands import operands_of
+from app.core.shell.places import classify
+from app.core.shell.reading import Frame
+
+SEARCHERS: Final = frozenset(("grep", "rg", "ag", "ack"))
+_NAMED: Final = re.compile(r"TOKEN|SECRET|PASSW|PASSPH|CREDENTIAL|API.{0,3}KEY|PRIVATE.{0,3}KEY|AKIA", re.IGNORECASE)
+_EVERYWHERE: Final = {
+    "grep": re.compile(r"-[a-zA-Z]*[rR]|--(?:dereference-)?rec|--directories=rec"),
+    "rg": re.compile(r"-[a-zA-Z]*[u.]|--hid|--no-ig|--unre"),
+    "ag": re.compile(r"-[a-zA-Z]*[ua]|--hid|--unre|--all-t"),
+    "ack": re.compile(r""),
+}
+_GLOBBED: Final = frozenset(("--include", "-g", "--glob", "--iglob", "-G"))
+
+
+def searched(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> set[str]:
+    """Return `searches-secrets` for a search that would show credentials of the project, else nothing."""
+    everywhere = _EVERYWHERE[program]
+    if not any(everywhere.match(word) for word in words[1:]):
+        return set()
+    globs = _globs(words)
+    if any("secret" in classify(glob, frame.scope.cwd, frame.scope.project) for glob in globs):
+        return {"searches-secrets"}
+    if globs or not _whole(touches, words, program):
+        return set()
+    patterns = [word for word in words[1:] if not word.startswith("-")][:1]
+    patterns += [word for word in words[1:] if word.startswith(("-e", "--regexp"))]
+    return {"searches-secrets"} if any(_takes_credentials(pattern) for pattern in patterns) else set()
+
+
+def _takes_credentials(pattern: str) -> bool:
+    return _NAMED.search(pattern) is not None or not any(letter.isalnum() for letter in pattern)
+
+
+def _globs(words: list[str]) -> list[str]:
+    """What the search is kept to; a glob that leaves files out (`!`) keeps it to nothing."""
+    found = [word.partition("=")[2] for word in words if "=" in word and word.partition("=")[0] in _GLOBBED]
+    found += [words[index + 1] for index, word in enumerate(words[:-1]) if word in _GLOBBED]
+    return [glob for glob in found if not glob.startswith("!")]
+
+
+def _whole(touches: tuple[Touch, ...], words: list[str], program: str) -> bool:
+    if any("project-root" in touch.where for touch in touches):
+        return True
+    return len(operands_of(program, words)) < 2
