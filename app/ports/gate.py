@@ -24,6 +24,10 @@ class DecisionSpool(Protocol):
     spool: str
     next_sequence: int
 
+    @property
+    def filled(self) -> float:
+        """Return the share of the spool's bound that is in use, 0 to 1."""
+
     def append(self, records: Sequence[DecisionRecord]) -> Sequence[int]:
         """Append with one write and return the sequences given; raises JournalFull or another JournalError."""
 

@@ -70,6 +70,11 @@ class DecisionSpool:
             self.next_sequence += len(records)
             return range(first, self.next_sequence)
 
+    @property
+    def filled(self) -> float:
+        """Return the share of the bound that is on disk, read from the folder."""
+        return _bytes_in(self._files.folder) / self._bytes_max
+
     def close(self) -> None:
         """Flush, close and let the next gateway ship what is left."""
         with self._append_lock:

@@ -105,6 +105,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._drained_bytes = -1
         self._paused = False
+        self._held = False
         self._feeding = False
 
     @property
@@ -269,7 +270,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._paused:
             self._paused = False
-            self._transport.resume_reading()
+            self._read_on()
         if self.closing and self._drained_bytes < 0:
             self._transport.close()
         elif self.closing and ready and self._transport.can_write_eof():
@@ -287,8 +288,22 @@ class HttpConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        if not self._paused:
-            self.transport.resume_reading()
+        self._read_on()
+
+    def hold(self) -> None:
+        """Read nothing until `release`: the gateway as a whole has to wait."""
+        self._held = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def release(self) -> None:
+        """Read again what is not paused for another reason."""
+        self._held = False
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._paused and not self._held and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _refuse_all(self, problem: Problem) -> None:
         request = self._current or Request(self)

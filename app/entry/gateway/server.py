@@ -26,6 +26,7 @@ from app import bootstrap
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.periodic import Heartbeat, Periodic, RulesWatch
+from app.entry.gateway.pressure import Pressure
 from app.entry.gateway.site import CONNECTIONS_MAX, GatewaySite
 from app.services.escalation_desk import EscalationDesk
 from app.services.task_line import TaskLine
@@ -129,6 +130,7 @@ class Gateway:
         for periodic in beside:
             periodic.start()
         servers = self._listen(site)
+        Pressure(site.connections, lambda: self._spool.filled, self._metrics).tick()
         sweep = loop.create_task(_close_stale(site))
         _calm_the_collector()
         print(f"gateway listens on {self._settings.gateway_socket} and 127.0.0.1:{self._gate.port}", flush=True)

@@ -20,6 +20,7 @@ from app.core.messages import FORMAT, decode, encode
 from app.core.policy import Explanation
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
+from app.entry.gateway.pressure import Pressure
 from app.entry.gateway.site import GatewaySite
 from app.services.escalation import EscalationReply, EscalationRequest
 from app.services.escalation_desk import EscalationDesk
@@ -154,6 +155,7 @@ class Experts:
 class Spool:
     def __init__(self) -> None:
         self.full = False
+        self.filled = 0.0
         self.records: list[Any] = []
         self.appends = 0
         self.next_sequence = 1
@@ -263,6 +265,7 @@ class Stack:
         slow.start(self.desk.on_reply, self.desk.on_failure)
         self.validation.sweep()
         self.desk.look()
+        Pressure(self.site.connections, lambda: self.spool.filled, self.metrics).tick()
         unix = await self._loop.create_unix_server(lambda: HttpConnection(self.site, over_tcp=False), str(self.path))
         tcp = await self._loop.create_server(lambda: HttpConnection(self.site, over_tcp=True), "127.0.0.1", 0)
         self.port = tcp.sockets[0].getsockname()[1]

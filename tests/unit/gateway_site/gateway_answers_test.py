@@ -211,3 +211,27 @@ def test_explain_says_what_would_be_answered_and_why_and_records_nothing(stack):
     assert not stack.spool.records
     assert not stack.experts.sent
     assert stack.tcp().post("/v1/explain", b"{}", Content_Type="application/json").status == 401
+
+
+# ---- more answers than can be recorded
+
+
+def test_callers_are_slowed_down_and_all_answered_when_answers_wait_to_be_recorded(stack):
+    client = stack.unix()
+    stack.bash("ls", client)
+
+    def answered_within(seconds: float) -> int:
+        until, count = time.monotonic() + seconds, 0
+        while time.monotonic() < until:
+            assert stack.bash("ls", client)["verdict"] == "approve"
+            count += 1
+        return count
+
+    free = answered_within(0.5)
+    stack.spool.filled = 1.0
+    time.sleep(0.15)
+    assert answered_within(0.5) < free / 2
+    assert "weir_held_back_ms_total 0" not in stack.metrics.text()
+    stack.spool.filled = 0.4
+    time.sleep(0.15)
+    assert answered_within(0.5) > free / 2
