@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from app.client import find_socket, post
 from app.entry.cli.control import AGENTS
+from app.gateway_socket import find_socket, post
 from tests.conftest import Stack, unmount_all
 
 WEIR = str(Path(sys.executable).parent / "weir")

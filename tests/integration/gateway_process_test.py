@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from app import bootstrap
-from app.client import GatewayUnreachable, find_socket, post
+from app.client import Client
+from app.gateway_socket import GatewayUnreachable, find_socket, post
 from app.ports import EventFilter
 from config import settings as weir_settings
 
@@ -200,6 +201,37 @@ def lonely(short_path, make_gateway) -> Gateway:
 def test_a_gateway_without_any_server_starts_and_answers(lonely):
     assert lonely.ask("ls").degraded
     assert lonely.ask("rm -rf /").verdict == "block"
+
+
+@pytest.mark.parametrize("way", ["frozen", "killed"])
+def test_a_program_is_blocked_while_the_gateway_is_away_and_approved_once_it_is_back(lonely, way):
+    with Client("a", cwd="/srv/project", socket_path=str(lonely.settings.gateway_socket), deadline_s=0.5) as client:
+        assert client.validate("Bash", {"command": "ls"}).verdict == "approve"
+        lonely.process.send_signal(signal.SIGSTOP)
+        try:
+            killing = threading.Timer(0.1, lonely.process.kill if way == "killed" else lambda: None)
+            killing.start()
+            found = client.validate("Bash", {"command": "ls"})
+            killing.join()
+        finally:
+            lonely.process.send_signal(signal.SIGCONT)
+        assert (found.verdict, found.layer) == ("block", "client"), found
+        if way == "killed":
+            lonely.process.wait()
+            lonely.start()
+        eventually(lambda: client.validate("Bash", {"command": "ls"}).verdict == "approve")
+
+
+def test_a_program_asks_over_tcp_with_the_token_only(lonely):
+    where = json.loads((lonely.settings.run / "gateway.json").read_bytes())["url"]
+    token = (lonely.settings.secrets / "gateway.token").read_text().strip()
+    calls = [Client("a", cwd="/srv/project").call("Bash", {"command": f"ls {n}"}) for n in range(20)]
+    with Client(url=where, token=token, deadline_s=10) as client:
+        assert {one.verdict for one in client.validate_many(calls)} == {"approve"}
+    with Client(url=where, token="guessed", deadline_s=10) as client:
+        refused = client.validate_many(calls)[0]
+    assert (refused.verdict, refused.layer) == ("block", "client")
+    assert "token" in refused.reason
 
 
 def test_socket_and_token_are_private(lonely):

@@ -30,6 +30,15 @@ def test_the_readme_does_what_it_says(stack, tmp_path: Path) -> None:
     assert (stack.current / "docs" / "protocol.md").read_bytes() == (ROOT / "docs" / "protocol.md").read_bytes()
 
 
+def test_a_python_program_validates_in_two_lines(stack) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(block.splitlines()) == 2
+    program = f"{block}print(decision.verdict, decision.layer)"
+    ran = subprocess.run([ROOT / ".venv/bin/python", "-W", "ignore::ResourceWarning", "-c", program], cwd=ROOT, env=stack.environ, capture_output=True, text=True)
+    assert ran.stdout.split()[:1] == ["approve"], ran.stdout + ran.stderr
+    assert not ran.stderr
+
+
 def test_every_page_that_the_readme_names_is_there() -> None:
     named = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
     assert named

@@ -23,7 +23,7 @@ from typing import Any
 
 from honcho.environ import parse_procfile
 
-from app.client import GatewayUnreachable, post
+from app.gateway_socket import GatewayUnreachable, post
 from config.settings import ROOT, Settings, load
 
 sys.path.insert(0, str(ROOT))

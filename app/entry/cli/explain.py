@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from app import bootstrap
-from app.client import GatewayUnreachable, find_home, find_socket, post
 from app.core.decisions import Decision, ToolCall
 from app.core.policy.explain import ExplainedCommand, Explanation, MatchedRule
 from app.entry.cli.times import plain
 from app.entry.cli.validate import CODES, STYLES, fail, fail_on, tool_call
+from app.gateway_socket import GatewayUnreachable, find_home, find_socket, post
 from config.settings import policies_folder
 
 ANSWER_S: Final = 10.0

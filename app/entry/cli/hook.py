@@ -12,7 +12,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from app.client import GatewayUnreachable, find_socket, post
+from app.gateway_socket import GatewayUnreachable, find_socket, post
 
 if TYPE_CHECKING:
     import typer

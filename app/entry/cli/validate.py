@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from app.client import GatewayUnreachable, find_socket, post
-from app.core.decisions import Decision, Verdict
+from app.client import Client, Decision, NoDecision, RequestRefused, ToolCall, Verdict
 
 CODES: Final = {Verdict.APPROVE: 0, Verdict.BLOCK: 2, Verdict.ESCALATE: 3}
 ERROR: Final = 1
@@ -43,7 +42,7 @@ def validate(
     """Ask whether a tool call would be approved: exits 0 approve, 2 block, 3 escalate, 1 error."""
     call = tool_call(command, tool_input, tool, agent, session, str(Path.cwd()) if cwd is None else cwd)
     call |= {"wait_ms": round(wait * 1000), "dry_run": dry_run}
-    decision = _ask(call, wait, as_json=as_json)
+    decision = _ask(call, as_json=as_json)
     if as_json:
         print(msgspec.json.encode(decision).decode())
     else:
@@ -81,13 +80,13 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _ask(call: dict[str, Any], wait_s: float, *, as_json: bool) -> Decision:
+def _ask(call: dict[str, Any], *, as_json: bool) -> Decision:
     try:
-        answer = post(find_socket(), "/v1/validate", json.dumps(call).encode(), ANSWER_S + wait_s)
-        if answer.status != 200:
-            fail_on(answer.json(), as_json=as_json)
-        return msgspec.json.decode(answer.body, type=Decision)
-    except (GatewayUnreachable, msgspec.DecodeError) as error:
+        with Client(deadline_s=ANSWER_S, raise_on_failure=True) as client:
+            return client.validate_call(msgspec.convert(call, ToolCall))
+    except RequestRefused as error:
+        fail_on(error.problem, as_json=as_json)
+    except NoDecision as error:
         fail(str(error))
 
 
@@ -95,8 +94,7 @@ def fail_on(problem: dict[str, Any], *, as_json: bool) -> NoReturn:
     """Print why the gateway refused, and exit 1."""
     if as_json:
         print(json.dumps(problem))
-    field = f" ({problem['field']})" if problem.get("field") else ""
-    fail(f"{problem.get('detail', 'refused')}{field}. Remedy: {problem.get('remedy', 'see `weir status`')}")
+    fail(str(RequestRefused(problem)))
 
 
 def fail(text: str) -> NoReturn:
