@@ -1,7 +1,13 @@
 """A mount that is stopped leaves nothing half done: its journal ends with events, ready for the courier."""
 
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "mount_site"))
 from lone_mount import LoneMount  # noqa: E402
@@ -12,6 +18,7 @@ from app.core.frames import RecordType  # noqa: E402
 from app.core.operations import decode_request  # noqa: E402
 
 PROJECT = "0" * 32
+LLFUSE_S, RESCUED_S = 10.0, 25.0
 
 
 def journalled(folder: Path) -> list[str]:
@@ -38,3 +45,58 @@ def test_what_a_program_left_open_is_an_event_when_the_mount_has_stopped(short_p
     except OSError:
         pass
     assert journalled(short_path / "one") == ["create", "write"]
+
+
+def keep_writing(folder: Path, done: dict[str, bytes], doing: set[str]) -> None:
+    """Make, rewrite, append to and rename files until the mount refuses; what returned is in `done`."""
+    number = 0
+    folder.mkdir()
+    try:
+        while True:
+            number += 1
+            name, data = f"f{number % 23}", os.urandom(500 + number * 977 % 150_000)
+            doing.add(name)
+            (folder / name).write_bytes(data)
+            done[name] = data
+            with (folder / name).open("ab", buffering=0) as file:
+                file.write(b"more")
+                done[name] = data + b"more"
+            doing.discard(name)
+            if number % 5 == 0:
+                doing.update((name, "moved"))
+                (folder / name).rename(folder / "moved")
+                done["moved"] = done.pop(name)
+                doing.clear()
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("deaf", ["", "1"], ids=["llfuse ends", "llfuse is deaf"])
+def test_a_stop_amid_writers_ends_in_time_and_loses_nothing_that_returned(short_path: Path, deaf: str) -> None:
+    mount = LoneMount(short_path / "one", environ={"ALONE_DEAF": deaf})
+    done: list[dict[str, bytes]] = [{}, {}]
+    doing: list[set[str]] = [set(), set()]
+    writers = [
+        threading.Thread(target=keep_writing, args=(mount.tree / f"w{at}", done[at], doing[at])) for at in (0, 1)
+    ]
+    for writer in writers:
+        writer.start()
+    time.sleep(0.7)
+    told = time.monotonic()
+    mount.process.send_signal(signal.SIGTERM)
+    assert mount.process.wait(RESCUED_S) == 0
+    took_s = time.monotonic() - told
+    for writer in writers:
+        writer.join()
+    assert mount.stop() == 0
+    mount.environ = {}
+    mount.start()
+    for at in (0, 1):
+        assert len(done[at]) > 2, "nothing was written"
+        for name, data in done[at].items():
+            if name not in doing[at]:
+                assert (mount.tree / f"w{at}" / name).read_bytes() == data, name
+    mount.settle()
+    mount.stop()
+    print(f"stopped after {took_s:.2f} s")
+    assert took_s < (RESCUED_S if deaf else LLFUSE_S)

@@ -7,6 +7,7 @@ The journal is the real one, the store is in memory. ["foreign", verb, path, arg
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -97,6 +98,8 @@ def main() -> None:
         parts, MountOptions("alone", read_only=chosen.read_only, durability=chosen.durability), chosen.agent
     )
     threading.Thread(target=store.ship, args=(folder, stopping), daemon=True).start()
+    if os.environ.get("ALONE_DEAF"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # what tells llfuse to end does not arrive
     threading.Thread(target=obey, args=(store, session), daemon=True).start()
     mount.serve(
         session,
