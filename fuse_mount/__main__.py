@@ -23,13 +23,14 @@ from fuse_mount.mount_point import detach, prepare
 from fuse_mount.operations import Operations
 from fuse_mount.session import Session, start
 from fuse_mount.state import MountOptions
-from fuse_mount.watchdog import connection_of, watch
+from fuse_mount.watchdog import abort, connection_of, watch
 
 log: Final = logging.getLogger("fuse_mount")
 THREADS: Final = 16
 SWITCH_INTERVAL_S: Final = 1e-4
 STOP_S: Final = 2.0
-PATIENCE_S: Final = 3.0
+QUIET_S: Final = 0.5
+PATIENCE_S: Final = 2.0
 ASKED_TO_STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -78,17 +79,19 @@ class Stop:
 
     def __init__(self) -> None:
         self._ended = threading.Event()
-        self._ways: tuple[Callable[[], None], Callable[[], None]] | None = None
+        self._last = threading.Lock()
+        self._ways: tuple[Callable[[], None], Callable[[], None], Callable[[], None]] | None = None
         signal.pthread_sigmask(signal.SIG_BLOCK, ASKED_TO_STOP)
         threading.Thread(target=self._wait, name="stop", daemon=True).start()
 
-    def serving(self, end: Callable[[], None], rescue: Callable[[], None]) -> None:
-        """From now on a stop calls `end`; where that does not end it within 3 s, `rescue` does."""
-        self._ways = end, rescue
+    def serving(self, end: Callable[[], None], insist: Callable[[], None], rescue: Callable[[], None]) -> None:
+        """From now on a stop calls `end`; where that does not end it within 0.5 s, `insist`; 2 s later `rescue`."""
+        self._ways = end, insist, rescue
 
     def ended(self) -> None:
-        """The kernel has been answered for the last time."""
-        self._ended.set()
+        """The kernel has been answered for the last time; does not return once `rescue` runs."""
+        with self._last:
+            self._ended.set()
 
     def _wait(self) -> None:
         signal.sigwait(ASKED_TO_STOP)
@@ -96,17 +99,25 @@ class Stop:
             return
         if self._ways is None:
             os._exit(0)
-        end, rescue = self._ways
+        end, insist, rescue = self._ways
         end()
-        if not self._ended.wait(PATIENCE_S):
-            rescue()
+        if self._ended.wait(QUIET_S):
+            return
+        insist()
+        self._ended.wait(PATIENCE_S)
+        with self._last:
+            if not self._ended.is_set():
+                rescue()
 
 
-def end_without_llfuse(session: Session, directory: Path) -> None:
-    """Detach, put everything on disk, end the process: the kernel drops the connection with it."""
-    log.warning("llfuse has not ended %.0f s after it was told to; detaching %s", PATIENCE_S, directory)
-    detach(directory)
+def end_without_llfuse(session: Session, directory: Path, connection: str) -> None:
+    """Abort the connection (a handler may hang, and with it whoever looks at the mount), put everything on disk,
+    detach, end the process.
+    """
+    log.warning("llfuse has not ended %.0f s after it was told to; aborting and detaching %s", PATIENCE_S, directory)
+    abort(connection)
     session.finish()
+    detach(directory)
     logging.shutdown()
     os._exit(0)
 
@@ -114,9 +125,11 @@ def end_without_llfuse(session: Session, directory: Path) -> None:
 def serve(session: Session, directory: Path, options: set[str], home: Path, threads: int, stop: Stop) -> None:
     """Mount, answer the kernel until it ends, unmount."""
     background = Background(session.state.counters)
-    llfuse.init(Operations(session.state, home), str(directory), options)
+    operations = Operations(session.state, home)
+    llfuse.init(operations, str(directory), options)
+    connection = connection_of(directory)
     try:
-        descriptor, connection = session_descriptor(), connection_of(directory)
+        descriptor = session_descriptor()
         background.start("kernel-cache", lambda: session.cache.run(descriptor))
         background.start("watchdog", lambda: watch(lambda: session.cache.busy_since_s, connection, background.stopping))
         background.start("feed", lambda: session.feed.run(background.stopping))
@@ -125,7 +138,7 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
         name, position = session.state.options.name, session.feed.position
         log.info("mounted %s as %s, incarnation %d, position %d", directory, name, incarnation, position)
         readers = session.state.readers
-        stop.serving(readers.end, lambda: end_without_llfuse(session, directory))
+        stop.serving(readers.end, operations.end, lambda: end_without_llfuse(session, directory, connection))
         readers.run(descriptor, threads)
     finally:
         stop.ended()
@@ -133,8 +146,11 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
         late = background.stop(STOP_S)
         if late:
             log.warning("still busy at the end: %s", ", ".join(late))
-        session.finish()
-        llfuse.close(unmount=True)
+        if session.finish():
+            llfuse.close(unmount=True)
+        else:  # llfuse's close would wait for llfuse.lock
+            abort(connection)
+            detach(directory)
         log.info("unmounted %s", directory)
 
 

@@ -8,6 +8,7 @@ import functools
 import logging
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
@@ -79,8 +80,9 @@ class Background:
                 return
 
     def stop(self, timeout_s: float) -> list[str]:
-        """Ask all threads to end; return the names of those that have not within `timeout_s` each."""
+        """Ask all threads to end; return the names of those that have not within `timeout_s`."""
         self.stopping.set()
+        deadline_s = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(deadline_s - time.monotonic(), 0.0))
         return [thread.name for thread in self._threads if thread.is_alive()]

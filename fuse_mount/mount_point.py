@@ -43,8 +43,12 @@ def _free(directory: Path, connection: str) -> None:
 
 
 def detach(directory: Path) -> None:
-    """Unmount lazily, whoever uses it."""
+    """Unmount lazily, whoever uses it; umount itself looks at the mount, which may not answer."""
     command = ["umount", "-l"] if os.getuid() == 0 else [shutil.which("fusermount3") or "fusermount", "-uz"]
-    done = subprocess.run([*command, str(directory)], check=False, capture_output=True, text=True)
-    if done.returncode and connection_of(directory):
-        raise SetupError(f"{directory}: {os.strerror(errno.ENOTCONN)}, and {done.stderr.strip()}; unmount it by hand")
+    try:
+        done = subprocess.run([*command, str(directory)], check=False, capture_output=True, text=True, timeout=LOOK_S)
+        problem = done.stderr.strip() if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        problem = f"{command[0]} did not end within {LOOK_S:.0f} s"
+    if problem and connection_of(directory):
+        raise SetupError(f"{directory}: {os.strerror(errno.ENOTCONN)}, and {problem}; unmount it by hand")

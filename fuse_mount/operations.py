@@ -2,15 +2,20 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import llfuse
 
 from fuse_mount.content_calls import ContentCalls
 from fuse_mount.guard import answered
+from fuse_mount.readers import SessionEnd
 from fuse_mount.state import MountState
 
 HANDLERS: Final = tuple(name for name in vars(llfuse.Operations) if not name.startswith("_"))
+
+
+def _end(*_request: object) -> NoReturn:
+    raise SessionEnd
 
 
 class Operations(ContentCalls):
@@ -21,6 +26,11 @@ class Operations(ContentCalls):
         self.home = home
         for name in HANDLERS:
             setattr(self, name, answered(getattr(self, name), state.counters))
+
+    def end(self) -> None:
+        """Answer every further request EIO, and have llfuse end its loops: an error that leaves a handler does that."""
+        for name in HANDLERS:
+            setattr(self, name, _end)
 
     @property
     def counters(self) -> Counter[str]:

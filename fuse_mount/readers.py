@@ -22,6 +22,10 @@ PLENTY: Final = 4
 """How many read at once where the flag `one_reader` is off."""
 
 
+class SessionEnd(BaseException):
+    """Raised in place of a handler: the way out of llfuse's loop where requests never cease."""
+
+
 def read_session() -> None:
     """Answer requests until the session ends; BlockingIOError where the descriptor does not block and holds none."""
     llfuse.main(workers=1, handle_signals=False)
@@ -81,6 +85,8 @@ class Readers:
                 serve()
             except BlockingIOError:
                 surplus = True
+            except SessionEnd:
+                pass
             finally:
                 self._left()
                 if not surplus:

@@ -39,6 +39,7 @@ CLEAN_MAX_BYTES: Final = 192 * 1024 * 1024
 T = TypeVar("T")
 WAIT_FIRST_S: Final = 0.05
 WAIT_MAX_S: Final = 2.0
+LOCK_S: Final = 1  # whole seconds: llfuse cuts off the rest
 
 
 @dataclass
@@ -56,13 +57,23 @@ class Session:
                 with llfuse.lock:
                     self.state.changes.seal_older_than(SEAL_S)
 
-    def finish(self) -> None:
-        """Seal everything and put the journal on disk; no request may be running."""
+    def finish(self) -> bool:
+        """Seal everything and put the journal on disk. False where somebody keeps llfuse.lock: then unsealed bytes
+        stay in the journal as they are, for the next start, and the journal stays open: a handler may still append.
+        """
+        journal = self.state.changes.journal
+        if not llfuse.lock.acquire(LOCK_S):
+            log.warning(
+                "llfuse.lock not had within %d s: what is unsealed is sealed at the next start", LOCK_S
+            )
+            journal.sync()
+            return False
         try:
-            with llfuse.lock:
-                self.state.changes.seal_older_than(-1.0)
+            self.state.changes.seal_older_than(-1.0)
         finally:
-            self.state.changes.journal.close()
+            llfuse.lock.release()
+            journal.close()
+        return True
 
 
 def start(parts: MountParts, options: MountOptions, agent: str) -> Session:

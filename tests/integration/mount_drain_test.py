@@ -1,5 +1,6 @@
 """A mount that is stopped leaves nothing half done: its journal ends with events, ready for the courier."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from app.core.frames import RecordType  # noqa: E402
 from app.core.operations import decode_request  # noqa: E402
 
 PROJECT = "0" * 32
-LLFUSE_S, RESCUED_S = 10.0, 25.0
+LOCKED_S, LLFUSE_S, RESCUED_S = 8.0, 10.0, 25.0
 
 
 def journalled(folder: Path) -> list[str]:
@@ -100,3 +101,41 @@ def test_a_stop_amid_writers_ends_in_time_and_loses_nothing_that_returned(short_
     mount.stop()
     print(f"stopped after {took_s:.2f} s")
     assert took_s < (RESCUED_S if deaf else LLFUSE_S)
+
+
+def make_or_be_refused(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.mkdir()
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["alone", "and another waits for it"])
+def test_a_stop_while_a_handler_keeps_the_lock_ends_in_time_and_what_was_written_is_there_again(
+    short_path: Path,
+    asks: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    mount = LoneMount(short_path / "one")
+    (mount.tree / "whole").write_bytes(b"closed")
+    file = os.open(mount.tree / "open", os.O_WRONLY | os.O_CREAT)
+    os.write(file, b"not sealed yet")
+    mount.ask("hold", 60)
+    time.sleep(0.2)
+    asking = threading.Thread(target=make_or_be_refused, args=(mount.tree / "x",))
+    if asks:
+        asking.start()
+    time.sleep(0.2)
+    told = time.monotonic()
+    mount.process.send_signal(signal.SIGTERM)
+    assert mount.process.wait(RESCUED_S) == 0
+    took_s = time.monotonic() - told
+    if asks:
+        asking.join(RESCUED_S)
+        assert not asking.is_alive()
+    with contextlib.suppress(OSError):
+        os.close(file)
+    mount.stop()
+    mount.start()
+    assert (mount.tree / "whole").read_bytes() == b"closed"
+    assert (mount.tree / "open").read_bytes() == b"not sealed yet"
+    assert mount.stop() == 0
+    print(f"stopped after {took_s:.2f} s")
+    assert took_s < LOCKED_S

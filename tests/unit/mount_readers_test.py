@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import llfuse
 import pytest
 
-from fuse_mount.readers import Readers
+from fuse_mount.readers import Readers, SessionEnd
 
 
 class Kernel:
-    """A session on a pipe: a byte is a request; `w` waits until `done` is set, `x` ends the session."""
+    """A session on a pipe: a byte is a request; `w` waits until `done` is set, `e` is refused at the
+    end, `x` ends the session."""
 
     def __init__(self) -> None:
         self.descriptor, self.requests = os.pipe()
@@ -29,6 +30,8 @@ class Kernel:
             byte = os.read(self.descriptor, 1)
             if byte == b"x":
                 return
+            if byte == b"e":
+                raise SessionEnd
             if byte == b"!":
                 raise ValueError("llfuse failed")
             if byte == b"w":
@@ -138,3 +141,15 @@ def test_a_stream_of_waits_leaves_one_reader_and_loses_no_request(kernel: Kernel
 
     in_background(kernel, asks)
     assert kernel.readers.reading == 0
+
+
+def test_requests_that_never_cease_do_not_keep_a_reader(kernel: Kernel) -> None:
+    def asks() -> None:
+        kernel.ask(b"w")
+        assert until(lambda: kernel.readers.reading == 2)
+        kernel.ask(b"e" * 1000)
+        kernel.done.set()
+
+    in_background(kernel, asks)
+    assert kernel.readers.reading == 0
+    assert len(os.read(kernel.descriptor, 2000)) > 990
