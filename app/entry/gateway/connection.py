@@ -14,7 +14,9 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from app.core.errors import WeirError
 from app.entry.gateway.access import Credentials
+from app.entry.gateway.heads import Head, KnownHeads
 from app.entry.gateway.problems import Problem
 
 HEAD_BYTES_MAX: Final = 32 * 1024
@@ -26,6 +28,20 @@ ARRIVAL_NS_MAX: Final = 15_000_000_000
 JSON: Final = b"application/json"
 _HEADERS: Final = frozenset({b"host", b"origin", b"authorization", b"content-type", b"expect", b"content-length"})
 _heads: dict[tuple[int, bytes], bytes] = {}
+_known: Final = KnownHeads()
+FAULTS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    WeirError,
+)
+"""What a fault in serving a request would raise; the parser turns those in its callbacks into one error of its own."""
 
 
 class Request:
@@ -107,6 +123,7 @@ class HttpConnection(asyncio.Protocol):
         self._paused = False
         self._held = False
         self._feeding = False
+        self._fed = b""
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -153,7 +170,8 @@ class HttpConnection(asyncio.Protocol):
             self._drain(len(data))
             return
         self._feeding = True
-        problem = self._feed(data)
+        head = _known.of(data) if self._current is None and not self.closing else None
+        problem = self._feed(data) if head is None else self._take(head, data)
         self._feeding = False
         if problem is not None:
             self._refuse_all(problem)
@@ -167,18 +185,28 @@ class HttpConnection(asyncio.Protocol):
         self.closing = True
         return bool(self._order)
 
+    def _take(self, head: Head, data: bytes) -> Problem | None:
+        """Serve a request whose head was parsed before; the parser does not see it."""
+        request = Request(self)
+        request.method, request.path, request.query, request.headers = head[:4]
+        request.body = data[head.body_from :]
+        request.started_ns = self.last_ns
+        self._order.append(request)
+        try:
+            self._site.serve(request)
+        except FAULTS as error:
+            return _failed(error)
+        return None
+
     def _feed(self, data: bytes) -> Problem | None:
+        self._fed = data if self._current is None else b""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if isinstance(cause, Problem):
                 return cause
-            # not ours to hide: told on stderr by the loop, and the caller is answered
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "a request failed", "exception": cause or error}
-            )
-            return Problem(500, "internal", "the gateway failed on this request", "try again; see the gateway's log")
+            return _failed(cause or error)
         except httptools.HttpParserUpgrade:
             return Problem(400, "upgrade", "this server speaks HTTP/1.1 only", "send no Upgrade header", "Upgrade")
         except httptools.HttpParserError as error:
@@ -252,6 +280,8 @@ class HttpConnection(asyncio.Protocol):
         if self.closing:
             return
         self.closing = not request.keep_alive
+        if self._fed and request.keep_alive:
+            _known.learn(self._fed, request.method, request.path, request.query, request.headers, request.body)
         self._site.serve(request)
 
     # ---- answering
@@ -327,6 +357,12 @@ class HttpConnection(asyncio.Protocol):
 
 
 Factory = Callable[[], HttpConnection]
+
+
+def _failed(error: BaseException) -> Problem:
+    # not ours to hide: told on stderr by the loop, and the caller is answered
+    asyncio.get_running_loop().call_exception_handler({"message": "a request failed", "exception": error})
+    return Problem(500, "internal", "the gateway failed on this request", "try again; see the gateway's log")
 
 
 def _head_too_large() -> Problem:

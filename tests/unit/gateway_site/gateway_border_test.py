@@ -231,3 +231,43 @@ def test_the_figures_are_measured_ones(stack):
     assert "weir_decision_duration_us_count 2" in text
     assert "weir_cache_hits 1" in text
     assert json.loads(stack.unix().get("/openapi.json").body)["openapi"] == "3.1.0"
+
+
+def _request(command: str, *lines: str) -> bytes:
+    body = json.dumps({"tool": "Bash", "input": {"command": command}, "agent": "a"}).encode()
+    head = "\r\n".join(["POST /v1/validate HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *lines])
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def test_a_head_that_came_before_never_makes_another_request_of_what_follows_it(stack):
+    client = stack.unix()
+    for command in ("rm a", "ls b", "rm c"):  # the same head three times, known from the second on
+        client.send(_request(command))
+        assert client.read().json["verdict"] == ("block" if command.startswith("rm") else "approve")
+    client.send(_request("ls 1") + _request("rm 2") + _request("ls 3"))
+    assert [client.read().json["verdict"] for _ in range(3)] == ["approve", "block", "approve"]
+    whole = _request("rm d")
+    for cut in (3, whole.index(b"\r\n\r\n") + 2, len(whole) - 5):  # in two pieces
+        client.send(whole[:cut])
+        time.sleep(0.02)
+        client.send(whole[cut:])
+        assert client.read().json["verdict"] == "block"
+    client.send(_request("ls x", "Connection: close"))
+    assert client.read().json["verdict"] == "approve"
+    assert client.at_end()
+
+
+def test_a_known_head_lets_nobody_in_over_tcp(stack):
+    near = stack.unix()
+    for _ in range(3):
+        near.send(_request("ls"))
+        assert near.read().status == 200
+    far = stack.tcp()
+    far.send(_request("ls"))
+    assert far.read().status in {401, 415}
+
+
+def test_a_chunked_request_with_a_length_is_never_learned(stack):
+    client = stack.unix()
+    client.send(_request("ls", "Transfer-Encoding: chunked"))
+    assert client.read().status == 400
