@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from app.core.policy.glob import expression_set, simple_glob, text_expression
 from app.core.policy.match import Rule, Seen, matches
-from app.core.policy.shape import Shape, known_words, loosened, settled, shape_of
+from app.core.policy.shape import Shape, deeper_words, known_words, loosened, settled, shape_of
 
 SET_FROM: Final = 6
 MEMO_MAX: Final = 4096
@@ -50,6 +50,8 @@ def _asked(program: str, seen: Seen) -> list[str]:
     if line.positions:
         first = line.positions[0]
         keys += (f"{program} {first}", f"* {first}")
+        if len(line.positions) > 1:
+            keys += (f"* * {line.positions[1]}", f"{program} * {line.positions[1]}")
         if words[1] != first:
             keys.append(f"{program} {words[1]}")
     elif len(words) > 1:
@@ -69,6 +71,7 @@ class Index:
         "_by_program_glob",
         "_by_tool",
         "_by_trait",
+        "_deeper",
         "_known",
         "_loose",
         "_memo",
@@ -92,6 +95,7 @@ class Index:
                 bucket.seal()
         self._rest.seal()
         self._known = known_words(rules, list(self._by_key))
+        self._deeper = deeper_words(rules)
         self._loose = {id(rule): loosened(rule) for rule in rules}
         self._shapes: dict[Shape, tuple[list[Rule], list[Step]]] = {}
 
@@ -130,7 +134,7 @@ class Index:
 
     def matching(self, seen: Seen) -> list[Rule]:
         """Return the rules that match, some perhaps twice; not to be changed, other commands get the same list."""
-        shape = shape_of(seen, self._known)
+        shape = shape_of(seen, self._known, self._deeper)
         if shape is None:
             return [rule for step in self._candidates(seen) for rule in _asked_anew(step, seen)]
         known = self._shapes.get(shape)
@@ -206,7 +210,7 @@ def _narrows(rule: Rule) -> bool:
 def _keys(rule: Rule) -> list[str]:
     """`program` or `program sub`; a rule for every program is found by its sub-command, else by its flags."""
     programs = [*rule.programs, *[glob for glob in rule.program_globs if glob == "*"]]
-    firsts = {*rule.first_words, *[sub[0] for sub in rule.subcommands]}
+    firsts = {*rule.first_words, *[sub[0] if sub[0] != "*" else " ".join(sub[:2]) for sub in rule.subcommands]}
     if firsts:
         return [f"{program} {first}" for program in programs for first in firsts]
     if "*" in programs:

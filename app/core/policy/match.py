@@ -96,6 +96,7 @@ class Rule(msgspec.Struct, frozen=True):
     within: frozenset[str]
     keeps_to: frozenset[str] = frozenset()
     order: int = 0
+    unless: frozenset[str] = frozenset()
 
 
 def compile_rule(stated: Stated, order: int = 0) -> Rule:
@@ -144,6 +145,7 @@ def compile_rule(stated: Stated, order: int = 0) -> Rule:
         within=frozenset(names(source.within)),
         keeps_to=frozenset(names(source.keeps_to)),
         order=order,
+        unless=frozenset(names(command.unless)) if command else frozenset(),
     )
 
 
@@ -221,6 +223,8 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
     line, strict = seen.line, rule.verdict is not Verdict.APPROVE
     if (rule.first_words or rule.subcommands) and not _matches_subcommand(rule, line.positions):
         return False
+    if rule.unless and line.positions and line.positions[0] in rule.unless:
+        return False
     if rule.flags and not line.any_of(rule.flags, strict=strict):
         return False
     if rule.all_flags and not all(line.any_of(name.split("|"), strict=strict) for name in rule.all_flags):
@@ -247,7 +251,13 @@ def _matches_subcommand(rule: Rule, positions: list[str]) -> bool:
         return False
     if positions[0] in rule.first_words:
         return True
-    return bool(rule.subcommands) and any(tuple(positions[: len(sub)]) == sub for sub in rule.subcommands)
+    return any(_begins_with(positions, sub) for sub in rule.subcommands)
+
+
+def _begins_with(positions: list[str], sub: tuple[str, ...]) -> bool:
+    if sub[0] != "*":
+        return tuple(positions[: len(sub)]) == sub
+    return tuple(positions[1 : len(sub)]) == sub[1:]
 
 
 def _matches_touch(rule: Rule, touch: Touch, seen: Seen) -> bool:

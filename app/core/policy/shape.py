@@ -15,8 +15,10 @@ from app.core.policy.match import Rule, Seen, matches
 Shape = tuple[object, ...]
 
 
-def shape_of(seen: Seen, known: AbstractSet[str]) -> Shape | None:
-    """Return the key of what rules see in common; `known` are the words that any rule asks for as sub-commands."""
+def shape_of(seen: Seen, known: AbstractSet[str], deeper: AbstractSet[str]) -> Shape | None:
+    """Return the key of what rules see in common; `known` are the words that any rule asks for as sub-commands,
+    `deeper` those that any asks for behind whatever sub-command.
+    """
     command, line = seen.command, seen.line
     if command.unresolved:
         return None
@@ -28,6 +30,7 @@ def shape_of(seen: Seen, known: AbstractSet[str]) -> Shape | None:
         command.program,
         first,
         second,
+        positions[1] if len(positions) > 1 and positions[1] in deeper else "",
         len(positions),
         tuple(line.flags),
         command.facts,
@@ -38,7 +41,7 @@ def shape_of(seen: Seen, known: AbstractSet[str]) -> Shape | None:
 
 def known_words(rules: Sequence[Rule], keys: Sequence[str]) -> frozenset[str]:
     """Return every word that a rule, or a key of the index, asks for behind the program."""
-    words = {word for rule in rules for word in rule.first_words}
+    words = {word for rule in rules for word in (*rule.first_words, *rule.unless)}
     words.update(sub[0] for rule in rules for sub in rule.subcommands)
     for key in keys:
         rest = key
@@ -48,10 +51,16 @@ def known_words(rules: Sequence[Rule], keys: Sequence[str]) -> frozenset[str]:
     return frozenset(words - {""})
 
 
+def deeper_words(rules: Sequence[Rule]) -> frozenset[str]:
+    """Return every word that a rule asks for behind a first word which it leaves open."""
+    return frozenset(sub[1] for rule in rules for sub in rule.subcommands if sub[0] == "*")
+
+
 def loosened(rule: Rule) -> Rule | None:
     """Return what a rule asks of the shape, which is never more than the rule asks; None where that is the rule."""
     if _asks_no_more(rule) and not rule.subcommands:
         return None
+    firsts = rule.first_words | {sub[0] for sub in rule.subcommands}
     return msgspec.structs.replace(
         rule,
         patterns=(),
@@ -61,7 +70,7 @@ def loosened(rule: Rule) -> Rule | None:
         agents=(),
         sessions=(),
         cwds=(),
-        first_words=rule.first_words | {sub[0] for sub in rule.subcommands},
+        first_words=frozenset() if "*" in firsts else firsts,
         subcommands=(),
     )
 

@@ -21,13 +21,16 @@ class Tier(enum.IntEnum):
 
 
 class CommandSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a simple command must be. `flags`: at least one; `all_flags`: each; `without`: none of them."""
+    """What a simple command must be. `flags`: at least one; `all_flags`: each; `without`: none of them; `unless`: what
+    its first word may not be; a `*` in `subcommand` is any one word.
+    """
 
     program: Names = ""
     subcommand: Names = []
     flags: Names = []
     all_flags: Names = []
     without: Names = []
+    unless: Names = []
     args: Names = []
     min_args: int = 0
     max_args: int = 1_000_000

@@ -147,6 +147,7 @@ QUIET: Final = frozenset(
     ]
 )
 _LOOKS: Final = re.compile(r"[~./]|.*/|id_rsa|id_ed25519|credentials|secrets?\b")
+_GLUED_OPTIONS: Final = frozenset(("-o", "-O", "-d"))
 _PARTS: Final = re.compile(r"[=:@,]")
 _TARGET: Final = re.compile(r"-[a-su-zA-FH-LNP-RT-Z]*t(.*)\Z", re.DOTALL)
 _SPACE: Final = re.compile(r"\s")
@@ -293,6 +294,8 @@ def _unknown(words: list[str], frame: Frame) -> tuple[Touch, ...]:
         if "://" in word:
             continue
         parts = _PARTS.split(word) if word.startswith("-") or ":" in word or "@" in word or "=" in word else (word,)
+        if word[:2] in _GLUED_OPTIONS and word[2:3] in {"/", "~"}:
+            parts = [word[2:]]
         found += [touch("read", part, frame) for part in parts if part and _LOOKS.match(part) is not None]
     return tuple(found)
 
