@@ -194,9 +194,7 @@ MECHANISMS = (
             Switch(
                 "records do not reach the disk",
                 (
-                    Edit(
-                        "app/adapters/journal/spool.py", "            self._segment.append((parts,), len(parts))\n", ""
-                    ),
+                    Edit("app/adapters/journal/spool.py", "            self._segment.append(parts, size)\n", ""),
                 ),
                 (f"{_SPOOL}::test_every_answer_reaches_the_store_once_over_a_bad_broker[0]",),
                 (f"{_SPOOL}::test_answers_get_consecutive_numbers_and_one_write",),
@@ -368,9 +366,11 @@ MECHANISMS = (
                         "app/core/messages.py",
                         "    except msgspec.DecodeError as error:\n"
                         '        raise PayloadRefused(f"{kind.__name__}: {error}") from error\n'
-                        '    if getattr(message, "format", FORMAT) != FORMAT:\n',
+                        '    wanted = getattr(kind, "FORMAT", FORMAT)\n'
+                        '    if getattr(message, "format", wanted) != wanted:\n',
                         "    except msgspec.ValidationError:\n"
                         "        return kind(*msgspec.msgpack.decode(data))\n"
+                        "    wanted = FORMAT\n"
                         "    if False:\n",
                     ),
                 ),
@@ -415,8 +415,8 @@ MECHANISMS = (
                 (
                     Edit(
                         "app/services/answering.py",
-                        "decision, verdict=Verdict.BLOCK, rules=(), reason=reason",
-                        "decision, rules=(), reason=reason",
+                        "Judgement(Verdict.BLOCK, (), reason, remedy, answered.ruling.policy_version)",
+                        "Judgement(answered.ruling.verdict, (), reason, remedy, answered.ruling.policy_version)",
                     ),
                 ),
                 (f"{_ANSWERS}::test_a_spool_that_is_full_blocks_every_call_even_a_cached_one",),
@@ -491,8 +491,8 @@ MECHANISMS = (
                 (
                     Edit(
                         "fuse_mount/session.py",
-                        "                self.state.changes.seal_older_than(-1.0)\n",
-                        "                pass\n",
+                        "            self.state.changes.seal_older_than(-1.0)\n",
+                        "            pass\n",
                     ),
                 ),
                 (f"{_DRAIN}::test_what_a_program_left_open_is_an_event_when_the_mount_has_stopped",),

@@ -1,8 +1,10 @@
 """The house keeps its shape: sizes, names, wide excepts, and nothing that points outside the repository."""
 
 import ast
+import importlib.util
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,9 +92,25 @@ def test_tests_never_patch_our_own_names() -> None:
 
 
 def test_no_test_skips_for_a_missing_service() -> None:
-    skipped = re.compile(r"pytest\.(skip|importorskip|mark\.skip|mark\.xfail)(?!if\(os\.geteuid\(\))")  # who runs it may matter
+    skipped = re.compile(
+        r"pytest\.(skip|importorskip|mark\.skip|mark\.xfail)(?!if\(os\.geteuid\(\))"
+    )  # who runs it may matter
     tests = [p for p in tracked(".py") if p.is_relative_to(ROOT / "tests") and p != Path(__file__)]
     assert not [str(p) for p in tests if skipped.search(p.read_text())]
+
+
+def test_every_switch_of_a_mechanism_fits_the_code_and_names_tests_that_exist() -> None:
+    spec = importlib.util.spec_from_file_location("table", ROOT / "tests/mechanisms/table.py")
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    switches = [switch for mechanism in table.MECHANISMS for switch in mechanism.switches]
+    edits = [edit for switch in switches for edit in switch.edits]
+    assert len(table.MECHANISMS) >= 15
+    for edit in edits:
+        assert sum(path.read_text().count(edit.original) for path in ROOT.glob(edit.file)) == 1, edit
+    for test in {test for switch in switches for test in (*switch.red, *switch.green)}:
+        place, _, name = test.partition("::")
+        assert f"def {name.partition('[')[0]}(" in (ROOT / place).read_text(), test
 
 
 PLANTED = '''"""A planted fault."""
@@ -106,30 +124,27 @@ async def record() -> None:
 
 async def answer() -> None:
     """Forget it."""
-    {line}
+    {lines}
 '''
 
 
 @pytest.mark.parametrize(
-    ("line", "tool"),
+    ("lines", "tool"),
     [
-        ("record()", ["-m", "mypy", "--strict", "--enable-error-code=unused-awaitable"]),
-        ("asyncio.gather(record())", ["-m", "mypy", "--strict", "--enable-error-code=unused-awaitable"]),
-        ("asyncio.create_task(record())", ["-m", "ruff", "check", "--isolated", "--select", "RUF006"]),
+        (
+            ["record()", "asyncio.gather(record())"],
+            ["mypy", "--strict", "--enable-error-code=unused-awaitable"],
+        ),
+        (
+            ["asyncio.create_task(record())"],
+            ["ruff", "check", "--isolated", "--select", "RUF006", "--output-format", "concise"],
+        ),
     ],
 )
-def test_dropped_coroutines_and_tasks_are_refused(tmp_path: Path, line: str, tool: list[str]) -> None:
-    import sys
-
-    good, bad = tmp_path / "kept.py", tmp_path / "dropped.py"
-    good.write_text(PLANTED.format(line="await record()"))
-    bad.write_text(PLANTED.format(line=line))
-    verdicts = {
-        path.stem: subprocess.run([sys.executable, *tool, str(path)], cwd=tmp_path, capture_output=True, text=True)
-        for path in (good, bad)
-    }
-    assert verdicts["kept"].returncode == 0, verdicts["kept"].stdout
-    assert verdicts["dropped"].returncode != 0
-    assert "dropped.py:12" in verdicts["dropped"].stdout or "RUF006" in verdicts["dropped"].stdout, verdicts[
-        "dropped"
-    ].stdout
+def test_dropped_coroutines_and_tasks_are_refused(tmp_path: Path, lines: list[str], tool: list[str]) -> None:
+    (tmp_path / "kept.py").write_text(PLANTED.format(lines="await record()"))
+    (tmp_path / "dropped.py").write_text(PLANTED.format(lines="\n    ".join(lines)))
+    command = [sys.executable, "-m", *tool, "kept.py", "dropped.py"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    named = re.findall(r"^(\w+)\.py:(\d+):.*(?:error:|RUF006)", found.stdout, re.MULTILINE)
+    assert named == [("dropped", str(12 + n)) for n in range(len(lines))], found.stdout

@@ -82,6 +82,7 @@ def test_at_the_deadline_a_worker_is_asked_again_and_its_block_is_the_answer(mak
     assert (answer()["verdict"], answer()["layer"]) == ("block", "deadline")
 
 
+@pytest.mark.thorough  # 3 s of waiting
 def test_without_any_word_from_a_worker_the_deadline_is_a_recorded_block(make_stack, asked):
     stack = make_stack(deadline_ms=500, patience_ms=300)
     _, answer = asked(on=stack)
@@ -91,6 +92,7 @@ def test_without_any_word_from_a_worker_the_deadline_is_a_recorded_block(make_st
     assert stack.spool.records[-1].id == got["id"]
 
 
+@pytest.mark.thorough  # 3 s of waiting
 def test_with_the_broker_away_the_answer_is_escalate_at_once_and_the_ticket_goes_out_later(stack, eventually):
     stack.experts.mode = "gone"
     started = time.monotonic()
@@ -102,6 +104,7 @@ def test_with_the_broker_away_the_answer_is_escalate_at_once_and_the_ticket_goes
     eventually(lambda: set(stack.experts.tickets) == {answer["id"] for answer in answers}, timeout_s=15)
 
 
+@pytest.mark.thorough  # 3 s of waiting
 def test_a_ticket_that_the_broker_lost_is_sent_again(stack, eventually):
     stack.experts.mode = "silent"
     ticket = stack.bash("ask me")["id"]
