@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-.PHONY: help setup up down test test-full check lint types layers unit bench bench-store chaos mechanisms bare clean lock
+.PHONY: help setup up down test test-full check lint types layers unit bench bench-store chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ bench-store: setup ## appends beside the eventsourcing library
 
 chaos: setup ## kill -9 of each process while writers and validators run
 	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q tests/chaos
+
+safety: setup ## rewrites of dangerous commands for LASTS=1800 s; CORPUS=file measures the default pack on a labelled file
+	@if [ -n "$(CORPUS)" ]; then $(BIN)/python tests/performance/safety.py "CORPUS=$(CORPUS)" $(if $(LIST),"list=$(LIST)"); \
+	else WEIR_SAFETY_S=$(or $(LASTS),1800) $(PYTEST) -q -s tests/unit/policy_site; fi
 
 mechanisms: setup ## switch off each mechanism and see its test go red
 	@$(BIN)/python tests/mechanisms/switch_off.py

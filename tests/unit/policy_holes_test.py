@@ -257,7 +257,16 @@ ls .weir
 cat keyboard.md
 cat config/policies/10-harm.yaml
 find . -name '*.py' -exec wc -l {} +
+git checkout -b topic/x
+kill -0 4242
+systemctl status nginx
+zfs list
+dotnet publish -c Release
+gh pr view 12
 """
+
+
+UNDER_A_LINE = ["\\rm -rf /", "  \\r\\m -rf /", "\\\nrm -rf /", "\\git push --force"]
 
 
 def _lines(text: str) -> list[str]:
@@ -276,6 +285,12 @@ def _judged(pack: Policy, command: str, cwd: str = CWD) -> Verdict:
 @pytest.mark.parametrize("command", _lines(HOLES))
 def test_what_the_attack_found_is_approved_no_more(pack: Policy, command: str) -> None:
     assert _judged(pack, command) is not Verdict.APPROVE
+
+
+@pytest.mark.parametrize("command", UNDER_A_LINE)
+@pytest.mark.parametrize("above", ["ls", "cd src", "# note", "echo a &", "ls \\\\"])
+def test_a_line_that_begins_with_a_backslash_is_no_part_of_the_one_above(pack: Policy, above: str, command: str) -> None:
+    assert _judged(pack, f"{above}\n{command}") is not Verdict.APPROVE
 
 
 @pytest.mark.parametrize("command", _lines(BLOCKED))

@@ -20,7 +20,7 @@ from app.core.policy.match import Rule, Seen, compile_rule
 from app.core.policy.source import RuleFile, Stated, Tier, names, refusal, stated_rules
 from app.core.shell.form import SHOWN
 
-ENGINE: Final = "3"
+ENGINE: Final = "4"
 EXAMPLE_CWD: Final = "/home/dev/project"
 WORDS_SHOWN_MAX: Final = 64
 RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}

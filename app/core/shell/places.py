@@ -27,6 +27,8 @@ from app.core.shell.known_paths import (
 )
 
 _GLOB: Final = frozenset("*?[")
+GLOB_MAX: Final = 1024
+"""A longer glob counts as reaching everything: 5 KiB of `?*` cost 23 ms of matching."""
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _JOINTS: Final = frozenset("-_.")
 _STEERS: Final = re.compile(r"(?:^|/)config/(?:policies(?:/|$)|flags\.toml$)")
@@ -246,6 +248,8 @@ def _is_persistent(full: str, parts: list[str]) -> bool:
 def _glob_reaches(full: str, name: str, paths: tuple[str, ...], names: tuple[str, ...]) -> bool:
     if not _GLOB.intersection(full):
         return False
+    if len(full) > GLOB_MAX:
+        return True
     if any(fnmatchcase(path, full) and path.count("/") == full.count("/") for path in paths):
         return True
     return (

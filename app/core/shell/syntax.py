@@ -39,7 +39,7 @@ RESERVED: Final = frozenset(
     ]
 )
 _QUOTED_HEREDOC: Final = re.compile(r"<<-?[ \t]*(?:'([^'\n]{1,64})'|\"([^\"\n$`\\]{1,64})\"|\\(\w{1,64}))")
-_BODY_WITH_BACKSLASH: Final = re.compile(r"<<[^\n]*\n[ \t]*\\")
+_LINE_WITH_BACKSLASH: Final = re.compile(r"(?<!\\)(?:\\\\)*\n[ \t]*\\")
 _BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s]{0,400},[^\s]{0,400})\}(?=$|[\s;|&)])")
 _COMMA: Final = re.compile(r",(?![^{]*\})")
 PLACEHOLDER: Final = "weir heredoc body cut"
@@ -85,10 +85,10 @@ def parse(text: str) -> Parsed:
 
 
 def _misread(text: str) -> str:
-    """Name what the grammar reads wrongly without an error: a heredoc body that begins with a backslash becomes words
-    of the command before it.
+    """Name what the grammar reads wrongly without an error: a line, or a heredoc body, that begins with a backslash
+    becomes words of the command before it.
     """
-    return "syntax" if "<<" in text and _BODY_WITH_BACKSLASH.search(text) else ""
+    return "syntax" if "\n" in text and _LINE_WITH_BACKSLASH.search(text) else ""
 
 
 def parse_inner(text: str) -> Parsed:
@@ -125,7 +125,7 @@ def _mended(root: Node, source: bytes, bodies: tuple[str, ...]) -> Parsed:
         again = Parser(LANGUAGE).parse(mended.encode()).root_node
         if not again.has_error:
             odd = any(sign in found[1] for found in _BRACES.finditer(text) for sign in ";|&<>")
-            return Parsed(again, mended.encode(), bodies, doubt="syntax" if odd else "")
+            return Parsed(again, mended.encode(), bodies, doubt="syntax" if odd else _misread(mended))
     return Parsed(root, source, bodies, doubt="syntax")
 
 

@@ -1,0 +1,104 @@
+"""What the grammar of rewrites makes of dangerous commands is never approved, and costs no more than it may."""
+
+import os
+import random
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from app.adapters.policy_files import load_policy
+from app.core.decisions import ToolCall, Verdict
+from app.core.policy import Policy
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rewrites import SEEDS, TEXTS, rewritten
+
+ROOT = Path(__file__).resolve().parents[3]
+CASES = 1500
+CPU_MAX_MS = 20.0
+BEYOND_MAX_MS = 1.0
+ROUNDS = 9
+WITHIN = {
+    "many commands": "ls a\n" * 290,
+    "many searches": "grep -rn 'a.*b' ./x ../y /etc/z;" * 190,
+    "loops in loops": "for a in 1 2 3 4 5 6 7 8 9; do for b in 1 2 3 4 5 6 7; do cat $a/$b ../$a > /x/$b; done; done",
+    "many paths": "cat " + "a/b/../c* " * 700,
+    "many globs": "rm " + "*/.?* " * 900,
+    "one long glob": "cp " + "?*?*?*?*/" * 600 + " b",
+    "many substitutions": "echo " + "$(ls a) " * 240,
+    "many braces": "echo {a,b}{a,b}{a,b}{a,b}{a,b} " * 40,
+    "many pipes": "cat a|" * 290 + "wc",
+    "many functions": "f(){ cat ../x /etc/y; }; " + "f;" * 300,
+    "many wrappers": "nohup nice timeout 5 " * 7 + "cat ../a",
+    "a long program": "awk '" + "{print $1} /x/ " * 500 + "'",
+}
+BEYOND = {
+    "too long": "ls " * 3000,
+    "far too long": "a;" * 500_000,
+    "a null byte": "ls\0",
+    "no text": "ls \udcff",
+}
+
+
+@cache
+def pack() -> Policy:
+    return load_policy([ROOT / "config" / "policies"])
+
+
+def judged(command: str) -> Verdict:
+    return pack().judge(ToolCall("Bash", {"command": command}, "a", "", "/home/dev/project")).verdict
+
+
+def cpu_ms(command: str) -> float:
+    """The least of several rounds: what a neighbour on the same core adds is not the judge's."""
+    times = []
+    for _ in range(ROUNDS):
+        begun_ns = time.thread_time_ns()
+        judged(command)
+        times.append((time.thread_time_ns() - begun_ns) / 1e6)
+    return min(times)
+
+
+def test_no_seed_is_approved_as_it_stands() -> None:
+    commands = [" ".join(seed) for seed in SEEDS] + list(TEXTS)
+    assert [command for command in commands if judged(command) is Verdict.APPROVE] == []
+
+
+def test_no_generated_rewrite_is_approved() -> None:
+    approved = [case for case in range(CASES) if judged(rewritten(random.Random(case))) is Verdict.APPROVE]
+    assert approved == [], rewritten(random.Random(approved[0]))
+
+
+@pytest.mark.full
+def test_no_generated_rewrite_is_approved_or_slow_however_long_one_tries() -> None:
+    lasts_s = float(os.environ.get("WEIR_SAFETY_S", "1800"))
+    start = case = random.SystemRandom().randrange(1 << 40)
+    approved, slow, end_s = [], [], time.monotonic() + lasts_s
+    while time.monotonic() < end_s:
+        command = rewritten(random.Random(case))
+        begun_ns = time.thread_time_ns()
+        if judged(command) is Verdict.APPROVE:
+            approved.append(case)
+        if time.thread_time_ns() - begun_ns > CPU_MAX_MS * 1e6 and cpu_ms(command) > CPU_MAX_MS:
+            slow.append(case)
+        case += 1
+    print(f"\n{case - start} rewrites from {start} in {lasts_s:.0f} s: {len(approved)} approved, {len(slow)} slow")
+    assert approved == [], rewritten(random.Random(approved[0]))
+    assert slow == [], rewritten(random.Random(slow[0]))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", WITHIN)
+def test_no_text_within_the_bounds_takes_long(name: str) -> None:
+    assert cpu_ms(WITHIN[name]) < CPU_MAX_MS
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_is_beyond_the_bounds_is_escalated_at_once(name: str) -> None:
+    assert judged(BEYOND[name]) is Verdict.ESCALATE
+    assert cpu_ms(BEYOND[name]) < BEYOND_MAX_MS
