@@ -366,16 +366,20 @@ def rule_places(policies: Path, home: Path | None) -> "list[Place]":
     return [Place(policies), *([Place(home / "policies", Tier.USER)] if home is not None else [])]
 
 
-def policy(settings: Settings) -> "PolicyWatcher":
-    """The rules in force, which follow their files; every judgement blocks while none could be loaded."""
-    return policy_at(settings.policies, settings.home)
+def policy(settings: Settings, *, sees: bool = False) -> "PolicyWatcher":
+    """The rules in force, which follow their files; every judgement blocks while none could be loaded. Who `sees` looks
+    at branch and time where rules ask for them: not the gateway, whose event loop must not wait for a folder.
+    """
+    return policy_at(settings.policies, settings.home, sees=sees)
 
 
-def policy_at(policies: Path, home: Path | None) -> "PolicyWatcher":
+def policy_at(policies: Path, home: Path | None, *, sees: bool) -> "PolicyWatcher":
     """As `policy`, where there may be no project; creates nothing."""
     from app.adapters.policy_files import PolicyWatcher
+    from app.adapters.surroundings import Surroundings
+    from app.core.policy import NOWHERE
 
-    return PolicyWatcher(rule_places(policies, home))
+    return PolicyWatcher(rule_places(policies, home), Surroundings() if sees else NOWHERE)
 
 
 def watched(settings: Settings) -> Watched:

@@ -95,7 +95,7 @@ class Parts:
 
     @cached_property
     def _rules(self) -> Rules:
-        rules = bootstrap.policy(self._settings)
+        rules = bootstrap.policy(self._settings, sees=True)
         self._kept(RulesWatch(rules))
         return rules
 

@@ -14,7 +14,7 @@ import yaml
 
 from app.core.decisions import Asked, Judgement
 from app.core.errors import PolicyInvalid
-from app.core.policy import Explanation, Policy, RuleFile, compile_policy, explained, refusing
+from app.core.policy import NOWHERE, Explanation, Policy, RuleFile, World, compile_policy, explained, refusing
 from app.core.policy.source import Tier
 
 CHECK_EVERY_S: Final = 0.5
@@ -98,7 +98,8 @@ def _files(path: Path) -> list[Path]:
 class PolicyWatcher:
     """The policy in force. `refresh` is called off the request path; nothing else touches the disk."""
 
-    def __init__(self, places: Sequence[Path | Place]) -> None:
+    def __init__(self, places: Sequence[Path | Place], world: World = NOWHERE) -> None:
+        self._world = world
         self._places = [place if isinstance(place, Place) else Place(place) for place in places]
         self._checked_s = time.monotonic()
         self._stamp = self._stamps()
@@ -117,7 +118,7 @@ class PolicyWatcher:
 
     def judge(self, call: Asked) -> Judgement:
         """See Policy.judge."""
-        return self.current.judge(call)
+        return self.current.judge(call, self._world)
 
     def judge_path(self, operation: str, path: bytes) -> str | None:
         """See Policy.judge_path."""
@@ -125,7 +126,7 @@ class PolicyWatcher:
 
     def explain(self, call: Asked) -> Explanation:
         """Return why a call is judged as it is, with the time that each step took."""
-        return explained(self.current, call, time.perf_counter_ns)
+        return explained(self.current, call, self._world, time.perf_counter_ns)
 
     def refresh(self, *, force: bool = False) -> bool:
         """Reload when files changed, at most every 0.5 s; True when another version came into force."""

@@ -3,5 +3,6 @@
 from app.core.policy.explain import Explanation, explained
 from app.core.policy.policy import Policy, compile_policy, refusing
 from app.core.policy.source import RuleFile
+from app.core.policy.world import NOWHERE, World
 
-__all__ = ["Explanation", "Policy", "RuleFile", "compile_policy", "explained", "refusing"]
+__all__ = ["NOWHERE", "Explanation", "Policy", "RuleFile", "World", "compile_policy", "explained", "refusing"]

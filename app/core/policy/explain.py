@@ -12,6 +12,7 @@ from app.core.decisions import Asked, Judgement, Verdict
 from app.core.policy.calls import seen_of
 from app.core.policy.faults import FAULTS
 from app.core.policy.match import Rule, Seen
+from app.core.policy.world import Moment, World
 from app.core.shell.form import SHOWN
 from app.core.shell.syntax import PLACEHOLDER, parse
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from app.core.policy.policy import Policy
 
 WORDS_SHOWN_MAX: Final = 64
+Standing = tuple[Rule | None, list[tuple[Rule, str, str]]]
+"""See Policy.standing."""
 SOURCE_SHOWN_MAX: Final = 400
 
 
@@ -40,7 +43,9 @@ class PathClass(msgspec.Struct, frozen=True):
 
 
 class MatchedRule(msgspec.Struct, frozen=True):
-    """A rule that matched: `decides` for the one whose verdict stands, `lifted_by` names what took it out."""
+    """A rule that matched: `decides` for the one whose verdict stands, `lifted_by` names what took it out, `unmet` the
+    condition on the world (branch, time) that does not hold.
+    """
 
     id: str
     tier: str
@@ -51,6 +56,7 @@ class MatchedRule(msgspec.Struct, frozen=True):
     remedy: str
     decides: bool
     lifted_by: str = ""
+    unmet: str = ""
 
 
 class ExplainedCommand(msgspec.Struct, frozen=True):
@@ -84,25 +90,26 @@ class Explanation(msgspec.Struct, frozen=True):
     reads: tuple[str, ...] = ()
 
 
-def explained(policy: "Policy", call: Asked, clock_ns: Callable[[], int]) -> Explanation:
+def explained(policy: "Policy", call: Asked, world: World, clock_ns: Callable[[], int]) -> Explanation:
     """Return why `policy` judges a call as it does; never raises: a fault leaves the judgement alone."""
     started = clock_ns()
-    judgement = policy.judge(call)
+    judgement = policy.judge(call, world)
     judged = clock_ns()
     try:
-        doubts, commands, took = _reasons(policy, call, clock_ns)
+        doubts, commands, took = _reasons(policy, call, world, clock_ns)
     except FAULTS as fault:
         doubts, commands, took = (f"fault ({type(fault).__name__})",), [], []
     return _whole(judgement, doubts, commands, [*took, LayerTime("judging", (judged - started) / 1000)])
 
 
 def _reasons(
-    policy: "Policy", call: Asked, clock_ns: Callable[[], int]
+    policy: "Policy", call: Asked, world: World, clock_ns: Callable[[], int]
 ) -> tuple[tuple[str, ...], list[ExplainedCommand], list[LayerTime]]:
     started = clock_ns()
     seen, doubts = seen_of(call)
     read = clock_ns()
-    found = [policy.standing(one) for one in seen]
+    moment = Moment(world, seen)
+    found = [policy.standing(one, moment) for one in seen]
     asked = clock_ns()
     spans = _Spans(call)
     commands = [_explained(one, rules, spans) for one, rules in zip(seen, found, strict=True)]
@@ -125,10 +132,12 @@ def _whole(
     )
 
 
-def _explained(one: Seen, found: "tuple[Rule | None, list[tuple[Rule, str]]]", spans: "_Spans") -> ExplainedCommand:
+def _explained(
+    one: Seen, found: "tuple[Rule | None, list[tuple[Rule, str, str]]]", spans: "_Spans"
+) -> ExplainedCommand:
     command, (top, matched) = one.command, found
     span = spans.given(command.span)
-    rules = {rule.id: _matched(rule, lifted_by, decides=rule is top) for rule, lifted_by in matched}
+    rules = {rule.id: _matched(rule, lifted_by, unmet, decides=rule is top) for rule, lifted_by, unmet in matched}
     return ExplainedCommand(
         command.program,
         tuple([_shown(word) for word in command.words[:WORDS_SHOWN_MAX]]),
@@ -144,9 +153,9 @@ def _explained(one: Seen, found: "tuple[Rule | None, list[tuple[Rule, str]]]", s
     )
 
 
-def _matched(rule: Rule, lifted_by: str, *, decides: bool) -> MatchedRule:
+def _matched(rule: Rule, lifted_by: str, unmet: str, *, decides: bool) -> MatchedRule:
     where = (rule.id, rule.tier.name.lower(), rule.file, rule.line)
-    return MatchedRule(*where, rule.verdict, rule.reason, rule.remedy, decides, lifted_by)
+    return MatchedRule(*where, rule.verdict, rule.reason, rule.remedy, decides, lifted_by, unmet)
 
 
 def _shown(word: str) -> str:

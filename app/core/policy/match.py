@@ -97,6 +97,8 @@ class Rule(msgspec.Struct, frozen=True):
     keeps_to: frozenset[str] = frozenset()
     order: int = 0
     unless: frozenset[str] = frozenset()
+    branches: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
 
 
 def compile_rule(stated: Stated, order: int = 0) -> Rule:
@@ -146,6 +148,8 @@ def compile_rule(stated: Stated, order: int = 0) -> Rule:
         keeps_to=frozenset(names(source.keeps_to)),
         order=order,
         unless=frozenset(names(command.unless)) if command else frozenset(),
+        branches=names(source.when.branch),
+        times=names(source.when.time),
     )
 
 
@@ -178,7 +182,7 @@ def _tool_pattern(stated: Stated, tool: str, inner: str) -> Pattern:
 
 
 def matches(rule: Rule, seen: Seen) -> bool:
-    """Tell whether every condition of a rule holds."""
+    """Tell whether every condition of a rule on the call holds; those on the world are asked last (world.py)."""
     command = seen.command
     if rule.facts and not rule.facts & command.facts:
         return False

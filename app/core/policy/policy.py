@@ -1,14 +1,15 @@
 """One compiled, immutable snapshot of the rules that judges tool calls and paths.
 
 Precedence is block > escalate > approve over all matching rules and all simple commands; nothing matching is
-escalate, and
-so is doubt. `judge` is total: a fault inside it is a block. It reads nothing but the call.
+escalate, and so is doubt. `judge` is total: a fault inside it is a block. It reads the call, and of the world what
+rules ask for.
 """
 
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 import re2
 
 from app.core.decisions import Asked, InnerCommand, Judgement, RuleRef, Verdict
@@ -18,6 +19,7 @@ from app.core.policy.glob import compiled_bytes, path_expression
 from app.core.policy.index import Index
 from app.core.policy.match import Rule, Seen, compile_rule
 from app.core.policy.source import RuleFile, Stated, Tier, names, refusal, stated_rules
+from app.core.policy.world import NOWHERE, Moment, World
 from app.core.shell.form import SHOWN
 
 ENGINE: Final = "4"
@@ -31,22 +33,23 @@ _SUGGEST: Final = "Ask a person, use a command that a rule covers, or have a rul
 class Policy:
     """See the module. `version` hashes the rule files' content and the engine's version."""
 
-    __slots__ = ("_guards", "_index", "rules", "version")
+    __slots__ = ("_guards", "_index", "_worldly", "rules", "version")
 
     def __init__(self, rules: Sequence[Rule], version: str) -> None:
         self.rules = tuple(rules)
         self.version = version
         self._index = Index(rules)
+        self._worldly = any(rule.branches or rule.times for rule in rules)
         self._guards = [
             (rule, compiled_bytes(tuple([path_expression(p) for p in rule.on_write])))
             for rule in rules
             if rule.on_write
         ]
 
-    def judge(self, call: Asked) -> Judgement:
+    def judge(self, call: Asked, world: World = NOWHERE) -> Judgement:
         """Return what the rules say of a call; never raises."""
         try:
-            return self._judge(call)
+            return self._judge(call, world)
         except FAULTS as fault:
             return self._bare(
                 Verdict.BLOCK,
@@ -55,7 +58,7 @@ class Policy:
             )
 
     def matching(self, call: Asked) -> list[Rule]:
-        """Return every rule that matches a call, in any of its commands."""
+        """Return every rule that matches a call, in any of its commands, whatever the world."""
         seen, _ = seen_of(call)
         return [rule for one in seen for rule in self._index.matching(one)]
 
@@ -71,14 +74,20 @@ class Policy:
                 return f"{rule.verdict.value}: {rule.reason} [{rule.id}]"
         return None
 
-    def _judge(self, call: Asked) -> Judgement:
+    def _judge(self, call: Asked, world: World) -> Judgement:
         seen, doubts = seen_of(call)
+        if not self._worldly:
+            return self._ruled(seen, doubts, None)
+        moment = Moment(world, seen)
+        return msgspec.structs.replace(self._ruled(seen, doubts, moment), reads=tuple(sorted(moment.reads)))
+
+    def _ruled(self, seen: list[Seen], doubts: tuple[str, ...], moment: Moment | None) -> Judgement:
         if not seen and not doubts:
             return self._bare(Verdict.APPROVE, "Nothing would run.", "")
         worst: tuple[Verdict, Rule | None, Seen | None] = (Verdict.APPROVE, None, None)
         inner: list[InnerCommand] = []
         for one in seen:
-            verdict, rule = self._verdict(one)
+            verdict, rule = self._verdict(one, moment)
             inner.append(_inner(one, verdict, rule))
             if worst[2] is None or RANK[verdict] > RANK[worst[0]]:
                 worst = (verdict, rule, one)
@@ -107,32 +116,40 @@ class Policy:
         )
         return Judgement(verdict, (), f"`{what}` {why}.", _SUGGEST, self.version, commands)
 
-    def standing(self, one: Seen) -> tuple[Rule | None, list[tuple[Rule, str]]]:
-        """Return the rule whose verdict stands for a command, and each that matched with what lifts it ('')."""
+    def standing(self, one: Seen, moment: Moment) -> tuple[Rule | None, list[tuple[Rule, str, str]]]:
+        """Return the rule whose verdict stands for a command, and each that matched: with what lifts it, and with the
+        condition on the world that does not hold ('' for neither).
+        """
         found = self._index.matching(one)
-        lifted = {name: rule.id for rule in found for name in rule.lifts}
-        return self._verdict(one)[1], [(rule, lifted.get(rule.id, "")) for rule in found]
+        lifted = {name: rule.id for rule in moment.holding(found) for name in rule.lifts}
+        top = self._verdict(one, moment)[1]
+        return top, [(rule, lifted.get(rule.id, ""), moment.unmet(rule)) for rule in found]
 
-    def _verdict(self, one: Seen) -> tuple[Verdict, Rule | None]:
+    def _verdict(self, one: Seen, moment: Moment | None) -> tuple[Verdict, Rule | None]:
         found = self._index.matching(one)
-        if not found:
-            return Verdict.ESCALATE, None
-        if len(found) == 1:
-            return found[0].verdict, found[0]
-        lifted = {name for rule in found for name in rule.lifts}
-        if lifted:
-            found = [rule for rule in found if rule.id not in lifted]
-        top = found[0]
-        for rule in found:
-            if rule.verdict is not top.verdict:
-                if RANK[rule.verdict] > RANK[top.verdict]:
-                    top = rule
-            elif rule.tier > top.tier or (rule.order < top.order and rule.tier is top.tier):
-                top = rule
-        return top.verdict, top
+        if moment is not None:
+            found = moment.holding(found)
+        return (top.verdict, top) if (top := _strongest(found)) is not None else (Verdict.ESCALATE, None)
 
     def _bare(self, verdict: Verdict, reason: str, remedy: str) -> Judgement:
         return Judgement(verdict, (), reason, remedy, self.version)
+
+
+def _strongest(found: list[Rule]) -> Rule | None:
+    """Return the rule whose verdict stands: not lifted, the strongest, of the highest tier, the first in its file."""
+    if len(found) < 2:
+        return found[0] if found else None
+    lifted = {name for rule in found for name in rule.lifts}
+    if lifted:
+        found = [rule for rule in found if rule.id not in lifted]
+    top = found[0]
+    for rule in found:
+        if rule.verdict is not top.verdict:
+            if RANK[rule.verdict] > RANK[top.verdict]:
+                top = rule
+        elif rule.tier > top.tier or (rule.order < top.order and rule.tier is top.tier):
+            top = rule
+    return top
 
 
 def _inner(one: Seen, verdict: Verdict, rule: Rule | None) -> InnerCommand:

@@ -1,6 +1,7 @@
 """Rules as their files state them, and the refusal of what does not hold: always with file, line and remedy."""
 
 import enum
+import re
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -46,11 +47,13 @@ class TouchSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WhenSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Conditions on the caller, globs each."""
+    """Conditions on the caller, globs each; `branch` and `time` (WINDOW) are outside the call: see world.py."""
 
     agent: Names = []
     session: Names = []
     cwd: Names = []
+    branch: Names = []
+    time: Names = []
 
 
 class ExampleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,6 +106,10 @@ class Stated(NamedTuple):
     line: int
 
 
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY: Final = f"(?:{'|'.join(DAYS)})"
+_SPAN: Final = f"{_DAY}(?:-{_DAY})?"
+WINDOW: Final = rf"(?:({_SPAN}(?:,{_SPAN})*) )?([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)"
 ACCESSES: Final = frozenset(("list", "read", "write", "delete", "change", "send", "run"))
 
 
@@ -156,6 +163,16 @@ def _checked(rule: Stated) -> None:
         raise refusal(rule, f"access must be of {', '.join(sorted(ACCESSES))}", "correct the access list")
     if source.on and (source.touch is None or not source.touch.path):
         raise refusal(rule, "`on: [write]` needs touch.path", "name the paths as globs from the project's root")
+    _check_world(rule)
+
+
+def _check_world(rule: Stated) -> None:
+    when = rule.source.when
+    for window in names(when.time):
+        if re.fullmatch(WINDOW, window) is None or window[-11:-6] == window[-5:]:
+            raise refusal(rule, f"{window!r} is no time window", 'write "22:00-06:00" or "mon-fri 09:00-17:30"')
+    if rule.source.on and (names(when.branch) or names(when.time)):
+        raise refusal(rule, "`on: [write]` cannot depend on branch or time", "make it a rule of its own without `when`")
 
 
 def _check_lifts(rule: Stated, known: dict[str, Stated]) -> None:

@@ -65,7 +65,7 @@ def _asked(call: dict[str, Any], *, as_json: bool) -> _Answer:
     except GatewayUnreachable:
         return _Answer(
             None,
-            bootstrap.policy_at(policies_folder(), find_home(os.environ, Path.cwd())).explain(
+            bootstrap.policy_at(policies_folder(), find_home(os.environ, Path.cwd()), sees=True).explain(
                 msgspec.convert(call, ToolCall)
             ),
         )
@@ -138,6 +138,8 @@ def _rule(rule: MatchedRule) -> Text:
     text.append(f"  {rule.file}:{rule.line} ({rule.tier})", "dim")
     if rule.lifted_by:
         text.append(f"  lifted by {rule.lifted_by}", "yellow")
+    if rule.unmet:
+        text.append(f"  not now: {rule.unmet}", "yellow")
     return text
 
 
