@@ -558,10 +558,13 @@ def _in(folder: str, call: Call) -> None:
 
 
 def _walk(at: Path) -> dict[str, os.stat_result]:
-    found = {}
-    for path in [at, *sorted(at.rglob("*"))]:
-        found[str(path.relative_to(at))] = path.lstat()
-    return found
+    # not rglob: before 3.11.4 it follows links to see whether they are folders, and fails on one of 4 KiB
+    found = {".": at.lstat()}
+    for folder, folders, files in os.walk(at):
+        for name in sorted(folders + files):
+            path = Path(folder) / name
+            found[str(path.relative_to(at))] = path.lstat()
+    return dict(sorted(found.items()))
 
 
 def _state(at: Path, before: dict[str, os.stat_result]) -> dict[str, list[Any]]:
