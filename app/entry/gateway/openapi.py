@@ -3,6 +3,7 @@
 `python -m app.entry.gateway.openapi` prints it; the copy in docs/reference is a snapshot that a test compares.
 """
 
+from inspect import cleandoc
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -55,6 +56,9 @@ def describe() -> dict[str, Any]:
     kinds = [kind for operation in _OPERATIONS for kind in (*operation.takes, *operation.gives)]
     unique = list(dict.fromkeys([*kinds, ProblemDocument]))
     schemas, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    for component in components.values():
+        if "description" in component:  # a docstring: its lines are indented before Python 3.13
+            component["description"] = cleandoc(component["description"])
     paths: dict[str, Any] = {}
     refs = dict(zip(unique, schemas, strict=True))
     for operation in _OPERATIONS:
