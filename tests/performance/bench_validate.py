@@ -250,7 +250,7 @@ def _median(runs: list[Run], field: str) -> float:
 def show(figures: list[dict[str, Any]]) -> None:
     for figure in figures:
         p99 = "" if figure["p99"] is None else f"p99 {figure['p99']:9.2f} best {figure['best_p99']:8.2f}"
-        best = p99 or f"{'':13} best {figure['best']:8d}"
+        best = p99 or f"{'':13} best {figure['best']:8g}"
         value = f"{figure['median']:10.2f} {figure['unit']:4}"
         shape, degraded = figure["connections_x_calls"], figure["degraded_share"]
         print(f"{figure['figure']:42} {shape:>8} {figure['system']:7} {value} {best:28} degraded {degraded:.3%}")
