@@ -1,8 +1,9 @@
 # `make` lists the targets. Everything runs from .venv, which the first target that needs it makes (scripts/setup.sh).
 .DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE  # tests whose assertions pytest rewrote once are not rewritten at each run
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-.PHONY: help setup up down test test-full check lint types layers unit bench bench-store chaos safety mechanisms bare clean lock
+.PHONY: help setup up down test test-full check lint types layers unit unit-rooms unit-files bench bench-store chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,7 +25,7 @@ test-full: check ## the long runs too
 	@WEIR_REQUIRE_SERVICES=1 WEIR_FULL=1 $(PYTEST) -q tests
 
 check: setup ## lint, types, layers, unit tests: seconds
-	@$(MAKE) --no-print-directory -j2 unit lint types layers
+	@$(MAKE) --no-print-directory -j3 types unit-rooms unit-files lint layers
 
 lint: setup ## ruff
 	@$(BIN)/ruff check --quiet .
@@ -36,7 +37,14 @@ layers: setup ## import-linter
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 unit: setup ## unit tests
-	@$(PYTEST) -q -m "not full and not thorough" tests/unit
+	@$(MAKE) --no-print-directory -j2 unit-rooms unit-files
+
+# the same tests in two processes, one of which mostly waits for deadlines
+unit-rooms: setup
+	@$(PYTEST) -q -m "not full and not thorough" $(wildcard tests/unit/*_site)
+
+unit-files: setup
+	@$(PYTEST) -q -m "not full and not thorough" --ignore-glob='*_site' tests/unit
 
 bench: setup ## validations and filesystem beside their peers (needs `make up`)
 	@$(BIN)/weir up
