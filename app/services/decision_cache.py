@@ -1,14 +1,23 @@
-"""The gateway's own cache of workers' rulings: S3-FIFO on one dict, no lock, bounded in entries and bytes.
+"""The gateway's own cache of workers' rulings: one dict, no lock on the read path, bounded in entries and bytes.
 
-Only the event loop writes, and a hit sets a bit and moves nothing. What is new waits in a short queue and leaves it
-unless it is asked for again there, or soon after (`ghost`: hashes of what left, in two halves of which the older is
-dropped whole): a flood of distinct questions passes through a few thousand places and does not push out what is asked
-often. While fewer than one question in a hundred is a hit, only one in DRY_SHARE is kept at all: keeping costs 2-4 us
-of a call, most of it in memory that is not at hand. A key is the whole question, or its
-full digest where that is long: never a shortened hash, because two calls under one key would share an approval.
+The name is that of the interface; what is dropped is chosen by S3-FIFO, where a hit moves nothing. What is new waits
+in a short queue and leaves it unless it is asked for again there, or soon after (`ghost`: hashes of what left, in two
+halves of which the older is dropped whole): where the cache is full, a flood of distinct questions passes through a
+tenth of it and does not push out what is asked often. The queues hold the order only; rulings are in the dict and
+nowhere else, and what the dict no longer holds is skipped when its turn comes.
+
+A look-up is one `dict.get`, two additions to attributes and no await: under the interpreter's lock it is whole, and
+the additions have no place where another thread could come between. Changes take a lock, for microseconds each, because
+the supervisor's thread drops what is out of time beside the loop that adds.
+
+A key is the whole question, or its full digest where that is long: never a shortened hash, because two calls under one
+key would share an approval.
 """
 
+import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import blake3
@@ -16,9 +25,11 @@ import msgspec
 
 from app.core.decisions import Ruling
 
-_INLINE_BYTES: Final = 512
+TTL_S: Final = 300
 DRY_SHARE: Final = 8
+_INLINE_BYTES: Final = 512
 _LOOK_EVERY: Final = 4096
+_DEAD_MAX: Final = 256
 _ENTRY_BYTES: Final = 500
 """Measured order of what an entry costs beside its key: dict slot, entry, ruling, its small strings."""
 
@@ -33,109 +44,216 @@ def cache_key(policy_version: str, question: bytes) -> CacheKey:
 
 
 class CacheFigures(NamedTuple):
-    """Entries and bytes held, hits and misses since the start."""
+    """What is held now, and counts since the start. Kept = entries + evictions + expiries + replaced + cleared."""
 
     entries: int
     size_bytes: int
     hits: int
     misses: int
+    kept: int
     evictions: int
+    expiries: int
+    replaced: int
+    cleared: int
+
+
+class EntryFigures(NamedTuple):
+    """An entry as a person reads it: Unix time of its keeping, look-ups that it answered, seconds that it has left."""
+
+    created_at: float
+    access_count: int
+    expires_in_s: float
 
 
 class _Entry(msgspec.Struct, gc=False):
+    key: CacheKey
     ruling: Ruling
+    created_ns: int
     expires_ns: int
     size_bytes: int
-    visited: bool = False
+    access_count: int = 0
+    count_before: int = 0
+    """Of accesses, when its turn to leave came last: it stays if there were more since."""
 
 
-class DecisionCache:
-    """Rulings by key for `ttl_s` seconds, at most `entries_max` of them and `bytes_max` bytes."""
+class AsyncLRUCache:
+    """Rulings by key, at most `maxsize` of them and `bytes_max` bytes. `clock_ns` is monotonic; who has just read it
+    hands in `now_ns`.
+    """
 
-    def __init__(self, entries_max: int = 50_000, bytes_max: int = 64 << 20, ttl_s: int = 300) -> None:
+    __slots__ = (
+        "_bytes",
+        "_bytes_max",
+        "_cleared",
+        "_clock_ns",
+        "_dry",
+        "_entries",
+        "_evictions",
+        "_expiries",
+        "_ghost",
+        "_ghost_before",
+        "_hits",
+        "_hits_before",
+        "_kept",
+        "_lock",
+        "_look_at",
+        "_misses",
+        "_misses_before",
+        "_new",
+        "_new_max",
+        "_offered",
+        "_old",
+        "_replaced",
+        "_size_max",
+    )
+
+    def __init__(
+        self, maxsize: int = 50_000, bytes_max: int = 64 << 20, clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._entries: dict[CacheKey, _Entry] = {}
-        self._new: deque[CacheKey] = deque()
-        self._kept: deque[CacheKey] = deque()
+        self._new: deque[_Entry] = deque()
+        self._old: deque[_Entry] = deque()
         self._ghost: set[int] = set()
         self._ghost_before: set[int] = set()
-        self._entries_max = entries_max
-        self._new_max = max(entries_max // 10, 1)
+        self._size_max = maxsize
+        self._new_max = max(maxsize // 10, 1)
         self._bytes_max = bytes_max
-        self._ttl_ns = ttl_s * 1_000_000_000
+        self._clock_ns = clock_ns
+        self._lock = threading.Lock()
         self._bytes = 0
-        self._hits = 0
-        self._misses = 0
-        self._evictions = 0
-        self._offered = 0
+        self._hits = self._misses = self._kept = self._evictions = self._expiries = self._replaced = self._cleared = 0
         self._dry = False
-        self._hits_before = self._misses_before = 0
+        self._offered = self._hits_before = self._misses_before = 0
         self._look_at = _LOOK_EVERY
 
-    def get(self, key: CacheKey, now_ns: int) -> Ruling | None:
-        """Return the ruling of a key unless it is older than its time to live."""
+    async def get(self, key: CacheKey) -> Ruling | None:
+        """As get_nowait; never suspends."""
+        return self.get_nowait(key)
+
+    async def set(self, key: CacheKey, result: Ruling, ttl_s: float = TTL_S) -> None:
+        """As set_nowait; never suspends."""
+        self.set_nowait(key, result, ttl_s)
+
+    def get_nowait(self, key: CacheKey, now_ns: int | None = None) -> Ruling | None:
+        """Return the ruling of a key unless its time is over."""
         entry = self._entries.get(key)
-        if entry is None or entry.expires_ns <= now_ns:
+        if entry is None or entry.expires_ns <= (self._clock_ns() if now_ns is None else now_ns):
             self._misses += 1
             return None
-        entry.visited = True
+        entry.access_count += 1
         self._hits += 1
         return entry.ruling
 
-    def put(self, key: CacheKey, ruling: Ruling, now_ns: int) -> None:
-        """Keep a ruling; one that read anything outside the call, or is of another policy, is not kept."""
-        if ruling.reads or ruling.policy_version != key[0] or self._passes_by():
-            return
-        size = len(key[1]) + len(ruling.reason) + len(ruling.shown) + _ENTRY_BYTES
-        before = self._entries.get(key)
-        self._entries[key] = _Entry(ruling, now_ns + self._ttl_ns, size)
-        self._bytes += size
-        if before is not None:
-            self._bytes -= before.size_bytes
-            return
-        name = hash(key)
-        (self._kept if name in self._ghost or name in self._ghost_before else self._new).append(key)
-        while len(self._new) > self._new_max or len(self._entries) > self._entries_max or self._bytes > self._bytes_max:
-            self._evict()
+    def set_nowait(self, key: CacheKey, result: Ruling, ttl_s: float = TTL_S, now_ns: int | None = None) -> bool:
+        """Keep a ruling; one that read anything outside the call, or is of another policy, is refused (False)."""
+        if result.reads or result.policy_version != key[0]:
+            return False
+        now_ns = self._clock_ns() if now_ns is None else now_ns
+        size = len(key[1]) + len(result.reason) + len(result.shown) + _ENTRY_BYTES
+        entry = _Entry(key, result, now_ns, now_ns + int(ttl_s * 1e9), size)
+        with self._lock:
+            self._replace(entry)
+            while len(self._entries) > self._size_max or self._bytes > self._bytes_max:
+                self._evict(now_ns)
+        return True
 
-    def clear(self) -> None:
-        """Forget everything (the policy changed)."""
-        for part in (self._entries, self._new, self._kept, self._ghost, self._ghost_before):
-            part.clear()
-        self._bytes = 0
-
-    def figures(self) -> CacheFigures:
-        """Return what the cache holds and did."""
-        return CacheFigures(len(self._entries), self._bytes, self._hits, self._misses, self._evictions)
-
-    def _passes_by(self) -> bool:
-        """Tell whether this one is left out: while next to nothing is asked twice, one in DRY_SHARE is kept."""
+    def worth_keeping(self) -> bool:
+        """Tell whether the next ruling should be kept: while fewer than one question in a hundred is a hit, only one in
+        DRY_SHARE is. Keeping costs 2-4 us of a call, most of it in memory that is not at hand.
+        """
         if self._misses >= self._look_at:
             self._dry = self._hits - self._hits_before < (self._misses - self._misses_before) // 100
             self._hits_before, self._misses_before = self._hits, self._misses
             self._look_at = self._misses + _LOOK_EVERY
         self._offered += 1
-        return self._dry and self._offered % DRY_SHARE != 0
+        return not self._dry or self._offered % DRY_SHARE == 0
 
-    def _evict(self) -> None:
-        if len(self._new) > self._new_max or not self._kept:
-            key = self._new.popleft()
-            if not self._entries[key].visited:
-                self._remember(hash(key))
-                self._drop(key)
-                return
+    def clean(self) -> int:
+        """Drop what is out of time and return how many; for a supervisor's thread, which locks for one entry."""
+        before, now_ns = self._expiries, self._clock_ns()
+        for entry in list(self._entries.values()):
+            if entry.expires_ns <= now_ns:
+                self._expire(entry)
+        self._skip_dropped()
+        return self._expiries - before
+
+    def clear(self) -> None:
+        """Forget everything (the policy changed)."""
+        with self._lock:
+            self._cleared += len(self._entries)
+            for part in (self._entries, self._new, self._old, self._ghost, self._ghost_before):
+                part.clear()
+            self._bytes = 0
+
+    def entry(self, key: CacheKey) -> EntryFigures | None:
+        """Return what is known of an entry, without counting as a look-up."""
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        now_ns = self._clock_ns()
+        created_at = time.time() - (now_ns - found.created_ns) / 1e9
+        return EntryFigures(created_at, found.access_count, (found.expires_ns - now_ns) / 1e9)
+
+    def figures(self) -> CacheFigures:
+        """Return what the cache holds and did."""
+        held = len(self._entries), self._bytes, self._hits, self._misses
+        return CacheFigures(*held, self._kept, self._evictions, self._expiries, self._replaced, self._cleared)
+
+    def _expire(self, entry: _Entry) -> None:
+        with self._lock:
+            if self._entries.get(entry.key) is entry:
+                self._drop(entry)
+                self._expiries += 1
+
+    def _skip_dropped(self) -> None:
+        """Let go of entries that only a queue still names: they fall out when their turn comes, which where nothing is
+        evicted is never.
+        """
+        if len(self._new) + len(self._old) <= len(self._entries) * 5 // 4 + _DEAD_MAX:
+            return
+        with self._lock:
+            for queue in (self._new, self._old):
+                living = [entry for entry in queue if self._entries.get(entry.key) is entry]
+                queue.clear()
+                queue.extend(living)
+
+    # ---- below, the lock is held
+
+    def _replace(self, entry: _Entry) -> None:
+        before = self._entries.get(entry.key)
+        if before is not None:
+            self._drop(before)
+            self._replaced += 1
+        self._entries[entry.key] = entry
+        self._bytes += entry.size_bytes
+        self._kept += 1
+        name = hash(entry.key)
+        known = before is not None or name in self._ghost or name in self._ghost_before
+        (self._old if known else self._new).append(entry)
+
+    def _evict(self, now_ns: int) -> None:
+        young = len(self._new) > self._new_max or not self._old
+        entry = (self._new if young else self._old).popleft()
+        if self._entries.get(entry.key) is not entry:
+            return
+        if entry.expires_ns <= now_ns:
+            self._expiries += 1
+        elif entry.access_count > entry.count_before:
+            entry.count_before = entry.access_count
+            self._old.append(entry)
+            return
         else:
-            key = self._kept.popleft()
-            if not self._entries[key].visited:
-                self._drop(key)
-                return
-        self._entries[key].visited = False
-        self._kept.append(key)
+            self._evictions += 1
+            if young:
+                self._remember(hash(entry.key))
+        self._drop(entry)
 
-    def _drop(self, key: CacheKey) -> None:
-        self._bytes -= self._entries.pop(key).size_bytes
-        self._evictions += 1
+    def _drop(self, entry: _Entry) -> None:
+        del self._entries[entry.key]
+        self._bytes -= entry.size_bytes
 
     def _remember(self, name: int) -> None:
-        if len(self._ghost) >= self._entries_max:
+        if len(self._ghost) >= self._size_max:
             self._ghost, self._ghost_before = set(), self._ghost
         self._ghost.add(name)
+

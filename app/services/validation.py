@@ -6,7 +6,7 @@ Everything here runs in one event loop thread; the task line brings replies into
   reply that comes meanwhile still answers;
 - a degraded answer is never cached, approves only where the policy approves and read nothing outside the call, and is
   compared with a worker's verdict afterwards: a difference is counted and told;
-- a worker's judgement by another policy version is used, but not cached (DecisionCache.put refuses it).
+- a worker's judgement by another policy version is used, but not cached (AsyncLRUCache refuses it).
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -24,7 +25,7 @@ from app.core.messages import decode
 from app.ports import DecisionSpool, Policy
 from app.services.answering import Answer, Answering, Waiter
 from app.services.batching import Batch, Batcher, Breaker, Question
-from app.services.decision_cache import DecisionCache, cache_key
+from app.services.decision_cache import TTL_S, AsyncLRUCache, cache_key
 from app.services.questions import encode_batch, encode_question
 from app.services.task_line import Letter
 from app.telemetry.metrics import Metrics
@@ -38,6 +39,13 @@ _JUDGED_A_TICK: Final = 24
 _CROWDED_PER_SWEEP: Final = 300
 _OWN_SHARE_MS: Final = 5
 """Of the deadline, what judging here, the spool write and the answer may take."""
+_CACHE_COUNTS: Final = {
+    "hits": "Questions that the local cache answered.",
+    "misses": "Questions that it could not.",
+    "kept": "Rulings put into it.",
+    "evictions": "Rulings pushed out by its bounds.",
+    "expiries": "Rulings dropped because their time was over.",
+}
 
 
 class Line(Protocol):
@@ -72,7 +80,7 @@ class Validation:
         self._deadline_ms = deadline_ms
         self._patience_ns = max(deadline_ms - _OWN_SHARE_MS, deadline_ms // 2) * 1_000_000
         self._answering = Answering(spool, metrics)
-        self._cache = DecisionCache()
+        self._cache = AsyncLRUCache()
         self._cache_on = flags.get("local_cache", True)
         self._join_on = flags.get("single_flight", True)
         batching = flags.get("micro_batching", True)
@@ -114,6 +122,10 @@ class Validation:
         """Return a recent recorded decision of this gateway."""
         return self._answering.decision(decision_id)
 
+    def clean(self) -> None:
+        """Drop cached rulings that are out of time; called from the supervisor's thread."""
+        self._cache.clean()
+
     # ---- asking
 
     def decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
@@ -122,7 +134,7 @@ class Validation:
         wire = encode_question(call)
         key = cache_key(self._policy.version, wire)
         waiter = Waiter(call, started_ns, answer)
-        if self._cache_on and (found := self._cache.get(key, now)) is not None:
+        if self._cache_on and (found := self._cache.get_nowait(key, now)) is not None:
             self._answering.finish(waiter, found, "local-cache")
         elif self._join_on and (flight := self._flights.get(key)) is not None:
             self._figures.joined.add()
@@ -198,8 +210,8 @@ class Validation:
         for waiter in question.waiters:
             kept = kept or not waiter.call.dry_run
             self._answering.finish(waiter, found, layer, task_id)
-        if kept and self._cache_on:
-            self._cache.put(question.key, found, now)
+        if kept and self._cache_on and self._cache.worth_keeping():
+            self._cache.set_nowait(question.key, found, TTL_S, now)
 
     def on_failure(self, batch_id: int) -> None:
         """Take back a batch that could not be sent: its callers are answered here, at once."""
@@ -326,8 +338,6 @@ class Validation:
                 "Bytes in the local cache, by its own estimate.",
                 lambda: self._cache.figures().size_bytes,
             ),
-            ("weir_cache_hits", "Questions that the local cache answered.", lambda: self._cache.figures().hits),
-            ("weir_cache_misses", "Questions that it could not.", lambda: self._cache.figures().misses),
             ("weir_batches_out", "Batches at workers now.", lambda: self._batcher.out),
             ("weir_questions_waiting", "Questions that wait for a place.", lambda: self._batcher.waiting),
             ("weir_rechecks_waiting", "Degraded answers that no worker has seen yet.", lambda: len(self._rechecks)),
@@ -335,6 +345,11 @@ class Validation:
         )
         for name, meaning, read in gauges:
             metrics.gauge(name, meaning, read)
+        for field, meaning in _CACHE_COUNTS.items():
+            metrics.gauge(f"weir_cache_{field}", meaning, partial(self._cache_count, field))
+
+    def _cache_count(self, field: str) -> int:
+        return int(getattr(self._cache.figures(), field))
 
 
 class _Figures:

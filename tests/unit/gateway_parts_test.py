@@ -1,54 +1,12 @@
-"""Parts of the gateway that need no socket: cache bounds, batches, breaker, figures."""
+"""Parts of the gateway that need no socket: batches, breaker, figures."""
 
-from app.core.decisions import Judgement, ToolCall, Verdict, ruling
+from app.core.decisions import ToolCall
 from app.services.answering import Waiter
 from app.services.batching import Batcher, Breaker, Question
-from app.services.decision_cache import DecisionCache, cache_key
 from app.telemetry.histogram import Histogram
 from app.telemetry.metrics import Metrics
 
-APPROVED = ruling(Judgement(Verdict.APPROVE, (), "fine", "", "v1"))
 SECOND = 1_000_000_000
-
-
-def test_the_cache_keeps_what_is_asked_for_and_stays_in_its_bounds():
-    cache = DecisionCache(entries_max=100)
-    asked = cache_key("v1", b"asked often")
-    cache.put(asked, APPROVED, 0)
-    for number in range(10_000):
-        cache.put(cache_key("v1", b"%d" % number), APPROVED, 0)
-        assert cache.get(asked, 0) is APPROVED
-        assert cache.figures().entries <= 100
-    assert cache.figures().size_bytes < 100 * 1000
-
-
-def test_the_cache_is_bounded_in_bytes_too():
-    cache = DecisionCache(bytes_max=10_000)
-    for number in range(1000):
-        cache.put(cache_key("v1", b"%d" % number), ruling(Judgement(Verdict.BLOCK, (), "x" * 500, "", "v1")), 0)
-    assert cache.figures().size_bytes <= 10_000
-    assert 0 < cache.figures().entries < 20
-
-
-def test_a_cached_answer_ends_with_its_time_and_with_its_policy():
-    cache = DecisionCache(ttl_s=10)
-    cache.put(cache_key("v1", b"q"), APPROVED, 0)
-    assert cache.get(cache_key("v1", b"q"), 10 * SECOND - 1) is APPROVED
-    assert cache.get(cache_key("v1", b"q"), 10 * SECOND) is None
-    assert cache.get(cache_key("v2", b"q"), 0) is None
-
-
-def test_what_read_the_world_or_belongs_to_another_policy_is_not_kept():
-    cache = DecisionCache()
-    cache.put(cache_key("v2", b"q"), APPROVED, 0)
-    cache.put(cache_key("v1", b"q"), ruling(Judgement(Verdict.APPROVE, (), "", "", "v1", reads=("branch",))), 0)
-    assert cache.figures().entries == 0
-
-
-def test_long_questions_are_keyed_by_a_whole_digest_and_never_meet_a_short_one():
-    long = cache_key("v1", b"x" * 10_000)
-    assert len(long[1]) == len(b"digest") + 32
-    assert cache_key("v1", b"x" * 9_999) != long
 
 
 def question(number: int) -> Question:

@@ -15,7 +15,7 @@ from app.core.errors import PolicyInvalid
 from app.core.policy import NOWHERE, Policy
 from app.core.policy.source import Tier
 from app.core.policy.world import is_within
-from app.services.decision_cache import DecisionCache, cache_key
+from app.services.decision_cache import AsyncLRUCache, cache_key
 from app.services.questions import encode_question
 
 CWD = "/home/dev/project"
@@ -128,7 +128,7 @@ def test_no_cached_verdict_survives_a_change_of_the_world(tmp_path: Path, cases:
     policies = [rules(tmp_path / "a"), rules(tmp_path / "b", push="approve"), rules(tmp_path / "c", night="10:00-14:00")]
     commands = ["git push x", "git push x; ls", "git checkout main && git push x", "make deploy", "ls", "ls -la; make deploy"]
     calls = [ToolCall("Bash", {"command": text}, agent, "", CWD) for text in commands for agent in ("a", "cron")]
-    cache, world, policy = DecisionCache(), Here(), policies[0]
+    cache, world, policy = AsyncLRUCache(), Here(), policies[0]
     hits = 0
     for now in range(cases):
         if dice.random() < 0.3:
@@ -140,9 +140,9 @@ def test_no_cached_verdict_survives_a_change_of_the_world(tmp_path: Path, cases:
         call = dice.choice(calls)
         key = cache_key(policy.version, encode_question(call))
         fresh = ruling(policy.judge(call, world))
-        kept = cache.get(key, now)
+        kept = cache.get_nowait(key, now)
         if kept is None:
-            cache.put(key, fresh, now)
+            cache.set_nowait(key, fresh, 300, now)
         else:
             hits += 1
             assert kept.verdict is fresh.verdict, (call, world.name, world.minute)

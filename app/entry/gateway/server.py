@@ -46,6 +46,7 @@ BACKLOG_MAX: Final = 100_000
 """Records that may wait on disk while the gateway is crowded: some seconds of shipping when it no longer is."""
 HEARTBEAT_S: Final = 0.5
 RULES_S: Final = 0.5
+CACHE_S: Final = 5.0
 _SWEEP_S: Final = 1.0
 
 
@@ -115,7 +116,7 @@ class Gateway:
         validation = self._validation(line)
         desk = self._desk(slow_line, validation)
         site = GatewaySite(validation, desk, self._metrics, self._gate, openapi.encode(), self._policy.explain)
-        beside = self._beside(lambda name: loop.call_soon_threadsafe(self._died, name))
+        beside = self._beside(validation, lambda name: loop.call_soon_threadsafe(self._died, name))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         line.start(validation.on_reply, validation.on_failure)
@@ -150,11 +151,15 @@ class Gateway:
     def _backlog(self) -> int:
         return self._spool.next_sequence - 1 - self._shipper.acked.get(self._spool.spool, 0)
 
-    def _beside(self, died: Callable[[str], object]) -> list[Periodic]:
+    def _beside(self, validation: Validation, died: Callable[[str], object]) -> list[Periodic]:
         publisher = bootstrap.feed_publisher(self._settings)
         heartbeat = Heartbeat(self._settings.project, self._reader, publisher)
         rules = RulesWatch(self._policy)
-        return [Periodic("heartbeat", HEARTBEAT_S, heartbeat.beat, died), Periodic("rules", RULES_S, rules.look, died)]
+        return [
+            Periodic("heartbeat", HEARTBEAT_S, heartbeat.beat, died),
+            Periodic("rules", RULES_S, rules.look, died),
+            Periodic("cache", CACHE_S, validation.clean, died),
+        ]
 
     def _line(self) -> TaskLine:
         loop = asyncio.get_running_loop()
