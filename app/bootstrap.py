@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from app.core.errors import JournalError, RequestInvalid
 from app.core.operations import FileOperationRequest
@@ -25,6 +25,7 @@ from app.ports import (
     Program,
     Replies,
     ReplyBox,
+    RuleBook,
     Seal,
     Server,
     SharedDecisions,
@@ -34,7 +35,10 @@ from app.ports import (
     Tickets,
 )
 from app.services.alerts import Watched
-from config.settings import ROOT, Settings
+from config.settings import ROOT, Settings, admin_policies
+
+PROJECT_RULES: Final = "project-rules"
+"""Folder in the home where the project's own rule file lies as it was last found to hold."""
 
 if TYPE_CHECKING:
     from app.adapters.journal.folder import MountFolder
@@ -359,11 +363,21 @@ def _close(*parts: object) -> None:
 
 
 def rule_places(policies: Path, home: Path | None) -> "list[Place]":
-    """Where the rules of a project are: the default pack, and the user's own in its home."""
+    """Where the rules of a project are: the default pack, the project's own as it was last found to hold, the user's
+    in the home, the administrator's.
+    """
     from app.adapters.policy_files import Place
     from app.core.policy.source import Tier
 
-    return [Place(policies), *([Place(home / "policies", Tier.USER)] if home is not None else [])]
+    project = [Place(home / PROJECT_RULES, Tier.PROJECT), Place(home / "policies", Tier.USER)] if home else []
+    return [Place(policies), *project, *[Place(path, Tier.ADMIN) for path in admin_policies()]]
+
+
+def rule_book(policies: Path, home: Path | None) -> RuleBook:
+    """The rules as files, and their last versions; `home` is None where there is no project."""
+    from app.adapters.rule_book import FolderRuleBook
+
+    return FolderRuleBook(rule_places(policies, home), home)
 
 
 def policy(settings: Settings, *, sees: bool = False) -> "PolicyWatcher":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 SOCKET_PATH_MAX: Final = 100
+ADMIN_POLICIES: Final = Path("/etc/weir/policies")
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -102,6 +103,12 @@ def load(environ: dict[str, str] | None = None) -> Settings:
 def policies_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the default rules are; creates nothing."""
     return Path(environ.get("WEIR_POLICIES") or ROOT / "config" / "policies")
+
+
+def admin_policies(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Return where the administrator's rules are. A variable adds a place and takes none away: it may be an agent's."""
+    given = environ.get("WEIR_ADMIN_POLICIES", "")
+    return [ADMIN_POLICIES, *([Path(given)] if given else [])]
 
 
 def writer_url(settings: Settings) -> str:

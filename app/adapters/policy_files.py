@@ -42,13 +42,18 @@ class Place(NamedTuple):
 
 def load_policy(paths: Sequence[Path | Place]) -> Policy:
     """Return the compiled policy of files and folders; raises PolicyInvalid with file, line and remedy."""
+    return compile_policy(rule_files(paths))
+
+
+def rule_files(paths: Sequence[Path | Place]) -> list[RuleFile]:
+    """Return the parsed files of files and folders; raises PolicyInvalid where one does not parse or there is none."""
     places = [place if isinstance(place, Place) else Place(place) for place in paths]
-    files = [rule_file(path, place.tier) for place in places for path in _files(place.path)]
+    files = [rule_file(path, place.tier) for place in places for path in files_of(place.path)]
     if not files:
         raise PolicyInvalid(
             f"no rule files in {', '.join(str(p.path) for p in places)}; put *.yaml there or set WEIR_POLICIES"
         )
-    return compile_policy(files)
+    return files
 
 
 def why_not_loaded(places: Sequence[Path | Place]) -> str:
@@ -66,6 +71,11 @@ def rule_file(path: Path, tier: Tier) -> RuleFile:
         content = path.read_bytes()
     except OSError as error:
         raise PolicyInvalid(f"{path}: cannot be read ({error.strerror}); check its mode") from error
+    return rule_text(path.name, tier, content, str(path))
+
+
+def rule_text(name: str, tier: Tier, content: bytes, path: str) -> RuleFile:
+    """As `rule_file`, of content that is at hand."""
     if len(content) > FILE_BYTES_MAX:
         raise PolicyInvalid(f"{path}: larger than {FILE_BYTES_MAX} bytes; split it")
     try:
@@ -77,10 +87,10 @@ def rule_file(path: Path, tier: Tier) -> RuleFile:
         raise PolicyInvalid(
             f"{path}:{line}: not YAML ({getattr(error, 'problem', error)}); check indentation and quotes"
         ) from error
-    return RuleFile(path.name, tier, *_rules(path, node, raw), content)
+    return RuleFile(name, tier, *_rules(path, node, raw), content, path)
 
 
-def _rules(path: Path, node: yaml.Node | None, raw: object) -> tuple[list[object], list[int]]:
+def _rules(path: str, node: yaml.Node | None, raw: object) -> tuple[list[object], list[int]]:
     fields = raw if isinstance(raw, dict) else {}
     rules = fields.get("rules")
     if not isinstance(rules, list) or not isinstance(node, yaml.MappingNode) or set(fields) - {"rules", "about"}:
@@ -91,7 +101,8 @@ def _rules(path: Path, node: yaml.Node | None, raw: object) -> tuple[list[object
     return rules, [item.start_mark.line + 1 for item in sequence.value]
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """Return a place's rule files: of a folder `*.yaml` by name."""
     return sorted(path.glob("*.yaml")) if path.is_dir() else [path] if path.exists() else []
 
 
@@ -153,7 +164,7 @@ class PolicyWatcher:
     def _stamps(self) -> tuple[tuple[str, int, int, int], ...]:
         found = []
         for place in self._places:
-            for path in _files(place.path):
+            for path in files_of(place.path):
                 try:
                     status = path.stat()
                 except FileNotFoundError:

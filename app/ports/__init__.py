@@ -29,6 +29,7 @@ from app.ports.logs import (
 )
 from app.ports.mounts import KernelCache, MountJournal, MountParts
 from app.ports.processes import Program, ProgramState, Server, Supervisor
+from app.ports.rules import KeptVersion, RuleBook
 from app.ports.tickets import Seal, Ticket, TicketReader, Tickets
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "FileEventWriter",
     "JournalRecords",
     "Journals",
+    "KeptVersion",
     "KernelCache",
     "LogHead",
     "LogReader",
@@ -58,6 +60,7 @@ __all__ = [
     "ProgramState",
     "Replies",
     "ReplyBox",
+    "RuleBook",
     "Seal",
     "Server",
     "SharedDecisions",

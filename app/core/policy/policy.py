@@ -169,13 +169,18 @@ def compile_policy(files: Sequence[RuleFile]) -> Policy:
     """Return the snapshot of rule files; raises PolicyInvalid with file, line and remedy for the first thing wrong."""
     stated = stated_rules(list(files))
     rules = [_compiled(one, order) for order, one in enumerate(stated)]
-    digest = hashlib.sha256(f"engine {ENGINE}".encode())
-    for file in sorted(files, key=lambda f: (f.tier, f.name)):
-        digest.update(f"\0{file.tier.name}\0{file.name}\0".encode() + hashlib.sha256(file.content).digest())
-    policy = Policy(rules, digest.hexdigest()[:32])
+    policy = Policy(rules, version_of(files))
     for one in stated:
         _check_examples(policy, one)
     return policy
+
+
+def version_of(files: Sequence[RuleFile]) -> str:
+    """Return the version that a policy of these files has: a hash of their content and of the engine's version."""
+    digest = hashlib.sha256(f"engine {ENGINE}".encode())
+    for file in sorted(files, key=lambda f: (f.tier, f.name)):
+        digest.update(f"\0{file.tier.name}\0{file.name}\0".encode() + hashlib.sha256(file.content).digest())
+    return digest.hexdigest()[:32]
 
 
 def refusing(reason: str) -> Policy:

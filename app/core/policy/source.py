@@ -88,13 +88,16 @@ class RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RuleFile(NamedTuple):
-    """A parsed rule file: `rules` are plain mappings, `lines` where each begins, `content` what the version hashes."""
+    """A parsed rule file: `rules` are plain mappings, `lines` where each begins, `content` what the version hashes,
+    `path` where a person finds it.
+    """
 
     name: str
     tier: Tier
     rules: list[Any]
     lines: list[int]
     content: bytes
+    path: str = ""
 
 
 class Stated(NamedTuple):
@@ -104,6 +107,7 @@ class Stated(NamedTuple):
     tier: Tier
     file: str
     line: int
+    path: str = ""
 
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -118,7 +122,7 @@ def stated_rules(files: list[RuleFile]) -> list[Stated]:
     found: dict[str, Stated] = {}
     for file in files:
         for raw, line in zip(file.rules, file.lines, strict=True):
-            rule = Stated(_converted(raw, file.name, line), file.tier, file.name, line)
+            rule = Stated(_converted(raw, file.path or file.name, line), file.tier, file.name, line, file.path)
             _checked(rule)
             if rule.source.id in found:
                 other = found[rule.source.id]
@@ -131,7 +135,7 @@ def stated_rules(files: list[RuleFile]) -> list[Stated]:
 
 def refusal(rule: Stated, what: str, remedy: str) -> PolicyInvalid:
     """Return the error for a rule: file, line, what is wrong, what to do."""
-    return PolicyInvalid(f"{rule.file}:{rule.line}: rule {rule.source.id!r}: {what}; {remedy}")
+    return PolicyInvalid(f"{rule.path or rule.file}:{rule.line}: rule {rule.source.id!r}: {what}; {remedy}")
 
 
 def _converted(raw: Any, file: str, line: int) -> RuleSource:

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "hook": "hook",
     "log": "log",
     "approvals": "approvals",
+    "policy": "policy",
     "import": "transfer",
     "export": "transfer",
 }
