@@ -1,4 +1,4 @@
-"""The composition root: the only module that names concrete adapters.
+"""The composition root: the only package that names concrete adapters.
 
 One function a process or service; adapters are imported inside it, so that each process loads only what it
 needs. Nothing is opened at import: pools and clients are opened by the caller's process, after any fork.
@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from app.bootstrap.rules import policy, policy_at, rule_book, why_rules_do_not_load
 from app.core.errors import JournalError, RequestInvalid
 from app.core.operations import FileOperationRequest
 from app.ports import (
@@ -25,7 +26,6 @@ from app.ports import (
     Program,
     Replies,
     ReplyBox,
-    RuleBook,
     Seal,
     Server,
     SharedDecisions,
@@ -35,14 +35,12 @@ from app.ports import (
     Tickets,
 )
 from app.services.alerts import Watched
-from config.settings import ROOT, Settings, admin_policies
+from config.settings import ROOT, Settings
 
-PROJECT_RULES: Final = "project-rules"
-"""Folder in the home where the project's own rule file lies as it was last found to hold."""
+__all__ = ["policy", "policy_at", "rule_book"]
 
 if TYPE_CHECKING:
     from app.adapters.journal.folder import MountFolder
-    from app.adapters.policy_files import Place, PolicyWatcher
     from app.services.approving import Approver
     from app.services.courier import Courier
     from app.services.importing import ImportParts
@@ -362,44 +360,6 @@ def _close(*parts: object) -> None:
             close()
 
 
-def rule_places(policies: Path, home: Path | None) -> "list[Place]":
-    """Where the rules of a project are: the default pack, the project's own as it was last found to hold, the user's
-    in the home, the administrator's.
-    """
-    from app.adapters.policy_files import Place
-    from app.core.policy.source import Tier
-
-    project = [Place(home / PROJECT_RULES, Tier.PROJECT), Place(home / "policies", Tier.USER)] if home else []
-    return [Place(policies), *project, *[Place(path, Tier.ADMIN) for path in admin_policies()]]
-
-
-def rule_book(policies: Path, home: Path | None) -> RuleBook:
-    """The rules as files, and their last versions; `home` is None where there is no project."""
-    from app.adapters.rule_book import FolderRuleBook
-
-    return FolderRuleBook(rule_places(policies, home), home)
-
-
-def policy(settings: Settings, *, sees: bool = False) -> "PolicyWatcher":
-    """The rules in force, which follow their files; every judgement blocks while none could be loaded. Who `sees` looks
-    at branch and time where rules ask for them: not the gateway, whose event loop must not wait for a folder.
-    """
-    return policy_at(settings.policies, settings.home, sees=sees)
-
-
-def policy_at(policies: Path, home: Path | None, *, sees: bool) -> "PolicyWatcher":
-    """As `policy`, where there may be no project; creates nothing."""
-    from app.adapters.policy_files import PolicyWatcher
-    from app.adapters.surroundings import Surroundings
-    from app.core.policy import NOWHERE
-
-    return PolicyWatcher(rule_places(policies, home), Surroundings() if sees else NOWHERE)
-
-
 def watched(settings: Settings) -> Watched:
     """What `weir status` and `weir doctor` look at for alerts."""
-    from app.adapters.policy_files import why_not_loaded
-
-    return Watched(
-        lambda: why_not_loaded(rule_places(settings.policies, settings.home)), dropped_messages(settings).counts
-    )
+    return Watched(lambda: why_rules_do_not_load(settings), dropped_messages(settings).counts)

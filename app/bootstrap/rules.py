@@ -1,0 +1,54 @@
+"""Wiring of the rules: where their files are, and what follows or keeps them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from app.ports import RuleBook
+from config.settings import Settings, admin_policies
+
+if TYPE_CHECKING:
+    from app.adapters.policy_files import Place, PolicyWatcher
+
+PROJECT_RULES: Final = "project-rules"
+"""Folder in the home where the project's own rule file lies as it was last found to hold."""
+
+
+def rule_places(policies: Path, home: Path | None) -> "list[Place]":
+    """Where the rules of a project are: the default pack, the project's own as it was last found to hold, the user's
+    in the home, the administrator's.
+    """
+    from app.adapters.policy_files import Place
+    from app.core.policy.source import Tier
+
+    project = [Place(home / PROJECT_RULES, Tier.PROJECT), Place(home / "policies", Tier.USER)] if home else []
+    return [Place(policies), *project, *[Place(path, Tier.ADMIN) for path in admin_policies()]]
+
+
+def rule_book(policies: Path, home: Path | None) -> RuleBook:
+    """The rules as files, and their last versions; `home` is None where there is no project."""
+    from app.adapters.rule_book import FolderRuleBook
+
+    return FolderRuleBook(rule_places(policies, home), home)
+
+
+def policy(settings: Settings, *, sees: bool = False) -> "PolicyWatcher":
+    """The rules in force, which follow their files; every judgement blocks while none could be loaded. Who `sees` looks
+    at branch and time where rules ask for them: not the gateway, whose event loop must not wait for a folder.
+    """
+    return policy_at(settings.policies, settings.home, sees=sees)
+
+
+def policy_at(policies: Path, home: Path | None, *, sees: bool) -> "PolicyWatcher":
+    """As `policy`, where there may be no project; creates nothing."""
+    from app.adapters.policy_files import PolicyWatcher
+    from app.adapters.surroundings import Surroundings
+    from app.core.policy import NOWHERE
+
+    return PolicyWatcher(rule_places(policies, home), Surroundings() if sees else NOWHERE)
+
+
+def why_rules_do_not_load(settings: Settings) -> str:
+    """Say why the rule files as they are cannot come into force; '' where they can."""
+    from app.adapters.policy_files import why_not_loaded
+
+    return why_not_loaded(rule_places(settings.policies, settings.home))
