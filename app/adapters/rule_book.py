@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from app.adapters.policy_files import Place, files_of, rule_file, rule_files
+from app.adapters.policy_files import Place, files_of, rule_file, rule_files, rule_text
 from app.adapters.rule_versions import RuleVersions, write_whole
 from app.core.errors import RequestInvalid, SetupError
 from app.core.policy import RuleFile
@@ -67,6 +67,14 @@ class FolderRuleBook:
     def keep(self, files: Sequence[RuleFile], *, tried: bool = False) -> str:
         """See RuleBook."""
         return self._project_versions().keep(files, tried=tried)
+
+    def planned(self, name: str, content: bytes, ours: bytes) -> list[RuleFile]:
+        """See RuleBook."""
+        path = self._user_folder() / name
+        if path.exists() and not path.read_bytes().startswith(ours):
+            raise RequestInvalid(f"{path} is a file of your own; choose another --name")
+        others = [file for file in self.now() if file.tier is not Tier.USER or file.name != name]
+        return [*others, rule_text(name, Tier.USER, content, str(path))]
 
     def put_back(self, files: Sequence[RuleFile]) -> None:
         """See RuleBook."""

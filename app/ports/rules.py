@@ -35,6 +35,11 @@ class RuleBook(Protocol):
     def keep(self, files: Sequence[RuleFile], *, tried: bool = False) -> str:
         """Keep the files under their version and return it; what was only `tried` is not among `kept`."""
 
+    def planned(self, name: str, content: bytes, ours: bytes) -> list[RuleFile]:
+        """Return the files as they would be with one of the user's; raises RequestInvalid where a file of that name
+        exists that does not begin with `ours`.
+        """
+
     def put_back(self, files: Sequence[RuleFile]) -> None:
         """Make the user's files those of the user's tier in `files`, at once for whoever reads them."""
 
