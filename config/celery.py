@@ -39,6 +39,8 @@ HEARTBEAT_EVERY_S: Final = 5.0
 MAINTAIN_EVERY_S: Final = 30.0
 # the gateway asks by itself at the deadline of a caller that waits; this ends what nobody waits for
 ESCALATIONS_EVERY_S: Final = 5.0
+# a row and some stats: how long the project's own rules may take to come into force
+RULES_EVERY_S: Final = 2.0
 
 _TRANSPORT: Final[dict[str, Any]] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
@@ -143,6 +145,7 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "weir.heartbeat": HEARTBEAT_EVERY_S,
         "weir.maintain": MAINTAIN_EVERY_S,
         "weir.expire-escalations": ESCALATIONS_EVERY_S,
+        "weir.rules": RULES_EVERY_S,
     }
     return {
         name: {

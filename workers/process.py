@@ -19,6 +19,7 @@ from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
 from app.services.persist import Persister
 from app.services.record import Recorder
+from app.services.rule_keeping import RuleKeeper
 from app.services.upkeep import Upkeep
 from app.services.worker_validation import WorkerValidator
 from config.settings import Settings, load
@@ -82,6 +83,13 @@ class Parts:
         reader = self._kept(bootstrap.file_event_reader(self._settings))
         feed = self._kept(bootstrap.feed_publisher(self._settings))
         return Upkeep(self._settings.project, reader, feed, bootstrap.cache_trims(self._settings))
+
+    @cached_property
+    def rule_keeper(self) -> RuleKeeper:
+        """The rules' files; reads the store only."""
+        keeper, close = bootstrap.keeper_of_rules(self._settings)
+        self._open.callback(close)
+        return keeper
 
     @cached_property
     def _writer(self) -> FileEventWriter:

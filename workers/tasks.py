@@ -95,5 +95,11 @@ def maintain(self: QuietTask, _: bytes) -> dict[str, Any]:  # noqa: ARG001
     return {"trimmed": parts().upkeep.maintain(_now_ms())}
 
 
+@_task("weir.rules", "maintenance", acks_late=True)
+def rules(self: QuietTask, _: bytes) -> dict[str, Any]:  # noqa: ARG001
+    """RuleKeeper.look: the project's own rules come into force if they hold, the version in force is kept."""
+    return parts().rule_keeper.look()._asdict()
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000

@@ -106,6 +106,19 @@ def files_of(path: Path) -> list[Path]:
     return sorted(path.glob("*.yaml")) if path.is_dir() else [path] if path.exists() else []
 
 
+def stamps(places: Sequence[Place]) -> tuple[tuple[str, int, int, int], ...]:
+    """Return what is equal as long as no file of the places has changed."""
+    found = []
+    for place in places:
+        for path in files_of(place.path):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            found.append((str(path), status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(found)
+
+
 class PolicyWatcher:
     """The policy in force. `refresh` is called off the request path; nothing else touches the disk."""
 
@@ -113,7 +126,7 @@ class PolicyWatcher:
         self._world = world
         self._places = [place if isinstance(place, Place) else Place(place) for place in places]
         self._checked_s = time.monotonic()
-        self._stamp = self._stamps()
+        self._stamp = stamps(self._places)
         self.alert = ""
         self.previous: list[Policy] = []
         try:
@@ -145,7 +158,7 @@ class PolicyWatcher:
         if not force and now_s - self._checked_s < CHECK_EVERY_S:
             return False
         self._checked_s = now_s
-        stamp = self._stamps()
+        stamp = stamps(self._places)
         if stamp == self._stamp:
             return False
         self._stamp = stamp
@@ -154,20 +167,12 @@ class PolicyWatcher:
         except PolicyInvalid as error:
             self.alert = f"rules not changed, version {self.version} stays in force: {error}"
             return False
+        if stamps(self._places) != stamp:
+            self._stamp = ()  # files of two moments: neither what was nor what is, so look again
+            return False
         self.alert = ""
         changed = fresh.version != self.version
         if changed:
             self.previous = [self.current, *self.previous][:KEPT_VERSIONS]
             self.current = fresh
         return changed
-
-    def _stamps(self) -> tuple[tuple[str, int, int, int], ...]:
-        found = []
-        for place in self._places:
-            for path in files_of(place.path):
-                try:
-                    status = path.stat()
-                except FileNotFoundError:
-                    continue
-                found.append((str(path), status.st_mtime_ns, status.st_size, status.st_ino))
-        return tuple(found)

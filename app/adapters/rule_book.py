@@ -7,11 +7,12 @@ import contextlib
 import ctypes
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from app.adapters.policy_files import Place, files_of, rule_file, rule_files, rule_text
+from app.adapters.policy_files import Place, files_of, rule_file, rule_files, rule_text, stamps
+from app.adapters.project_rules import PROJECT_FILE
 from app.adapters.rule_versions import RuleVersions, write_whole
 from app.core.errors import RequestInvalid, SetupError
 from app.core.policy import RuleFile
@@ -34,6 +35,10 @@ class FolderRuleBook:
     def now(self) -> list[RuleFile]:
         """See RuleBook."""
         return rule_files(self._places)
+
+    def stamp(self) -> object:
+        """See RuleBook."""
+        return stamps(self._places)
 
     def changed(self, paths: Sequence[Path], tier: Tier | None = None) -> list[RuleFile]:
         """See RuleBook."""
@@ -68,15 +73,20 @@ class FolderRuleBook:
         """See RuleBook."""
         return self._project_versions().keep(files, tried=tried)
 
-    def planned(self, name: str, content: bytes, ours: bytes) -> list[RuleFile]:
+    def contents(self, tier: Tier) -> dict[str, bytes]:
         """See RuleBook."""
-        path = self._user_folder() / name
-        if path.exists() and not path.read_bytes().startswith(ours):
-            raise RequestInvalid(f"{path} is a file of your own; choose another --name")
-        others = [file for file in self.now() if file.tier is not Tier.USER or file.name != name]
-        return [*others, rule_text(name, Tier.USER, content, str(path))]
+        places = [place.path for place in self._places if place.tier is tier]
+        return {path.name: path.read_bytes() for place in places for path in files_of(place)}
 
-    def put_back(self, files: Sequence[RuleFile]) -> None:
+    def replaced(self, tier: Tier, contents: Mapping[str, bytes]) -> list[RuleFile]:
+        """See RuleBook."""
+        others = rule_files([place for place in self._places if place.tier is not tier])
+        folder = next((place.path for place in self._places if place.tier is tier), Path())
+        # the project's own is where its writer sees it, not where it was put for us
+        shown = {name: name if tier is Tier.PROJECT else str(folder / name) for name in contents}
+        return [*others, *[rule_text(name, tier, content, shown[name]) for name, content in contents.items()]]
+
+    def put_back(self, contents: Mapping[str, bytes]) -> None:
         """See RuleBook."""
         folder = self._user_folder()
         fresh = folder.with_name(f"{folder.name}.{os.getpid()}.part")
@@ -87,9 +97,8 @@ class FolderRuleBook:
             shutil.copytree(folder, fresh, symlinks=True, ignore=ignored) if folder.is_dir() else fresh.mkdir(
                 mode=0o700
             )
-            for file in files:
-                if file.tier is Tier.USER:
-                    write_whole(fresh / file.name, file.content)
+            for name, content in contents.items():
+                write_whole(fresh / name, content)
             _exchange(fresh, folder) if folder.is_dir() else fresh.rename(folder)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -102,6 +111,8 @@ class FolderRuleBook:
         return folder / name
 
     def _tier_of(self, path: Path) -> Tier:
+        if path.name == PROJECT_FILE:
+            return Tier.PROJECT
         whole = path.resolve()
         for place in self._places:
             with contextlib.suppress(OSError):

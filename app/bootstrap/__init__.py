@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.bootstrap.rules import policy, policy_at, rule_book, why_rules_do_not_load
+from app.bootstrap.rules import policy, policy_at, project_rules, rule_book, rule_keeper, why_rules_do_not_load
 from app.core.errors import JournalError, RequestInvalid
 from app.core.operations import FileOperationRequest
 from app.ports import (
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from app.services.approving import Approver
     from app.services.courier import Courier
     from app.services.importing import ImportParts
+    from app.services.one_reply import Asker
+    from app.services.rule_keeping import RuleKeeper
     from app.services.spool_shipping import SpoolShipper
 
 
@@ -162,6 +164,18 @@ def approver(settings: Settings) -> "Iterator[Approver]":
     parts = tasks(settings), reply_box(settings)
     try:
         yield Approver(settings.project, *parts, seal(settings))
+    finally:
+        _close(*parts)
+
+
+@contextmanager
+def asker(settings: Settings) -> "Iterator[Asker]":
+    """What puts one question to the workers after the other."""
+    from app.services.one_reply import Asker
+
+    parts = tasks(settings), reply_box(settings)
+    try:
+        yield Asker(*parts)
     finally:
         _close(*parts)
 
@@ -305,6 +319,15 @@ def file_event_reader(settings: Settings) -> LogReader:
     return PostgresFileReader(open_pool(settings.reader_url, 2, name="weir reader"), settings.project)
 
 
+def keeper_of_rules(settings: Settings) -> "tuple[RuleKeeper, Callable[[], None]]":
+    """What looks after the rules' files, reading role, and how it is closed."""
+    from app.adapters.postgres.connections import open_pool
+    from app.adapters.postgres.file_reader import PostgresFileReader
+
+    reader = PostgresFileReader(open_pool(settings.reader_url, 1, name="weir rules"), settings.project)
+    return rule_keeper(settings, reader), reader.close
+
+
 def mount_parts(settings: Settings, name: str) -> MountParts:
     """What a mount works with; subscribed to the feed when this returns, unless Redis is away."""
     from app.adapters.journal.folder import MountFolder
@@ -362,4 +385,5 @@ def _close(*parts: object) -> None:
 
 def watched(settings: Settings) -> Watched:
     """What `weir status` and `weir doctor` look at for alerts."""
-    return Watched(lambda: why_rules_do_not_load(settings), dropped_messages(settings).counts)
+    refused = project_rules(settings).refused
+    return Watched(lambda: why_rules_do_not_load(settings), dropped_messages(settings).counts, refused)

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from app.ports import RuleBook
+from app.ports import ProjectRules, RuleBook
+from app.services.rule_keeping import RuleKeeper
 from config.settings import Settings, admin_policies
 
 if TYPE_CHECKING:
     from app.adapters.policy_files import Place, PolicyWatcher
+    from app.adapters.project_rules import RootFiles
 
 PROJECT_RULES: Final = "project-rules"
 """Folder in the home where the project's own rule file lies as it was last found to hold."""
@@ -22,6 +24,21 @@ def rule_places(policies: Path, home: Path | None) -> "list[Place]":
 
     project = [Place(home / PROJECT_RULES, Tier.PROJECT), Place(home / "policies", Tier.USER)] if home else []
     return [Place(policies), *project, *[Place(path, Tier.ADMIN) for path in admin_policies()]]
+
+
+def project_rules(settings: Settings, store: "RootFiles | None" = None) -> ProjectRules:
+    """The project's own rule file: as `store` has it, and as it is in force."""
+    from app.adapters.project_rules import FolderProjectRules
+
+    return FolderProjectRules(settings.home / PROJECT_RULES, store)
+
+
+def rule_keeper(settings: Settings, store: "RootFiles") -> RuleKeeper:
+    """What brings the project's own rules into force and keeps the last versions."""
+    from app.adapters.project_rules import PROJECT_FILE
+
+    book = rule_book(settings.policies, settings.home)
+    return RuleKeeper(book, project_rules(settings, store), PROJECT_FILE)
 
 
 def rule_book(policies: Path, home: Path | None) -> RuleBook:

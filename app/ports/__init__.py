@@ -29,7 +29,7 @@ from app.ports.logs import (
 )
 from app.ports.mounts import KernelCache, MountJournal, MountParts
 from app.ports.processes import Program, ProgramState, Server, Supervisor
-from app.ports.rules import KeptVersion, RuleBook
+from app.ports.rules import KeptVersion, ProjectRules, RuleBook
 from app.ports.tickets import Seal, Ticket, TicketReader, Tickets
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "Policy",
     "Program",
     "ProgramState",
+    "ProjectRules",
     "Replies",
     "ReplyBox",
     "RuleBook",

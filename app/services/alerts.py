@@ -12,7 +12,7 @@ SPOOL_MAX_BYTES: Final = 128 * 1024**2
 
 
 class Alert(NamedTuple):
-    """`name` is rules, disk, spool or queue."""
+    """`name` is rules, project-rules, disk, spool or queue."""
 
     name: str
     detail: str
@@ -21,16 +21,17 @@ class Alert(NamedTuple):
 
 class Watched(NamedTuple):
     """What is looked at: `rules` returns why the rule files do not load ('' when they do), `dropped` how many messages
-    that nobody of ours sent were dropped from each queue.
+    that nobody of ours sent were dropped from each queue, `project_rules` why the project's own file is not in force.
     """
 
     rules: Callable[[], str]
     dropped: Callable[[], Mapping[str, int]]
+    project_rules: Callable[[], str]
 
 
 def alerts(home: Path, watched: Watched) -> list[Alert]:
     """Return what is wrong now."""
-    return [*_rules(watched), *_disk(home), *_spool(home / "spool"), *_dropped(watched)]
+    return [*_rules(watched), *_project_rules(watched), *_disk(home), *_spool(home / "spool"), *_dropped(watched)]
 
 
 def _rules(watched: Watched) -> list[Alert]:
@@ -40,6 +41,14 @@ def _rules(watched: Watched) -> list[Alert]:
     detail, _, remedy = why.rpartition("; ")
     detail = f"the last rules that loaded stay in force: {detail or why}"
     return [Alert("rules", detail, remedy or "mend the rule file")]
+
+
+def _project_rules(watched: Watched) -> list[Alert]:
+    why = watched.project_rules()
+    if not why:
+        return []
+    detail, _, remedy = why.rpartition("; ")
+    return [Alert("project-rules", f"the project's own rules are refused, whole: {detail or why}", remedy)]
 
 
 def _disk(home: Path) -> list[Alert]:

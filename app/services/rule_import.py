@@ -10,9 +10,11 @@ from app.core.policy import compile_policy
 from app.core.policy.claude_rules import claude_entries
 from app.core.policy.codex_rules import codex_entries
 from app.core.policy.foreign import ABOUT, Entry, Untranslated, file_text, translation
+from app.core.policy.source import Tier
 from app.ports import RuleBook
 
 BYTES_MAX: Final = 1024 * 1024
+_OURS: Final = f'about: "{ABOUT} '.encode()
 KINDS: Final = ("claude", "codex")
 
 
@@ -32,7 +34,10 @@ def import_rules(book: RuleBook, kind: str, source: Path, name: str, home: Path,
     """
     found = translation(_entries(kind, source, home), name)
     content = file_text(found.rules, str(source))
-    files = book.planned(f"{name}.yaml", content, f'about: "{ABOUT} '.encode())
+    users = book.contents(Tier.USER)
+    if not users.get(f"{name}.yaml", _OURS).startswith(_OURS):
+        raise RequestInvalid(f"{name}.yaml is a file of your own; choose another --name")
+    files = book.replaced(Tier.USER, users | {f"{name}.yaml": content})
     policy = compile_policy(files)
     if not writes:
         return Imported(policy.version, "", found.rules, found.untranslated, content.decode())

@@ -8,7 +8,7 @@ from app.core.decisions import DecisionRecord
 from app.core.errors import BrokerUnavailable, PayloadRefused, RequestInvalid, Unavailable
 from app.core.messages import decode, encode
 from app.ports import Ticket
-from app.services import approving
+from app.services import approving, one_reply
 from app.services.approving import Approver
 from app.services.escalation import (
     AGENT_MAX,
@@ -250,7 +250,7 @@ def approver(wire: Wire) -> Approver:
 
 
 def test_an_answer_that_the_broker_loses_is_sent_again(office, monkeypatch) -> None:
-    monkeypatch.setattr(approving, "RESEND_S", 0.0)
+    monkeypatch.setattr(one_reply, "RESEND_S", 0.0)
     office.ask()
     wire = Wire(office, lost=2)
     said = approver(wire).answer("d1", "approve", "ann", "")

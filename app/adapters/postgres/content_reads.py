@@ -6,11 +6,14 @@ from typing import Final
 from app.adapters.postgres import arrays
 from app.adapters.postgres.connections import Connection
 from app.adapters.postgres.prepared import plain_bytes
-from app.core.errors import StoreUnavailable
-from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
+from app.adapters.postgres.tree_rows import decode_node
+from app.core.errors import RequestInvalid, StoreUnavailable
+from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, ROOT_INODE, VersionId
 from app.core.messages import APPLIED, ChunkData, Outcome, decode
+from app.core.nodes import REGULAR, TYPE_BITS
 from app.core.operations import Content, decode_request
 
+_NOW: Final = 2**62
 ChunkMap = dict[int, tuple[bytes, int]]
 
 _AT: Final = """
@@ -22,6 +25,10 @@ where project = %(project)s and inode = %(inode)s and since <= %(at)s and until 
 _VERSION: Final = """
 select position, inode, outcome, payload from file_events
 where project = %s and incarnation = %s and sequence = %s"""
+
+_ROOT_FILE: Final = """
+select d.inode, i.node from dentries d join inodes i on i.project = d.project and i.inode = d.inode
+where d.project = %s and d.parent = %s and d.name = %s"""
 
 _CHUNKS: Final = """
 select hash, size_bytes, encoding, data from chunks where project = %s and data is not null and hash = any(%s)"""
@@ -79,3 +86,23 @@ def plain_chunks(connection: Connection, project: int, hashes: Sequence[bytes]) 
         binary=True,
     )
     return {name: plain_bytes(ChunkData(name, size, encoding, data)) for name, size, encoding, data in rows}
+
+
+def root_file(connection: Connection, project: int, name: bytes, bytes_max: int) -> bytes | None:
+    """Return the current content of a file at the root, None where there is none; raises RequestInvalid for what is no
+    regular file of at most `bytes_max`, StoreUnavailable where a chunk is gone.
+    """
+    row = connection.execute(_ROOT_FILE.encode(), (project, ROOT_INODE, name), binary=True).fetchone()
+    if row is None:
+        return None
+    node = decode_node(row[1])
+    if node.mode & TYPE_BITS != REGULAR or node.size > bytes_max:
+        raise RequestInvalid(f"it is no regular file of at most {bytes_max} bytes")
+    content = bytearray(node.size)
+    places = map_at(connection, project, row[0], _NOW)
+    found = plain_chunks(connection, project, [digest for digest, _ in places.values()])
+    for index, (digest, _) in places.items():
+        if digest not in found:
+            raise StoreUnavailable(f"chunk {digest.hex()} is not in the store")
+        content[index * CHUNK_BYTES : index * CHUNK_BYTES + len(found[digest])] = found[digest]
+    return bytes(content[: node.size])

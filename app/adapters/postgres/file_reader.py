@@ -6,7 +6,7 @@ from typing import Any, Final
 from app.adapters.postgres import arrays
 from app.adapters.postgres.chain_check import check_chain
 from app.adapters.postgres.connections import Connection, Pool, Row, T, run
-from app.adapters.postgres.content_reads import map_at, map_of, plain_chunks
+from app.adapters.postgres.content_reads import map_at, map_of, plain_chunks, root_file
 from app.adapters.postgres.fold import outcome_of
 from app.adapters.postgres.log_pages import decision_pages, file_pages
 from app.adapters.postgres.tree_rows import decode_node
@@ -92,6 +92,12 @@ class PostgresFileReader:
     def chunks(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
         """See FileEventReader."""
         return self._run(lambda c, n: plain_chunks(c, n, hashes))
+
+    def root_file(self, name: bytes, bytes_max: int) -> bytes | None:
+        """Return the content of a file at the project's root, None where there is none; raises RequestInvalid for what
+        is no regular file of at most that size.
+        """
+        return self._run(lambda c, n: _in_snapshot(c, lambda: root_file(c, n, name, bytes_max)))
 
     def log(self, wanted: EventFilter) -> Iterator[LoggedEvent]:
         """See FileEventReader. Of the decisions log each record is an event of kind `decision`."""

@@ -3,7 +3,7 @@
 import typer
 
 from app.entry.cli.explain import explain
-from app.entry.cli.policy import checking, importing, showing
+from app.entry.cli.policy import checking, importing, rolling_back, showing
 
 
 def register(app: typer.Typer) -> None:
@@ -18,5 +18,6 @@ def register(app: typer.Typer) -> None:
     commands.command("show")(showing.show)
     commands.command("explain")(explain)
     commands.command("diff")(showing.diff)
+    commands.command("rollback")(rolling_back.rollback)
     commands.command("import")(importing.import_from)
     app.add_typer(commands, name="policy")
