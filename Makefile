@@ -3,7 +3,7 @@
 unexport PYTHONDONTWRITEBYTECODE  # tests whose assertions pytest rewrote once are not rewritten at each run
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-.PHONY: help setup up down test test-full check lint types layers unit unit-rooms unit-files bench bench-store chaos safety mechanisms bare clean lock
+.PHONY: help setup up down test test-full check lint types layers unit unit-rooms unit-files bench bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,12 @@ bench: setup ## validations and filesystem beside their peers (needs `make up`)
 
 bench-store: setup ## appends beside the eventsourcing library
 	@$(BIN)/python tests/performance/bench_store.py
+
+bench-cache: setup ## the local cache beside cachetools, other locks and other orders of eviction
+	@$(BIN)/python tests/performance/bench_cache.py
+
+bench-policy: setup ## judging and loading rules beside cedarpy
+	@$(BIN)/python tests/performance/bench_policy.py
 
 chaos: setup ## kill -9 of each process while writers and validators run
 	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q tests/chaos

@@ -24,16 +24,21 @@ class _Asking(msgspec.Struct, frozen=True, array_like=True):
     policy_version: str
 
 
-_encoder: Final = msgspec.msgpack.Encoder()
+_encode: Final = msgspec.msgpack.Encoder().encode
+_SIX: Final = _encode((0,) * 6)[:1]
 
 
-def encode_question(call: ToolCall) -> bytes:
-    """Return the encoded question of a call; raises RequestInvalid where its input cannot be encoded."""
+def encode_question(call: ToolCall, policy_version: str) -> bytes:
+    """Return the encoded question of a call under a policy; raises RequestInvalid where its input cannot be encoded."""
     try:
-        # the wire form of Asked
-        return _encoder.encode((call.tool, call.input, call.agent, call.session, call.cwd, call.context))
+        return _encode((policy_version, call.tool, call.input, call.agent, call.session, call.cwd, call.context))
     except (OverflowError, UnicodeEncodeError, RecursionError) as error:
         raise RequestInvalid(f"input: {error}; send integers of at most 64 bits and whole characters") from error
+
+
+def wire_of(asked: bytes, policy_version: str) -> bytes:
+    """Return the wire form of Asked from an encoded question: the same array without its first member."""
+    return _SIX + asked[1 + len(_encode(policy_version)) :]
 
 
 def encode_batch(
@@ -41,4 +46,4 @@ def encode_batch(
 ) -> bytes:
     """Return the wire form of a ValidateBatch of these questions."""
     calls = tuple(msgspec.Raw(question.wire) for question in questions)
-    return _encoder.encode(_Asking(ValidateBatch.FORMAT, project, batch_id, reply_to, deadline_ms, calls, version))
+    return _encode(_Asking(ValidateBatch.FORMAT, project, batch_id, reply_to, deadline_ms, calls, version))

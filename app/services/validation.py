@@ -25,8 +25,8 @@ from app.core.messages import decode
 from app.ports import DecisionSpool, Policy
 from app.services.answering import Answer, Answering, Waiter
 from app.services.batching import Batch, Batcher, Breaker, Question
-from app.services.decision_cache import TTL_S, AsyncLRUCache, cache_key
-from app.services.questions import encode_batch, encode_question
+from app.services.decision_cache import INLINE_BYTES, TTL_S, AsyncLRUCache, cache_key
+from app.services.questions import encode_batch, encode_question, wire_of
 from app.services.task_line import Letter
 from app.telemetry.metrics import Metrics
 
@@ -131,8 +131,9 @@ class Validation:
     def decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
         """Answer a call by its deadline, once, in a later tick; `started_ns` is monotonic. Raises RequestInvalid."""
         now = time.monotonic_ns()
-        wire = encode_question(call)
-        key = cache_key(self._policy.version, wire)
+        version = self._policy.version
+        asked = encode_question(call, version)
+        key = asked if len(asked) <= INLINE_BYTES else cache_key(version, asked)
         waiter = Waiter(call, started_ns, answer)
         if self._cache_on and (found := self._cache.get_nowait(key, now)) is not None:
             self._answering.finish(waiter, found, "local-cache")
@@ -140,7 +141,7 @@ class Validation:
             self._figures.joined.add()
             flight.waiters.append(waiter)
         else:
-            self._ask(Question(call, wire, key, now + self._patience_ns, waiter), now)
+            self._ask(Question(call, wire_of(asked, version), key, now + self._patience_ns, waiter), now)
 
     def settle(self, call: ToolCall, started_ns: int, judgement: Judgement, layer: str, answer: Answer) -> None:
         """Answer a call with a judgement made elsewhere, recorded first."""

@@ -6,8 +6,11 @@ import random
 import threading
 import time
 
-from app.core.decisions import Judgement, Ruling, Verdict, ruling
+import msgspec
+
+from app.core.decisions import Asked, Judgement, Ruling, ToolCall, Verdict, ruling
 from app.services.decision_cache import AsyncLRUCache, cache_key
+from app.services.questions import encode_question, wire_of
 
 APPROVED = ruling(Judgement(Verdict.APPROVE, (), "fine", "", "v1"))
 SECOND = 1_000_000_000
@@ -23,8 +26,8 @@ class Clock:
         return self.now_ns
 
 
-def named(number: int) -> tuple[str, bytes]:
-    return cache_key("v1", b"%d" % number)
+def named(number: int) -> bytes:
+    return b"v1 %d" % number
 
 
 def balanced(cache: AsyncLRUCache) -> bool:
@@ -161,16 +164,31 @@ def test_while_next_to_nothing_is_asked_twice_only_some_is_kept() -> None:
 
 def test_what_read_the_world_or_belongs_to_another_policy_is_not_kept() -> None:
     cache = AsyncLRUCache()
-    assert not cache.set_nowait(cache_key("v2", b"q"), APPROVED)
+    assert not cache.set_nowait(b"v2 asked", APPROVED)
     read = ruling(Judgement(Verdict.APPROVE, (), "", "", "v1", reads=("branch",)))
-    assert not cache.set_nowait(cache_key("v1", b"q"), read)
+    assert not cache.set_nowait(b"v1 asked", read)
     assert cache.figures().entries == 0
 
 
-def test_long_questions_are_keyed_by_a_whole_digest_and_never_meet_a_short_one() -> None:
-    long = cache_key("v1", b"x" * 10_000)
-    assert len(long[1]) == len(b"digest") + 32
-    assert cache_key("v1", b"x" * 9_999) != long
+def test_a_question_is_its_key_and_a_long_one_its_whole_digest() -> None:
+    def key(command: str, version: str = "v1") -> bytes:
+        return cache_key(version, encode_question(ToolCall("Bash", {"command": command}, "a"), version))
+
+    long = key("x" * 10_000)
+    assert len(long) == len(b"v1digest") + 32
+    assert len({long, key("x" * 9_999), key("x" * 10_000, "v2"), key("ls"), key("ls", "v2"), key("v2 ls")}) == 6
+    cache = AsyncLRUCache()
+    assert cache.set_nowait(long, APPROVED)
+    assert cache.set_nowait(key("ls"), APPROVED)
+    assert not cache.set_nowait(key("x" * 10_000, "v2"), APPROVED)
+    assert not cache.set_nowait(key("v1 v1", "v2"), APPROVED)
+
+
+def test_what_goes_to_a_worker_is_the_question_without_the_policy() -> None:
+    call = ToolCall("Bash", {"command": "ls"}, "a", "s", "/srv", {"branch": "x"})
+    for version in ("v1", "0123456789abcdef" * 2):
+        asked = msgspec.msgpack.decode(wire_of(encode_question(call, version), version), type=Asked)
+        assert msgspec.structs.astuple(asked) == ("Bash", {"command": "ls"}, "a", "s", "/srv", {"branch": "x"})
 
 
 def test_what_is_held_is_no_work_for_the_collector() -> None:

@@ -138,7 +138,7 @@ def test_no_cached_verdict_survives_a_change_of_the_world(tmp_path: Path, cases:
         if dice.random() < 0.05:
             policy = dice.choice(policies)
         call = dice.choice(calls)
-        key = cache_key(policy.version, encode_question(call))
+        key = cache_key(policy.version, encode_question(call, policy.version))
         fresh = ruling(policy.judge(call, world))
         kept = cache.get_nowait(key, now)
         if kept is None:
