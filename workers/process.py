@@ -6,6 +6,7 @@ credential is read here (by way of bootstrap) and in migrations, nowhere else.
 """
 
 import gc
+import sys
 from contextlib import ExitStack
 from functools import cache, cached_property
 from typing import Any, Protocol, TypeVar
@@ -167,6 +168,8 @@ def _calm_the_collector() -> None:
     # and a writer's knowledge of the tree is up to 200,000 rows to walk over
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    # a call that is judged waits this long at most for the thread that loads changed rules (default 5 ms)
+    sys.setswitchinterval(0.0005)
 
 
 @signals.worker_process_shutdown.connect  # a child of prefork

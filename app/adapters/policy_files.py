@@ -1,23 +1,27 @@
 """Rule files on disk: reading, compiling, and watching them for change.
 
 A change builds a new snapshot aside and swaps one reference; what does not load keeps the old one in force,
-with an alert.
+with an alert. Only files that changed are parsed again, and only rules that changed are tried on their examples: after
+one edit the default rules are in force again in about a third of the time that they took at first.
 """
 
+import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import yaml
+from yaml.composer import Composer
 
 from app.core.decisions import Asked, Judgement
 from app.core.errors import PolicyInvalid
 from app.core.policy import NOWHERE, Explanation, Policy, RuleFile, World, compile_policy, explained, refusing
 from app.core.policy.source import Tier
 
-CHECK_EVERY_S: Final = 0.5
+CHECK_EVERY_S: Final = 0.01
+YIELDING_FROM_BYTES: Final = 64 * 1024
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 KEPT_VERSIONS: Final = 5
 
@@ -33,6 +37,16 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
 
 
+class _YieldingLoader(Composer, _Loader):
+    """Composes in Python from the events of the C parser: of a file of megabytes the C composer does not let another
+    thread run until it is through, half a second for 10,000 rules.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        _Loader.__init__(self, content)
+        Composer.__init__(self)
+
+
 class Place(NamedTuple):
     """A rule file or a folder of `*.yaml`, and who speaks there."""
 
@@ -40,15 +54,17 @@ class Place(NamedTuple):
     tier: Tier = Tier.DEFAULT
 
 
-def load_policy(paths: Sequence[Path | Place]) -> Policy:
+def load_policy(paths: Sequence[Path | Place], before: Policy | None = None) -> Policy:
     """Return the compiled policy of files and folders; raises PolicyInvalid with file, line and remedy."""
-    return compile_policy(rule_files(paths))
+    return compile_policy(rule_files(paths), before)
 
 
-def rule_files(paths: Sequence[Path | Place]) -> list[RuleFile]:
-    """Return the parsed files of files and folders; raises PolicyInvalid where one does not parse or there is none."""
+def rule_files(paths: Sequence[Path | Place], known: Mapping[str, RuleFile] = {}) -> list[RuleFile]:
+    """Return the parsed files of files and folders; raises PolicyInvalid where one does not parse or there is none.
+    `known` by path: what is still the same there is not parsed again.
+    """
     places = [place if isinstance(place, Place) else Place(place) for place in paths]
-    files = [rule_file(path, place.tier) for place in places for path in files_of(place.path)]
+    files = [rule_file(path, place.tier, known.get(str(path))) for place in places for path in files_of(place.path)]
     if not files:
         raise PolicyInvalid(
             f"no rule files in {', '.join(str(p.path) for p in places)}; put *.yaml there or set WEIR_POLICIES"
@@ -65,12 +81,14 @@ def why_not_loaded(places: Sequence[Path | Place]) -> str:
     return ""
 
 
-def rule_file(path: Path, tier: Tier) -> RuleFile:
+def rule_file(path: Path, tier: Tier, known: RuleFile | None = None) -> RuleFile:
     """Parse one file; raises PolicyInvalid with the line that YAML stopped at."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise PolicyInvalid(f"{path}: cannot be read ({error.strerror}); check its mode") from error
+    if known is not None and known.content == content and known.tier is tier:
+        return known
     return rule_text(path.name, tier, content, str(path))
 
 
@@ -79,26 +97,36 @@ def rule_text(name: str, tier: Tier, content: bytes, path: str) -> RuleFile:
     if len(content) > FILE_BYTES_MAX:
         raise PolicyInvalid(f"{path}: larger than {FILE_BYTES_MAX} bytes; split it")
     try:
-        node = yaml.compose(content, Loader=_Loader)
-        raw = yaml.load(content, Loader=_Loader)  # noqa: S506 (a subclass of the safe loader)
+        rules, lines = _parsed(path, content)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
         raise PolicyInvalid(
             f"{path}:{line}: not YAML ({getattr(error, 'problem', error)}); check indentation and quotes"
         ) from error
-    return RuleFile(name, tier, *_rules(path, node, raw), content, path)
+    return RuleFile(name, tier, rules, lines, content, path)
 
 
-def _rules(path: str, node: yaml.Node | None, raw: object) -> tuple[list[object], list[int]]:
-    fields = raw if isinstance(raw, dict) else {}
-    rules = fields.get("rules")
-    if not isinstance(rules, list) or not isinstance(node, yaml.MappingNode) or set(fields) - {"rules", "about"}:
-        raise PolicyInvalid(
-            f"{path}:1: a rule file holds `rules:` with a list (and `about:`); see docs/reference/rules.md"
-        )
-    sequence = next(value for key, value in node.value if key.value == "rules")
-    return rules, [item.start_mark.line + 1 for item in sequence.value]
+def _parsed(path: str, content: bytes) -> tuple[list[object], list[int]]:
+    """Return the rules of a file and the lines where they begin."""
+    loader = (_YieldingLoader if len(content) >= YIELDING_FROM_BYTES else _Loader)(content)
+    try:
+        node = loader.get_single_node()
+        fields = {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+        rules = fields.get("rules")
+        if not isinstance(rules, yaml.SequenceNode) or set(fields) - {"rules", "about"}:
+            raise PolicyInvalid(
+                f"{path}:1: a rule file holds `rules:` with a list (and `about:`); see docs/reference/rules.md"
+            )
+        lines = [item.start_mark.line + 1 for item in rules.value]
+        # one by one: freed at once, a tree of a million nodes would hold the interpreter for 0.1 s
+        nodes, made = rules.value[::-1], []
+        rules.value.clear()
+        while nodes:
+            made.append(loader.construct_document(nodes.pop()))
+        return made, lines
+    finally:
+        loader.dispose()
 
 
 def files_of(path: Path) -> list[Path]:
@@ -110,12 +138,12 @@ def stamps(places: Sequence[Place]) -> tuple[tuple[str, int, int, int], ...]:
     """Return what is equal as long as no file of the places has changed."""
     found = []
     for place in places:
-        for path in files_of(place.path):
+        for path in _paths_of(place.path):
             try:
-                status = path.stat()
-            except FileNotFoundError:
+                status = os.stat(path)  # noqa: PTH116  # fifty times a second: 2 us, a Path's 5
+            except OSError:
                 continue
-            found.append((str(path), status.st_mtime_ns, status.st_size, status.st_ino))
+            found.append((path, status.st_mtime_ns, status.st_size, status.st_ino))
     return tuple(found)
 
 
@@ -126,11 +154,12 @@ class PolicyWatcher:
         self._world = world
         self._places = [place if isinstance(place, Place) else Place(place) for place in places]
         self._checked_s = time.monotonic()
-        self._stamp = stamps(self._places)
+        self._stamp = self._seen = stamps(self._places)
         self.alert = ""
         self.previous: list[Policy] = []
+        self._known: dict[str, RuleFile] = {}
         try:
-            self.current = load_policy(self._places)
+            self.current = self._load(None)
         except PolicyInvalid as error:
             self.alert = str(error)
             self.current = refusing(f"No valid policy could be loaded: {error}")
@@ -153,17 +182,19 @@ class PolicyWatcher:
         return explained(self.current, call, self._world, time.perf_counter_ns)
 
     def refresh(self, *, force: bool = False) -> bool:
-        """Reload when files changed, at most every 0.5 s; True when another version came into force."""
+        """Reload when files have changed and two looks agree, at most every 10 ms; True when another version came into
+        force.
+        """
         now_s = time.monotonic()
         if not force and now_s - self._checked_s < CHECK_EVERY_S:
             return False
         self._checked_s = now_s
         stamp = stamps(self._places)
-        if stamp == self._stamp:
+        if stamp == self._stamp or not (force or self._settled(stamp)):
             return False
         self._stamp = stamp
         try:
-            fresh = load_policy(self._places)
+            fresh = self._load(self.current)
         except PolicyInvalid as error:
             self.alert = f"rules not changed, version {self.version} stays in force: {error}"
             return False
@@ -176,3 +207,24 @@ class PolicyWatcher:
             self.previous = [self.current, *self.previous][:KEPT_VERSIONS]
             self.current = fresh
         return changed
+
+    def _settled(self, stamp: tuple[tuple[str, int, int, int], ...]) -> bool:
+        # the first half of a file that is being written may well load, without the rules of the second
+        seen, self._seen = self._seen, stamp
+        return seen == stamp
+
+    def _load(self, before: Policy | None) -> Policy:
+        files = rule_files(self._places, self._known)
+        policy = compile_policy(files, before)
+        self._known = {file.path: file for file in files}
+        return policy
+
+
+def _paths_of(path: Path) -> list[str]:
+    """As files_of."""
+    try:
+        return [f"{path}/{name}" for name in sorted(os.listdir(path)) if name.endswith(".yaml")]  # noqa: PTH208
+    except NotADirectoryError:
+        return [str(path)]
+    except OSError:
+        return []

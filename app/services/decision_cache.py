@@ -8,7 +8,7 @@ dict and nowhere else, and what the dict no longer holds is skipped when its tur
 
 A look-up is one `dict.get`, two additions and no await: under the interpreter's lock it is whole, and the additions
 have no place where another thread could come between. Its counters are variables of a closure: 30 ns together, as
-attributes 40 each. Changes take a lock, for microseconds each, because the supervisor's thread drops what is out of time
+attributes 40 each. Changes take a lock, for microseconds each: the supervisor's thread drops what is out of time
 beside the loop that adds.
 
 A key is the whole question, or its full digest where that is long: never a shortened hash, because two calls under one

@@ -1,10 +1,18 @@
 """Rule files: tiers, lifts, examples, and the refusal of what does not hold."""
 
+import time
 from pathlib import Path
 
 import pytest
 
-from app.adapters.policy_files import Place, PolicyWatcher, load_policy
+from app.adapters.policy_files import (
+    CHECK_EVERY_S,
+    YIELDING_FROM_BYTES,
+    Place,
+    PolicyWatcher,
+    load_policy,
+    rule_file,
+)
 from app.core.decisions import ToolCall, Verdict
 from app.core.errors import PolicyInvalid
 from app.core.policy.source import Tier
@@ -147,6 +155,43 @@ def test_a_broken_change_keeps_the_old_rules_and_says_so(tmp_path: Path) -> None
     assert watcher.version != before and not watcher.alert
     assert watcher.judge(bash("ls")).verdict is Verdict.BLOCK
     assert watcher.previous[0].version == before
+
+
+def test_a_changed_rule_is_tried_on_its_examples_again_and_its_neighbour_need_not_be(tmp_path: Path) -> None:
+    path = write(tmp_path, LS + rule("Bash(rm *)", name="rm", more="    examples: {match: [rm x]}\n"))
+    watcher = PolicyWatcher([tmp_path])
+    for wrong in ("Bash(ls)", "Bash(lsof *)"):
+        path.write_text(path.read_text().replace("Bash(ls *)", wrong))
+        assert not watcher.refresh(force=True)
+        assert "match its" in watcher.alert or "counter-example" in watcher.alert
+        path.write_text(LS)
+        watcher.refresh(force=True)
+        assert not watcher.alert
+        path.write_text(LS + "# the same\n" + rule("Bash(rm *)", name="rm", more="    examples: {match: [rm x]}\n"))
+        assert watcher.refresh(force=True)
+
+
+def test_half_a_file_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+    path = write(tmp_path, LS)
+    watcher = PolicyWatcher([tmp_path])
+    before = watcher.version
+    for size in range(10):  # each look finds it longer
+        path.write_text(LS + "".join(rule(f"Bash(x{n})", name=f"x{n}") for n in range(size + 1)))
+        time.sleep(CHECK_EVERY_S)
+        assert not watcher.refresh()
+    assert watcher.version == before
+    time.sleep(CHECK_EVERY_S)
+    assert watcher.refresh()
+
+
+def test_a_file_of_any_size_is_read_the_same(tmp_path: Path) -> None:
+    text = "about: {by: &who [a, b]}\n" + LS + rule("Bash(rm x)", more="    when: {agent: [on, 'no']}\n")
+    small = rule_file(write(tmp_path / "s", text), Tier.USER)
+    large = rule_file(write(tmp_path / "l", text + "#" * YIELDING_FROM_BYTES + "\n"), Tier.USER)
+    assert (small.rules, small.lines) == (large.rules, large.lines)
+    assert small.lines == [3, 8]
+    with pytest.raises(PolicyInvalid, match=r"a\.yaml:9: not YAML"):
+        rule_file(write(tmp_path / "b", LS + "  - {id: \n" + "#" * YIELDING_FROM_BYTES), Tier.USER)
 
 
 def test_without_any_valid_rules_everything_is_blocked(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ SHIP_S: Final = 10.0
 BACKLOG_MAX: Final = 100_000
 """Records that may wait on disk while the gateway is crowded: some seconds of shipping when it no longer is."""
 HEARTBEAT_S: Final = 0.5
-RULES_S: Final = 0.5
+RULES_S: Final = 0.02
 CACHE_S: Final = 5.0
 _SWEEP_S: Final = 1.0
 
