@@ -3,7 +3,7 @@
 unexport PYTHONDONTWRITEBYTECODE  # tests whose assertions pytest rewrote once are not rewritten at each run
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-.PHONY: help setup up down test test-full check lint types layers unit unit-rooms unit-files bench bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
+.PHONY: help setup up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files bench bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -18,8 +18,20 @@ down: ## drain, unmount, stop everything
 	@if [ -x $(BIN)/weir ]; then $(BIN)/weir down; else echo "Nothing is installed, so nothing runs."; fi
 
 test: check ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
-	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q -m "thorough and not full" tests/unit
-	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q -m "not full" tests/conformance tests/integration tests/chaos
+	@WEIR_REQUIRE_SERVICES=1 $(MAKE) --no-print-directory -j3 test-faults test-workers test-mounts
+
+# three processes: each mostly waits for servers, deadlines and people
+WORKER_TESTS := $(wildcard $(addprefix tests/integration/,celery_*.py courier_*.py escalation_*.py gateway_*.py postgres_*.py))
+
+test-faults: setup
+	@$(PYTEST) -q -m "thorough and not full" tests/unit
+	@$(PYTEST) -q -m "not full" tests/conformance tests/chaos
+
+test-workers: setup
+	@$(PYTEST) -q -m "not full" $(WORKER_TESTS)
+
+test-mounts: setup
+	@$(PYTEST) -q -m "not full" $(addprefix --ignore=,$(WORKER_TESTS)) tests/integration
 
 test-full: check ## the long runs too
 	@WEIR_REQUIRE_SERVICES=1 WEIR_FULL=1 $(PYTEST) -q tests

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,14 @@ class RedisServer:
         servers.stop(self.process)
 
 
+def _runs(pid: int) -> bool:
+    """Tell whether a process still does something: nobody may be there to reap an orphan."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class PostgresServer:
     """A Postgres of our own, migrated: `admin_url`, `writer_url`, `reader_url`, `process`; kill, start again, stop."""
 
@@ -84,8 +93,14 @@ class PostgresServer:
         return servers.postgres_url(self.sockets, self.secrets, servers.READER)
 
     def kill(self) -> None:
+        """End the postmaster and wait for its backends: each leaves when it notices, and answers until then."""
+        backends = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         self.process.kill()
         self.process.wait()
+        give_up = time.monotonic() + 20
+        while any(_runs(int(pid)) for pid in backends):
+            assert time.monotonic() < give_up, "a backend outlives its postmaster"
+            time.sleep(0.01)
 
     def stop(self) -> None:
         servers.stop(self.process)
@@ -224,7 +239,11 @@ class Stack:
         return bool(self.status()["ready"])
 
     def position(self, log: str = "files") -> int:
-        return int(self.status()["logs"][log]["position"])
+        """The log's head; a busy machine's store may miss the second that `weir status` gives it."""
+        give_up = time.monotonic() + 20
+        while log not in (logs := self.status()["logs"]):
+            assert time.monotonic() < give_up, f"weir status shows no position of {log}"
+        return int(logs[log]["position"])
 
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
