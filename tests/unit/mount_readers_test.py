@@ -13,17 +13,20 @@ from fuse_mount.readers import Readers, SessionEnd
 
 
 class Kernel:
-    """A session on a pipe: a byte is a request; `w` waits until `done` is set, `e` is refused at the
-    end, `x` ends the session."""
+    """A session on a pipe: a byte is a request; `w` waits until `done` is set, `s` for 0.3 ms (as an fsync
+    does), `e` is refused at the end, `x` ends the session."""
 
     def __init__(self) -> None:
         self.descriptor, self.requests = os.pipe()
         self.answered: list[bytes] = []
         self.done = threading.Event()
         self.readers: Readers
+        self.entered = 0
+        self.long_waits = 0
 
     def serve(self) -> None:
         """See read_session."""
+        self.entered += 1
         while True:
             with llfuse.lock:
                 pass
@@ -37,6 +40,11 @@ class Kernel:
             if byte == b"w":
                 with llfuse.lock, self.readers:
                     self.done.wait(10)
+            if byte == b"s":
+                since_s = time.monotonic()
+                with llfuse.lock, self.readers:
+                    time.sleep(0.0003)
+                self.long_waits += time.monotonic() - since_s >= 0.001
             self.answered.append(byte)
 
     def ask(self, requests: bytes) -> None:
@@ -153,3 +161,13 @@ def test_requests_that_never_cease_do_not_keep_a_reader(kernel: Kernel) -> None:
     in_background(kernel, asks)
     assert kernel.readers.reading == 0
     assert len(os.read(kernel.descriptor, 2000)) > 990
+
+
+def test_waits_of_less_than_a_millisecond_bring_in_nobody(kernel: Kernel) -> None:
+    def asks() -> None:
+        kernel.ask(b"s" * 300)
+        assert until(lambda: len(kernel.answered) == 300)
+        kernel.ask(b"x")
+
+    in_background(kernel, asks)
+    assert kernel.entered <= 1 + kernel.long_waits
