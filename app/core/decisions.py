@@ -4,7 +4,9 @@ What lives by the ten thousand is gc=False: none of it can be in a cycle, and th
 """
 
 import enum
-from typing import Any, ClassVar, Final
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -90,11 +92,10 @@ class Judgement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reads: tuple[str, ...] = ()
 
 
-class Ruling(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A judgement made ready by whoever judged: what the gateway needs to look at, and the rest as finished JSON.
+class Ground(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What rulings have in common that the same rules gave for the same reason.
 
-    `rules` are the ids; `shown` holds those members of a Decision's JSON that a judgement decides, from `"verdict"` to
-    the closing brace. One flat object a call: decoding, keeping and encoding the commands cost the gateway several us.
+    `rules` are the ids; `shown` holds the members of a Decision's JSON from `"verdict"` to `"commands":`.
     """
 
     verdict: Verdict
@@ -105,21 +106,42 @@ class Ruling(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reads: tuple[str, ...] = ()
 
 
+class Ruling(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A judgement made ready by whoever judged: what the gateway needs to look at, and the rest as finished JSON.
+
+    `commands` is the JSON of the commands: decoding, keeping and encoding them cost the gateway several us.
+    """
+
+    ground: Ground
+    commands: bytes
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return the verdict of its ground."""
+        return self.ground.verdict
+
+
 class _Shown(msgspec.Struct, frozen=True, gc=False):
     verdict: Verdict
     rules: tuple[RuleRef, ...]
     reason: str
     remedy: str
     policy_version: str
-    commands: tuple[InnerCommand, ...]
 
 
 def ruling(judgement: Judgement) -> Ruling:
     """Return a judgement as it is sent, kept and shown."""
     verdict, rules, reason, remedy, version, commands, reads = msgspec.structs.astuple(judgement)
-    shown = _json.encode(_Shown(verdict, rules, reason, remedy, version, commands))[1:]
-    names = (rules[0].id,) if len(rules) == 1 else tuple([rule.id for rule in rules])
-    return Ruling(verdict, names, reason, version, shown, reads)
+    return Ruling(_ground(verdict, rules, reason, remedy, version, reads), _json.encode(commands))
+
+
+@lru_cache(maxsize=512)
+def _ground(
+    verdict: Verdict, rules: tuple[RuleRef, ...], reason: str, remedy: str, version: str, reads: tuple[str, ...]
+) -> Ground:
+    # one object for all: a reply carries it once, and the gateway keeps it once
+    shown = b'%b,"commands":' % _json.encode(_Shown(verdict, rules, reason, remedy, version))[1:-1]
+    return Ground(verdict, tuple([rule.id for rule in rules]), reason, version, shown, reads)
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -161,14 +183,43 @@ class ValidateBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ValidateReply(msgspec.Struct, frozen=True, array_like=True):
-    """One reply a batch: rulings in the order of the calls, with the layer that gave each."""
+    """One reply a batch, in the order of its calls: the place of each one's ground in the table, its commands, and the
+    layer that gave it. Without the table a ruling was 430 bytes, and copying replies 7 us a call.
+    """
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
 
     format: int
     batch_id: str
     task_id: str
     worker: str
-    rulings: tuple[Ruling, ...]
+    grounds: tuple[Ground, ...]
+    places: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
+    commands: tuple[bytes, ...]
     layers: tuple[str, ...]
     worker_us: int
+
+    @property
+    def rulings(self) -> list[Ruling]:
+        """Return the ruling of each call; raises IndexError for a place that is not in the table."""
+        grounds = self.grounds
+        return [Ruling(grounds[place], commands) for place, commands in zip(self.places, self.commands, strict=True)]
+
+
+def validate_reply(
+    batch_id: str, task_id: str, worker: str, rulings: Sequence[Ruling], layers: Sequence[str], worker_us: int
+) -> ValidateReply:
+    """Return the reply that carries these rulings."""
+    grounds: dict[int, tuple[int, Ground]] = {}
+    places = [grounds.setdefault(id(found.ground), (len(grounds), found.ground))[0] for found in rulings]
+    return ValidateReply(
+        ValidateReply.FORMAT,
+        batch_id,
+        task_id,
+        worker,
+        tuple([ground for _, ground in grounds.values()]),
+        tuple(places),
+        tuple([found.commands for found in rulings]),
+        tuple(layers),
+        worker_us,
+    )

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -34,11 +34,12 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
 
     def json(self) -> bytes:
         """Return the Decision's JSON object."""
-        return b'{"id":"%b",%b"duration_us":%d,%b' % (
+        return b'{"id":"%b",%b"duration_us":%d,%b%b}' % (
             self.id.encode(),
             _flags(self.layer),
             self.duration_us,
-            self.ruling.shown,
+            self.ruling.ground.shown,
+            self.ruling.commands,
         )
 
     def decision(self) -> Decision:
@@ -57,7 +58,7 @@ def answered_of(decision: Decision) -> Answered:
 Answer = Callable[[Answered], None]
 
 
-class Waiter(NamedTuple):
+class Waiter(msgspec.Struct, frozen=True):
     """A caller: its call, when it arrived (monotonic), and what to do with the answer."""
 
     call: ToolCall
@@ -149,8 +150,7 @@ class Answering:
         return ""
 
     def _count(self, given: list[_Given]) -> None:
-        for took_us, some in groupby(given, _took):
-            self._duration_us.record(took_us, sum(1 for _ in some))
+        self._duration_us.record_all([answered.duration_us for _, answered, _ in given])
         for (verdict, layer), some in groupby(given, _kind):
             counter = self._counters.get((verdict, layer))
             if counter is None:
@@ -160,12 +160,8 @@ class Answering:
             counter.add(len(list(some)))
 
 
-def _took(item: _Given) -> int:
-    return item[1].duration_us
-
-
 def _kind(item: _Given) -> tuple[Verdict, str]:
-    return item[1].ruling.verdict, item[1].layer
+    return item[1].ruling.ground.verdict, item[1].layer
 
 
 _known_flags: Final[dict[str, bytes]] = {}
@@ -184,13 +180,13 @@ def _flags(layer: str) -> bytes:
 def _unrecorded(item: _Given, reason: str) -> _Given:
     remedy = "free disk space under WEIR_HOME/spool and see `weir doctor`; nothing is approved that cannot be recorded"
     waiter, answered, task_id = item
-    block = ruling(Judgement(Verdict.BLOCK, (), reason, remedy, answered.ruling.policy_version))
+    block = ruling(Judgement(Verdict.BLOCK, (), reason, remedy, answered.ruling.ground.policy_version))
     return waiter, Answered(answered.id, "border", answered.duration_us, block), task_id
 
 
 def _record(item: _Given, at_ns: int, sequence: int) -> DecisionRecord:
     waiter, answered, task_id = item
-    call, found, layer = waiter.call, answered.ruling, answered.layer
+    call, found, layer = waiter.call, answered.ruling.ground, answered.layer
     return DecisionRecord(
         RECORD_FORMAT,
         sequence,

@@ -9,6 +9,8 @@ batch costs about 1.5 ms, whatever is in it). A timer helped at one rate and hur
 from collections import deque
 from typing import Final, NamedTuple
 
+import msgspec
+
 from app.core.decisions import ToolCall, Verdict
 from app.services.answering import Waiter
 from app.services.decision_cache import CacheKey
@@ -17,24 +19,21 @@ _SPLIT_MIN: Final = 32
 """Below this a batch is not split over idle workers: sending a task costs about as much as deciding 16 to 32 calls."""
 
 
-class Question:
+class Question(msgspec.Struct, eq=False):
     """One distinct question on its way to a worker, and the callers that wait for its answer.
 
     `given` is set once the gateway has answered by itself: the worker's verdict is then only compared.
     """
 
-    __slots__ = ("batch_id", "call", "deadline_ns", "given", "key", "settled", "tries", "waiters", "wire")
-
-    def __init__(self, call: ToolCall, wire: bytes, key: CacheKey, deadline_ns: int, waiter: Waiter) -> None:
-        self.call = call
-        self.wire = wire
-        self.key = key
-        self.deadline_ns = deadline_ns
-        self.waiters = [waiter]
-        self.given: Verdict | None = None
-        self.settled = False
-        self.tries = 0
-        self.batch_id = 0
+    call: ToolCall
+    wire: bytes
+    key: CacheKey
+    deadline_ns: int
+    waiters: list[Waiter]
+    given: Verdict | None = None
+    settled: bool = False
+    tries: int = 0
+    batch_id: int = 0
 
 
 class Batch(NamedTuple):
@@ -114,8 +113,9 @@ class Batcher:
 
     def _take(self, size: int) -> list[Question]:
         taken: list[Question] = []
-        while self._waiting and len(taken) < size:
-            question = self._waiting.popleft()
+        waiting = self._waiting
+        while waiting and len(taken) < size:
+            question = waiting.popleft()
             if not question.settled:
                 taken.append(question)
         return taken

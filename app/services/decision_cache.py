@@ -140,11 +140,12 @@ class AsyncLRUCache:
 
     def set_nowait(self, key: CacheKey, result: Ruling, ttl_s: float = TTL_S, now_ns: int | None = None) -> bool:
         """Keep a ruling; one that read anything outside the call, or is of another policy, is refused (False)."""
-        version = result.policy_version.encode()
-        if result.reads or key.find(version, 0, len(version) + _BEFORE_VERSION) < 0:
+        ground = result.ground
+        version = ground.policy_version.encode()
+        if ground.reads or key.find(version, 0, len(version) + _BEFORE_VERSION) < 0:
             return False
         now_ns = self._clock_ns() if now_ns is None else now_ns
-        size = len(key) + len(result.reason) + len(result.shown) + _ENTRY_BYTES
+        size = len(key) + len(ground.shown) + len(result.commands) + _ENTRY_BYTES
         entry = _Entry(key, result, now_ns, now_ns + int(ttl_s * 1e9), size)
         with self._lock:
             self._replace(entry)

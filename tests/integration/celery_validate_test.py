@@ -74,8 +74,8 @@ def _batch(settings: Settings, name: str, reply_to: str, calls: tuple[Asked, ...
 def test_each_call_of_a_batch_gets_its_verdict_in_order(ask) -> None:
     reply = ask("ls -la", "rm -rf /", "unknown-program")
     assert [found.verdict for found in reply.rulings] == [Verdict.APPROVE, Verdict.BLOCK, Verdict.ESCALATE]
-    assert [found.rules[0] for found in reply.rulings[:2]] == ["listing", "removing"]
-    assert len({found.policy_version for found in reply.rulings}) == 1
+    assert [found.ground.rules[0] for found in reply.rulings[:2]] == ["listing", "removing"]
+    assert len({found.ground.policy_version for found in reply.rulings}) == 1
     assert reply.worker.startswith("test-validate@")
     assert reply.worker_us > 0
 

@@ -1,17 +1,32 @@
 """Parts of the gateway that need no socket: batches, breaker, figures."""
 
-from app.core.decisions import ToolCall
+import msgspec
+import pytest
+
+from app.core.decisions import (
+    InnerCommand,
+    Judgement,
+    RuleRef,
+    ToolCall,
+    ValidateReply,
+    Verdict,
+    ruling,
+    validate_reply,
+)
+from app.core.errors import PayloadRefused
+from app.core.messages import decode, encode
 from app.services.answering import Waiter
 from app.services.batching import Batcher, Breaker, Question
 from app.telemetry.histogram import Histogram
 from app.telemetry.metrics import Metrics
 
+APPROVED = ruling(Judgement(Verdict.APPROVE, (), "fine", "", "v1"))
 SECOND = 1_000_000_000
 
 
 def question(number: int) -> Question:
     call = ToolCall("Bash", {"n": number}, "a")
-    return Question(call, b"", b"v1%d" % number, 0, Waiter(call, 0, lambda decision: None))
+    return Question(call, b"", b"v1%d" % number, 0, [Waiter(call, 0, lambda decision: None)])
 
 
 def test_what_waits_is_shared_out_over_the_free_places():
@@ -74,3 +89,31 @@ def test_labels_are_escaped_in_the_figures():
     metrics = Metrics()
     metrics.counter("weir_x_total", "X.", name='a"b\\c\nd').add(3)
     assert metrics.text().splitlines()[-1] == 'weir_x_total{name="a\\"b\\\\c\\nd"} 3'
+
+
+def test_a_reply_says_once_what_its_rulings_share_and_gives_each_back_whole():
+    rulings = [
+        ruling(Judgement(Verdict.APPROVE, (), "fine", "", "v1", (InnerCommand(("ls", str(number))),)))
+        for number in range(50)
+    ]
+    rulings.append(ruling(Judgement(Verdict.BLOCK, (RuleRef("r", "f.yaml", 3),), "no", "ask", "v1")))
+    reply = decode(ValidateReply, encode(validate_reply("1", "task", "w", rulings, ["policy"] * 51, 5)))
+    assert (len(reply.grounds), reply.rulings) == (2, rulings)
+
+
+def test_a_reply_that_points_beside_its_table_is_no_reply():
+    torn = validate_reply("1", "task", "w", [APPROVED], ["policy"], 5)
+    with pytest.raises(IndexError):
+        _ = msgspec.structs.replace(torn, places=(1,)).rulings
+    with pytest.raises(PayloadRefused):
+        decode(ValidateReply, encode(msgspec.structs.replace(torn, places=(-1,))))
+
+
+def test_values_counted_together_count_as_one_by_one():
+    values = [0, 1, 15, 16, 17, 31, 32, 1000, 45_000, 45_001, 7_000_000]
+    together, singly = Histogram(), Histogram()
+    together.record_all(values)
+    for value in values:
+        singly.record(value)
+    assert list(together.octaves()) == list(singly.octaves())
+    assert (together.total, together.maximum, together.count) == (singly.total, singly.maximum, singly.count)

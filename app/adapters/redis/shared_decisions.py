@@ -77,7 +77,7 @@ class RedisSharedDecisions:
         self._cache.close()
 
     def _seal(self, fingerprint: bytes, ruling: Ruling, expires_at_ms: int) -> bytes:
-        body = _encoder.encode(_Entry(ruling.policy_version, expires_at_ms, ruling))
+        body = _encoder.encode(_Entry(ruling.ground.policy_version, expires_at_ms, ruling))
         return self._mac(fingerprint, body) + body
 
     def _genuine(self, fingerprint: bytes, value: bytes) -> _Entry | None:

@@ -49,16 +49,15 @@ class Request:
 
     __slots__ = ("_connection", "_done", "body", "headers", "keep_alive", "method", "path", "query", "started_ns")
 
-    def __init__(self, connection: "HttpConnection") -> None:
+    def __init__(
+        self, connection: "HttpConnection", head: Head | None = None, body: bytes = b"", now_ns: int = 0
+    ) -> None:
         self._connection = connection
         self._done: bytes | None = None
-        self.method = b""
-        self.path = b""
-        self.query = b""
-        self.headers: dict[bytes, bytes] = {}
-        self.body = b""
+        self.method, self.path, self.query, self.headers, _, _ = head or Head(b"", b"", b"", {}, 0, 0)
+        self.body = body
         self.keep_alive = True
-        self.started_ns = 0
+        self.started_ns = now_ns
 
     @property
     def over_tcp(self) -> bool:
@@ -80,11 +79,11 @@ class Request:
     def answer(self, status: int, body: bytes, media_type: bytes = JSON) -> None:
         """Answer; only the first answer counts, and one whose peer is gone goes nowhere."""
         if self._done is None:
-            self._done = b"%b%d\r\n%b\r\n%b" % (_head(status, media_type), len(body), self._closing(), body)
-            self._connection.flush()
-
-    def _closing(self) -> bytes:
-        return b"" if self.keep_alive and not self._connection.closing else b"Connection: close\r\n"
+            connection = self._connection
+            closing = b"" if self.keep_alive and not connection.closing else b"Connection: close\r\n"
+            head = _heads.get((status, media_type)) or _head(status, media_type)
+            self._done = b"%b%d\r\n%b\r\n%b" % (head, len(body), closing, body)
+            connection.flush()
 
 
 class Site(Protocol):
@@ -187,10 +186,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _take(self, head: Head, data: bytes) -> Problem | None:
         """Serve a request whose head was parsed before; the parser does not see it."""
-        request = Request(self)
-        request.method, request.path, request.query, request.headers = head[:4]
-        request.body = data[head.body_from :]
-        request.started_ns = self.last_ns
+        request = Request(self, head, data[head.body_from :], self.last_ns)
         self._order.append(request)
         try:
             self._site.serve(request)
@@ -288,15 +284,16 @@ class HttpConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what is answered at the front of the order; called again when an answer comes."""
-        if self._feeding or self._transport is None:
+        order = self._order
+        if self._feeding or self._transport is None or (order and order[0].done is None):
             return
         ready: list[bytes] = []
-        while self._order and (data := self._order[0].done) is not None:
-            self._order.popleft()
+        while order and (data := order[0].done) is not None:
+            order.popleft()
             ready.append(data)
         if ready:
             self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
-        if self._order:
+        if order:
             return
         if self._paused:
             self._paused = False
@@ -375,9 +372,7 @@ def _body_too_large() -> Problem:
 
 
 def _head(status: int, media_type: bytes) -> bytes:
-    head = _heads.get((status, media_type))
-    if head is None:
-        phrase = http.HTTPStatus(status).phrase.encode()
-        head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: " % (status, phrase, media_type)
-        _heads[status, media_type] = head
+    phrase = http.HTTPStatus(status).phrase.encode()
+    head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: " % (status, phrase, media_type)
+    _heads[status, media_type] = head
     return head

@@ -212,13 +212,22 @@ class GatewaySite:
             self._validate_many(request)
             return
         call = bodies.decode_one(request.body)
-        self._ask(call, request.started_ns, lambda found: self._reply(request, "validate", 200, found.json()))
+        self._decide(call, request.started_ns, partial(self._given_one, request, call))
+
+    def _given_one(self, request: Request, call: ToolCall, answered: Answered) -> None:
+        if answered.ruling.ground.verdict is Verdict.ESCALATE and not call.dry_run:
+            self._desk.escalate(call, answered, request.started_ns, partial(self._show_one, request))
+        else:
+            self._show_one(request, answered)
+
+    def _show_one(self, request: Request, answered: Answered) -> None:
+        self._reply(request, "validate", 200, answered.json())
 
     def _ask(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
         self._decide(call, started_ns, partial(self._given, call, started_ns, answer))
 
     def _given(self, call: ToolCall, started_ns: int, answer: Answer, answered: Answered) -> None:
-        if answered.ruling.verdict is Verdict.ESCALATE and not call.dry_run:
+        if answered.ruling.ground.verdict is Verdict.ESCALATE and not call.dry_run:
             self._desk.escalate(call, answered, started_ns, answer)
         else:
             answer(answered)

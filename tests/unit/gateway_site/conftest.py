@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from app.core.decisions import Judgement, RuleRef, ToolCall, ValidateBatch, ValidateReply, Verdict, ruling
+from app.core.decisions import Judgement, RuleRef, ToolCall, ValidateBatch, Verdict, ruling, validate_reply
 from app.core.errors import BrokerUnavailable, JournalFull
 from app.core.messages import FORMAT, decode, encode
 from app.core.policy import Explanation
@@ -82,7 +82,7 @@ class Worker:
     def reply(self, batch: ValidateBatch) -> None:
         rulings = tuple(ruling(self.rules.judge(call)) for call in batch.calls)
         layers = ("policy",) * len(rulings)
-        reply = ValidateReply(ValidateReply.FORMAT, batch.batch_id, "task-1", "w", rulings, layers, 10)
+        reply = validate_reply(batch.batch_id, "task-1", "w", rulings, layers, 10)
         self._replies.put(encode(reply))
 
     def wait(self, timeout_s: float) -> bytes | None:
