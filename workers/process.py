@@ -20,6 +20,7 @@ from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
 from app.services.persist import Persister
 from app.services.record import Recorder
+from app.services.replaying import Replayer
 from app.services.rule_keeping import RuleKeeper
 from app.services.upkeep import Upkeep
 from app.services.worker_validation import WorkerValidator
@@ -91,6 +92,13 @@ class Parts:
         keeper, close = bootstrap.keeper_of_rules(self._settings)
         self._open.callback(close)
         return keeper
+
+    @cached_property
+    def replayer(self) -> Replayer:
+        """Replays; reads only."""
+        book = bootstrap.rule_book(self._settings.policies, self._settings.home)
+        reader = self._kept(bootstrap.file_event_reader(self._settings))
+        return Replayer(self._settings.project, book, reader, self._replies)
 
     @cached_property
     def _writer(self) -> FileEventWriter:

@@ -13,6 +13,7 @@ from app.core.decisions import ValidateBatch
 from app.core.errors import PayloadRefused, Unavailable
 from app.core.messages import ChunkBatch, IncarnationRequest, PersistBatch, RecordBatch, decode
 from app.services.packing import unpack
+from app.services.replaying import ReplayRequest
 from config.celery import QUEUES
 from workers.celery import app
 from workers.process import parts
@@ -99,6 +100,12 @@ def maintain(self: QuietTask, _: bytes) -> dict[str, Any]:  # noqa: ARG001
 def rules(self: QuietTask, _: bytes) -> dict[str, Any]:  # noqa: ARG001
     """RuleKeeper.look: the project's own rules come into force if they hold, the version in force is kept."""
     return parts().rule_keeper.look()._asdict()
+
+
+@_task("weir.replay", "maintenance", acks_late=True)
+def replay(self: QuietTask, request: bytes) -> dict[str, Any]:  # noqa: ARG001
+    """Replayer.replay: recorded decisions are judged by another version of the rules; nothing changes."""
+    return parts().replayer.replay(decode(ReplayRequest, request))._asdict()
 
 
 def _now_ms() -> int:

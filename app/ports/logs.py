@@ -53,7 +53,7 @@ class LoggedEvent(NamedTuple):
 
 class EventFilter(NamedTuple):
     """Which events to read, newest first unless `ascending`; empty means any. `path` is a prefix of whole
-    names; times are nanoseconds; `after` is an exclusive position.
+    names; times are nanoseconds; `after` and `before` are exclusive positions.
     """
 
     log: str = "files"
@@ -64,6 +64,7 @@ class EventFilter(NamedTuple):
     after: int = 0
     limit: int = 50
     ascending: bool = False
+    before: int = 0
 
 
 class FileEventWriter(Protocol):

@@ -28,7 +28,39 @@ def fits(found: Any, kept: Any) -> bool:
     return bool(found == kept)
 
 
-@pytest.mark.timeout(120)
+def policy_commands(stack, folder: Path) -> dict[str, str]:
+    """Return what each command of `weir policy` prints; the user's rules are left as they were."""
+    users = Path(stack.environ["WEIR_HOME"]) / "policies"
+    users.mkdir(exist_ok=True)
+    other, bad, labelled = folder / "other", folder / "bad.yaml", folder / "labelled.jsonl"
+    other.mkdir()
+    blocks = "rules:\n  - {id: shaped, match: Bash(rm *), decide: block, reason: Because., examples: {match: [rm x]}}\n"
+    (users / "shaped.yaml").write_text(blocks)
+    (other / "shaped.yaml").write_text(blocks.replace("block", "escalate") + blocks[7:].replace("shaped", "more"))
+    bad.write_text(blocks.replace("block", "perhaps"))
+    labelled.write_text('{"command": "rm -rf /", "verdict": "approve"}')
+    (folder / "claude.json").write_text('{"permissions": {"deny": ["Bash(shaped:*)", "Task(a)"]}}')
+    version = json.loads(stack.weir("policy", "show", "--json").stdout)["version"]
+    words = {
+        "policy check": (),
+        "policy check (refused)": (str(bad),),
+        "policy test": (str(labelled),),
+        "policy show": (),
+        "policy show ID": ("shaped",),
+        "policy diff": (str(other),),
+        "policy replay": ("--policy", str(other)),
+        "policy import": ("claude", str(folder / "claude.json")),
+    }
+    deadline = time.monotonic() + 20
+    while version not in json.loads(stack.weir("policy", "show", "--json").stdout)["kept"][0].values():
+        assert time.monotonic() < deadline
+    printed = {name: stack.weir(*name.split()[:2], *given, "--json").stdout for name, given in words.items()}
+    printed["policy rollback"] = stack.weir("policy", "rollback", version, "--json").stdout
+    (users / "shaped.yaml").unlink()
+    return printed
+
+
+@pytest.mark.timeout(180)
 def test_what_scripts_read_from_the_command_line_keeps_its_shape(stack, tmp_path: Path) -> None:
     (stack.current / "shaped.txt").write_text("shape")
     (tmp_path / "in").mkdir()
@@ -51,6 +83,7 @@ def test_what_scripts_read_from_the_command_line_keeps_its_shape(stack, tmp_path
         "log": logged.splitlines()[0],
         "log --decisions": decided.splitlines()[0],
     }
+    printed |= policy_commands(stack, tmp_path)
     found = {command: shape(json.loads(text)) for command, text in printed.items()}
     if os.environ.get("WEIR_UPDATE_SNAPSHOTS") == "1":
         SNAPSHOT.parent.mkdir(exist_ok=True)

@@ -10,6 +10,8 @@ import pytest
 from app.entry.cli.control import AGENTS
 
 pytestmark = pytest.mark.timeout(180)
+LOOKED_S = 3.0
+"""Each process follows the files by itself: after this long all have looked, also on a busy machine."""
 PROJECT_FILE = ".weir-policy.yaml"
 
 
@@ -64,11 +66,12 @@ def test_one_bad_rule_among_a_thousand_leaves_the_old_ones_in_force_and_status_s
     path = site.folder / "many.yaml"
     path.write_text(thousand())
     site.until(lambda: site.verdict("tool999 x") == "block")
+    time.sleep(LOOKED_S)
     path.write_text(thousand(bad=700))
     alert = site.until(lambda: site.alerts().get("rules"))
     assert f"{path}:702: rule 'r700'" in alert["detail"]
     assert alert["remedy"]
-    time.sleep(1.5)  # whoever would take it has looked by now
+    time.sleep(LOOKED_S)
     assert site.verdict("tool999 x") == "block"
     refused = site.told("policy", "check", exits=1)
     assert (refused["problem"]["file"], refused["problem"]["line"]) == (str(path), 702)
@@ -124,3 +127,25 @@ def test_a_person_puts_rules_back_and_the_log_says_who(site: Site) -> None:
     logged = json.loads(site.stack.weir("log", "--decisions", "--json", "--limit", "1").stdout.splitlines()[0])
     assert (logged["tool"], logged["layer"], logged["position"]) == ("weir policy rollback", "person", done["position"])
     assert json.loads(logged["input"])["to"] == first
+
+
+def test_recorded_decisions_are_replayed_through_a_worker_against_a_changed_policy(site: Site, tmp_path: Path) -> None:
+    agent = "replayed"
+    for command in ("ls -la", "ls src", "tool7 x", "rm -rf /"):
+        site.stack.weir("validate", "--agent", agent, "--", command)
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    (changed / "a.yaml").write_text(rules(("no-lists", "Bash(ls *)", "block"), ("seven", "Bash(tool7 *)", "approve")))
+    words = ("policy", "replay", "--agent", agent, "--policy", str(changed))
+    site.until(lambda: site.told(*words)["judged"] == 4)
+    found = site.told(*words)
+    counts = {(one["from"], one["to"]): one["count"] for one in found["counts"]}
+    assert counts == {("approve", "block"): 2, ("block", "block"): 1, ("escalate", "approve"): 1}
+    assert found["differ"] == 3
+    assert [one["input"]["command"] for one in found["changes"]] == ["tool7 x", "ls src", "ls -la"]
+    assert found["changes"][0]["rules"] == ["seven"]
+    assert site.told("policy", "replay", "--agent", agent)["differ"] == 0  # by the rules in force
+    assert "3 of 4 differ" in site.stack.weir(*words).stdout
+    assert site.told(*words, "--limit", "1")["judged"] == 1
+    (changed / "a.yaml").write_text("rules: [")
+    assert site.told(*words, exits=1)["problem"]["file"] == str(changed / "a.yaml")

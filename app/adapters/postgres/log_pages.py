@@ -104,7 +104,7 @@ def _pages(
     text = statement + "".join(condition for condition, _ in conditions) + " and e.position > %s and e.position < %s"
     text += f" order by e.position {'asc' if wanted.ascending else 'desc'} limit %s"
     arguments = [value for _, values in conditions for value in values]
-    low = max(low, wanted.after)
+    low, high = max(low, wanted.after), min(high, wanted.before or _END)
     while rows := ask(text, *arguments, low, high, page):
         yield from rows
         if len(rows) < page:

@@ -3,13 +3,13 @@
 import typer
 
 from app.entry.cli.explain import explain
-from app.entry.cli.policy import checking, importing, rolling_back, showing
+from app.entry.cli.policy import checking, importing, replaying, rolling_back, showing
 
 
 def register(app: typer.Typer) -> None:
     """Add the command and what it can do."""
     commands = typer.Typer(
-        help="Check, test, show, explain and compare rules; put earlier ones back.",
+        help="Check, test, show, explain, compare and replay rules; put earlier ones back.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     commands.command("show")(showing.show)
     commands.command("explain")(explain)
     commands.command("diff")(showing.diff)
+    commands.command("replay")(replaying.replay_decisions)
     commands.command("rollback")(rolling_back.rollback)
     commands.command("import")(importing.import_from)
     app.add_typer(commands, name="policy")
