@@ -133,6 +133,7 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
         background.start("kernel-cache", lambda: session.cache.run(descriptor))
         background.start("watchdog", lambda: watch(lambda: session.cache.busy_since_s, connection, background.stopping))
         background.start("feed", lambda: session.feed.run(background.stopping))
+        background.start("rules", lambda: session.follow_rules(background.stopping))
         background.start("sealer", lambda: session.seal_while(background.stopping))
         incarnation = session.state.changes.journal.incarnation
         name, position = session.state.options.name, session.feed.position

@@ -59,7 +59,7 @@ class AttributeCalls(NamespaceCalls):
         inode = state.inode(inode)
         node = state.node(inode)
         path = state.tree.path_of(inode)
-        state.allow("setattr", path, who)
+        state.gate.allow_file("truncate" if fields.update_size else "setattr", path, (inode, node), who)
         if fields.update_size:
             self._truncate(inode, node, attr.st_size, who, ctx.uid)
             node = state.node(inode)
@@ -117,13 +117,14 @@ class AttributeCalls(NamespaceCalls):
         state = self.state
         who = state.callers.who(ctx.pid)
         inode = self._for_xattr(inode, name)
-        held = sum(len(key) + len(kept) for key, kept in state.node(inode).xattrs if key != name)
+        node = state.node(inode)
+        held = sum(len(key) + len(kept) for key, kept in node.xattrs if key != name)
         if len(name) > NAME_MAX:
             raise refuse(errno.ERANGE)
         if held + len(name) + len(value) > XATTR_BYTES_MAX:
             raise refuse(errno.ENOSPC)
         path = state.tree.path_of(inode)
-        state.allow("setxattr", path, who)
+        state.gate.allow_file("setxattr", path, (inode, node), who)
         state.changes.record(SetXattr(inode, name, value), path, who, ctx.uid)
 
     def removexattr(self, inode: int, name: bytes, ctx: llfuse.RequestContext) -> None:
@@ -131,10 +132,11 @@ class AttributeCalls(NamespaceCalls):
         state = self.state
         who = state.callers.who(ctx.pid)
         inode = self._for_xattr(inode, name)
-        if all(held != name for held, _ in state.node(inode).xattrs):
+        node = state.node(inode)
+        if all(held != name for held, _ in node.xattrs):
             raise refuse(llfuse.ENOATTR)
         path = state.tree.path_of(inode)
-        state.allow("setxattr", path, who)
+        state.gate.allow_file("removexattr", path, (inode, node), who)
         state.changes.record(RemoveXattr(inode, name), path, who, ctx.uid)
 
     def _for_xattr(self, inode: int, name: bytes) -> int:

@@ -59,7 +59,7 @@ class ContentCalls(AttributeCalls):
             if state.options.read_only:
                 raise refuse(errno.EROFS)
             path = state.tree.path_of(inode)
-            state.allow("write", path, who)
+            state.gate.allow_file("write", path, (inode, node), who)
             if flags & os.O_TRUNC and stat.S_ISREG(node.mode):
                 handle.sequence = state.changes.truncate(state.content(inode), 0, who, ctx.uid)
                 cleared = without_set_ids(node.mode)

@@ -22,6 +22,11 @@ def refuse(code: int) -> llfuse.FUSEError:
     return llfuse.FUSEError(code)
 
 
+def denied() -> llfuse.FUSEError:
+    """Return the error that answers a request which the rules refuse."""
+    return llfuse.FUSEError(errno.EACCES)
+
+
 def errno_of(error: Exception) -> int:
     """Return the errno for any error of a handler: EIO unless it says more (a full journal, the disk's own errno)."""
     match error:

@@ -20,12 +20,14 @@ import msgspec
 
 from app.core.errors import Unavailable
 from app.core.messages import FILES, FeedEvent, FeedMessage, OriginRange
+from app.core.policy.guards import is_policy
 from app.core.tree import Node
 from app.core.undo_tree import Changes, Loss
 from app.ports import FeedSubscriber, FileEventReader, LogHead, TreeSnapshot
 from fuse_mount.kernel_cache import NotifiedCache
 from fuse_mount.sections import kernel_inode
 from fuse_mount.state import MountState
+from fuse_mount.who import Who
 
 SLICE: Final = 64
 PATIENCE_S: Final = 0.005
@@ -251,9 +253,13 @@ class Feed:
 
     def _lost(self, loss: Loss) -> None:
         self._state.counters[f"own operation lost: {loss.outcome.kind} {loss.outcome.reason}"] += 1
+        request = loss.request
+        if is_policy(loss.outcome.reason):
+            who = Who(request.agent_id, request.session, request.tool_call)
+            self._state.gate.refused_by_store(request.operation_type, request.path, who, loss.outcome.reason)
         said = {
-            "operation": loss.request.operation_type,
-            "path": loss.request.path.decode(errors="backslashreplace"),
+            "operation": request.operation_type,
+            "path": request.path.decode(errors="backslashreplace"),
             "sequence": loss.sequence,
             "reason": loss.outcome.reason or loss.outcome.kind,
         }

@@ -106,7 +106,7 @@ class NamespaceCalls(llfuse.Operations):
         if stat.S_ISDIR(mode) and holder.nlink >= LINKS_MAX:
             raise refuse(errno.EMLINK)
         path = state.path(parent, name)
-        state.allow("create", path, who)
+        state.gate.allow("create", path, who)
         inode = state.new_inode()
         state.changes.record(Make(parent, name, inode, mode, ctx.uid, gid, rdev, target), path, who, ctx.uid)
         state.changes.made(inode)
@@ -122,7 +122,7 @@ class NamespaceCalls(llfuse.Operations):
         if stat.S_ISDIR(node.mode):
             raise refuse(errno.EISDIR)
         path = state.path(parent, name)
-        state.allow("unlink", path, who)
+        state.gate.allow("unlink", path, who)
         at_ns = state.changes.now_ns()
         state.changes.record(Unlink(parent, name, inode), path, who, ctx.uid, at_ns)
         state.keep_orphan(inode, node, at_ns)
@@ -139,7 +139,7 @@ class NamespaceCalls(llfuse.Operations):
         if state.tree.has_children(inode):
             raise refuse(errno.ENOTEMPTY)
         path = state.path(parent, name)
-        state.allow("unlink", path, who)
+        state.gate.allow("unlink", path, who)
         at_ns = state.changes.now_ns()
         state.changes.record(Rmdir(parent, name, inode), path, who, ctx.uid, at_ns)
         state.keep_orphan(inode, node, at_ns)
@@ -160,8 +160,7 @@ class NamespaceCalls(llfuse.Operations):
         replaced = None if target is None else state.node(target)
         self._check_rename(inode, state.node(inode), new_parent, replaced, target or 0)
         old_path, path = state.path(parent, name_old), state.path(new_parent, name_new)
-        state.allow("rename", old_path, who)
-        state.allow("create", path, who)
+        state.gate.allow_move(inode, old_path, path, who)
         at_ns = state.changes.now_ns()
         state.changes.record(
             Rename(parent, name_old, inode, new_parent, name_new, target or 0), path, who, ctx.uid, at_ns
@@ -202,7 +201,8 @@ class NamespaceCalls(llfuse.Operations):
         if node.nlink >= LINKS_MAX:
             raise refuse(errno.EMLINK)
         path = state.path(parent, new_name)
-        state.allow("create", path, who)
+        state.gate.allow("link", path, who)
+        state.gate.allow_file("link", state.tree.path_of(inode), (inode, node), who)
         if inode in state.contents.dirty:
             state.changes.seal(state.contents.dirty[inode])
         state.changes.record(Link(inode, parent, new_name), path, who, ctx.uid)

@@ -29,7 +29,7 @@ class Reports:
             b"health": self.health,
             b"position": self.position,
             b"flags": lambda: dict(self._parts.flags),
-            b"last-denial": lambda: dict(self._state.last_denial),
+            b"last-denial": lambda: dict(self._state.gate.last_denial),
             b"stats": self.stats,
         }
         files = {name: _json(said) for name, said in shown.items()}
@@ -71,6 +71,8 @@ class Reports:
             },
             "lost": figures.losses,
             "cold_failures": state.cold.failures,
+            "rules": state.gate.rules.version,
+            "denials_unrecorded": state.gate.unrecorded,
             "journal_damage": [damage._asdict() for damage in self._parts.journal.damage],
             "counters": dict(state.counters),
             "courier": courier,
@@ -85,6 +87,10 @@ class Reports:
             found.append("content could not be read in time: see cold_failures")
         if self._feed.figures.losses:
             found.append("operations of this mount were refused by the store: see lost")
+        if self._state.gate.rules.alert:
+            found.append(f"rules: {self._state.gate.rules.alert}")
+        if self._state.gate.unrecorded:
+            found.append(f"{self._state.gate.unrecorded} refusals by path rules are in no log: see mount's own log")
         return found
 
     def stats(self) -> dict[str, Any]:

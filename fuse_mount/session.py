@@ -27,6 +27,7 @@ from fuse_mount.changes import SEAL_S, Changes
 from fuse_mount.cold import DEADLINE_S, ColdContent
 from fuse_mount.content import Contents, FileContent
 from fuse_mount.feed import Feed
+from fuse_mount.gate import Gate
 from fuse_mount.kernel_cache import NotifiedCache
 from fuse_mount.readers import PLENTY, Readers
 from fuse_mount.reports import Reports
@@ -39,6 +40,7 @@ CLEAN_MAX_BYTES: Final = 192 * 1024 * 1024
 T = TypeVar("T")
 WAIT_FIRST_S: Final = 0.05
 WAIT_MAX_S: Final = 2.0
+RULES_S: Final = 0.5
 LOCK_S: Final = 1  # whole seconds: llfuse cuts off the rest
 
 
@@ -57,15 +59,22 @@ class Session:
                 with llfuse.lock:
                     self.state.changes.seal_older_than(SEAL_S)
 
+    def follow_rules(self, stopping: Event) -> None:
+        """Body of the rules' thread: changed files are in force within a second, those that do not load are told."""
+        rules = self.state.gate.rules
+        while not stopping.wait(RULES_S):
+            told = rules.alert
+            rules.refresh()
+            if rules.alert != told:
+                log.warning("rules: %s", rules.alert or "they load again")
+
     def finish(self) -> bool:
         """Seal everything and put the journal on disk. False where somebody keeps llfuse.lock: then unsealed bytes
         stay in the journal as they are, for the next start, and the journal stays open: a handler may still append.
         """
         journal = self.state.changes.journal
         if not llfuse.lock.acquire(LOCK_S):
-            log.warning(
-                "llfuse.lock not had within %d s: what is unsealed is sealed at the next start", LOCK_S
-            )
+            log.warning("llfuse.lock not had within %d s: what is unsealed is sealed at the next start", LOCK_S)
             journal.sync()
             return False
         try:
@@ -73,6 +82,7 @@ class Session:
         finally:
             llfuse.lock.release()
             journal.close()
+            self.state.gate.close()
         return True
 
 
@@ -116,6 +126,7 @@ def _state(
         readers=readers,
         sections=Sections(parts.journal.path / "streams"),
         counters=counters,
+        gate=Gate(tree, counters, parts.rules, parts.denials),
     )
 
 

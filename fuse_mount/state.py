@@ -27,9 +27,10 @@ from fuse_mount.cold import DEADLINE_S, ColdContent
 from fuse_mount.content import Contents, FileContent
 from fuse_mount.errno_map import refuse
 from fuse_mount.files import OpenFiles
+from fuse_mount.gate import Gate
 from fuse_mount.readers import Readers
 from fuse_mount.sections import CURRENT, Sections, is_section, kernel_inode
-from fuse_mount.who import Callers, Who
+from fuse_mount.who import Callers
 
 PINNED_MAX_BYTES: Final = 512 * 1024 * 1024
 STALLED_S: Final = 10.0
@@ -42,7 +43,6 @@ class MountOptions:
     name: str
     read_only: bool = False
     durability: str = "journal"
-    judge_path: Callable[[str, bytes], str | None] | None = None
     pinned_max_bytes: int = PINNED_MAX_BYTES
 
 
@@ -58,12 +58,12 @@ class MountState:
     callers: Callers
     sections: Sections
     counters: Counter[str]
+    gate: Gate
     files: OpenFiles = field(default_factory=OpenFiles)
     lookups: dict[int, int] = field(default_factory=dict)
     readers: Readers = field(default_factory=lambda: Readers(1))
     progress: threading.Condition = field(default_factory=threading.Condition)
     confirmed: dict[int, int] = field(default_factory=dict)
-    last_denial: dict[str, object] = field(default_factory=dict)
     made: int = 0
 
     def directory(self, parent: int) -> int:
@@ -137,22 +137,6 @@ class MountState:
         """Return the path of a name in a directory, without a leading slash."""
         above = self.tree.path_of(parent)
         return above + b"/" + name if above else name
-
-    def allow(self, operation: str, path: bytes, who: Who) -> None:
-        """Ask the path rules; EACCES is explained in debug/last-denial. The store asks them again."""
-        judge = self.options.judge_path
-        reason = None if judge is None else judge(operation, path)
-        if reason is not None:
-            self.counters["denied by policy"] += 1
-            shown = path.decode(errors="backslashreplace")
-            self.last_denial = {
-                "at_ns": time.time_ns(),
-                "operation": operation,
-                "path": shown,
-                "agent": who.agent,
-                "reason": reason,
-            }
-            raise refuse(errno.EACCES)
 
     def keep_orphan(self, inode: int, node: Node, at_ns: int) -> None:
         """After an inode has lost its last name: keep it while somebody holds it, else let it go."""

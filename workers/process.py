@@ -15,9 +15,10 @@ from celery import signals
 
 from app import bootstrap
 from app.core.decisions import ValidateBatch
-from app.ports import DroppedMessages, FileEventWriter, Policy, Replies
+from app.ports import DroppedMessages, FileEventWriter, PathRules, Policy, Replies
 from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
+from app.services.path_check import PathCheck
 from app.services.persist import Persister
 from app.services.record import Recorder
 from app.services.replaying import Replayer
@@ -25,16 +26,13 @@ from app.services.rule_keeping import RuleKeeper
 from app.services.upkeep import Upkeep
 from app.services.worker_validation import WorkerValidator
 from config.settings import Settings, load
-from workers.rules_watch import RulesWatch, WatchedRules
+from workers.rules_watch import RulesWatch
 
 T = TypeVar("T")
 
 
-class Rules(Policy, WatchedRules, Protocol):
+class Rules(Policy, PathRules, Protocol):
     """The rules in force: for tool calls, and for paths of file operations."""
-
-    def judge_path(self, operation: str, path: bytes) -> str | None:
-        """Return why a file operation on a path is refused, or None."""
 
 
 class Parts:
@@ -102,13 +100,7 @@ class Parts:
 
     @cached_property
     def _writer(self) -> FileEventWriter:
-        # the mount asks the same rules earlier; here is the authority
-        rules = self._rules
-        return self._kept(
-            bootstrap.file_event_writer(
-                self._settings, lambda path, request: rules.judge_path(request.operation_type, path)
-            )
-        )
+        return self._kept(bootstrap.file_event_writer(self._settings, PathCheck(self._rules)))
 
     @cached_property
     def _rules(self) -> Rules:

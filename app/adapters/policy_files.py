@@ -18,6 +18,7 @@ from yaml.composer import Composer
 from app.core.decisions import Asked, Judgement
 from app.core.errors import PolicyInvalid
 from app.core.policy import NOWHERE, Explanation, Policy, RuleFile, World, compile_policy, explained, refusing
+from app.core.policy.guards import PathGuards
 from app.core.policy.source import Tier
 
 CHECK_EVERY_S: Final = 0.01
@@ -173,9 +174,15 @@ class PolicyWatcher:
         """See Policy.judge."""
         return self.current.judge(call, self._world)
 
-    def judge_path(self, operation: str, path: bytes) -> str | None:
-        """See Policy.judge_path."""
-        return self.current.judge_path(operation, path)
+    @property
+    def guards(self) -> PathGuards:
+        """See Policy."""
+        return self.current.guards
+
+    @property
+    def stands_in(self) -> bool:
+        """Tell whether no rules could be loaded at all."""
+        return self.current.stands_in
 
     def explain(self, call: Asked) -> Explanation:
         """Return why a call is judged as it is, with the time that each step took."""

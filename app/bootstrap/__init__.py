@@ -7,12 +7,12 @@ needs. Nothing is opened at import: pools and clients are opened by the caller's
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.bootstrap.rules import policy, policy_at, project_rules, rule_book, rule_keeper, why_rules_do_not_load
 from app.core.errors import JournalError, RequestInvalid
-from app.core.operations import FileOperationRequest
 from app.ports import (
     ChunkCache,
     DecisionSpool,
@@ -35,6 +35,7 @@ from app.ports import (
     Tickets,
 )
 from app.services.alerts import Watched
+from app.services.path_check import PathCheck
 from config.settings import ROOT, Settings
 
 __all__ = ["policy", "policy_at", "rule_book"]
@@ -246,20 +247,23 @@ def mount_folder(settings: Settings, name: str) -> "MountFolder":
     return MountFolder(settings.mounts / name, settings.project)
 
 
-def decision_spool(settings: Settings) -> DecisionSpool:
-    """A fresh spool of this gateway."""
+def decision_spool(settings: Settings, mount: str = "") -> DecisionSpool:
+    """A fresh spool of this gateway, or of what a mount refuses by its rules."""
     from app.adapters.journal import spool
 
+    if mount:
+        folder = settings.mounts / mount / spool.DENIALS
+        return spool.DecisionSpool(folder, settings.project, bytes_max=spool.DENIAL_BYTES_MAX)
     return spool.DecisionSpool(settings.spool, settings.project)
 
 
-def spool_shipper(settings: Settings) -> "SpoolShipper":
-    """What ships all spools of the project; not started yet."""
-    from app.adapters.journal.spool import SpoolFolder
+def spool_shipper(settings: Settings, mount: str = "") -> "SpoolShipper":
+    """What ships all spools of the project, or those of a mount; not started yet."""
+    from app.adapters.journal import spool
     from app.services.spool_shipping import SpoolShipper
 
-    spools = SpoolFolder(settings.spool, settings.project)
-    return SpoolShipper(settings.project, spools, tasks(settings), reply_box(settings))
+    spools = spool.SpoolFolder(settings.mounts / mount / spool.DENIALS if mount else settings.spool, settings.project)
+    return SpoolShipper(settings.project, spools, tasks(settings), reply_box(settings), all_living=bool(mount))
 
 
 def ask_gateway(settings: Settings, route: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -290,16 +294,14 @@ def unmount_leftovers(settings: Settings) -> list[str]:
     return [place.path for place in mount_places(settings) if unmount(Path(place.path))]
 
 
-def file_event_writer(
-    settings: Settings, check_path: Callable[[bytes, FileOperationRequest], str | None] | None = None
-) -> FileEventWriter:
-    """The files log, writing role: in worker processes only, after fork. `check_path` refuses a path with a reason."""
+def file_event_writer(settings: Settings, check: PathCheck) -> FileEventWriter:
+    """The files log, writing role: in worker processes only, after fork. `check` refuses paths with a reason."""
     from app.adapters.postgres.connections import open_pool
     from app.adapters.postgres.file_writer import PostgresFileWriter
     from config.settings import writer_url
 
     pool = open_pool(writer_url(settings), 2, writing=True, name="weir files")
-    return PostgresFileWriter(pool, check_path=check_path)
+    return PostgresFileWriter(pool, check_path=check.path, check_move=check.move)
 
 
 def decision_writer(settings: Settings) -> DecisionWriter:
@@ -330,14 +332,14 @@ def keeper_of_rules(settings: Settings) -> "tuple[RuleKeeper, Callable[[], None]
 
 def mount_parts(settings: Settings, name: str) -> MountParts:
     """What a mount works with; subscribed to the feed when this returns, unless Redis is away."""
-    from app.adapters.journal.folder import MountFolder
     from app.adapters.mount_journal import FolderJournal
     from config.flags import load_flags
 
     flags = load_flags()
-    journal = FolderJournal(MountFolder(settings.mounts / name, settings.project))
     subscriber = feed_subscriber(settings) if flags["feed_pubsub"] else None
-    return MountParts(settings.project, journal, file_event_reader(settings), subscriber, chunk_cache(settings), flags)
+    journal, denials = FolderJournal(mount_folder(settings, name)), partial(decision_spool, settings, name)
+    reader, cache, rules = file_event_reader(settings), chunk_cache(settings), policy(settings)
+    return MountParts(settings.project, journal, reader, subscriber, cache, flags, rules, denials)
 
 
 def server_binaries(settings: Settings) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from config.settings import load
 
 NICE = 5
 RETRY_S = 0.5
+DENIALS_S = 5.0
 
 
 class Stop:
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = load()
     while not stop.asked:
         try:
+            denials = bootstrap.spool_shipper(settings, options.mount)
             courier = bootstrap.courier(settings, options.mount)
         except JournalError as error:  # another courier has the folder: it may be on its way out
             if options.exit_when_drained:
@@ -55,8 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
             time.sleep(RETRY_S)
             continue
         print(f"courier {options.mount}: started", flush=True)
+        denials.start([])
         drained = courier.run(lambda: stop.asked, exit_when_drained=options.exit_when_drained)
         said = "drained" if drained else courier.status.problem or courier.status.error
+        drained = denials.stop(DENIALS_S) and drained
         print(f"courier {options.mount}: {said}", flush=True)
         courier.close()
         return 0 if drained else 1

@@ -13,7 +13,7 @@ from app.ports.broker import (
     SharedDecisions,
     Tasks,
 )
-from app.ports.gate import DecisionSpool, Policy, SpoolRecords, Spools
+from app.ports.gate import DecisionSpool, PathRules, Policy, SpoolRecords, Spools
 from app.ports.journals import JournalRecords, Journals, OperationLog, PlacedRecord, TailDamage
 from app.ports.logs import (
     ChainReport,
@@ -54,6 +54,7 @@ __all__ = [
     "MountJournal",
     "MountParts",
     "OperationLog",
+    "PathRules",
     "PlacedRecord",
     "Policy",
     "Program",

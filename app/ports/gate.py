@@ -5,6 +5,7 @@ from typing import Protocol
 
 from app.core.decisions import Asked, DecisionRecord, Judgement
 from app.core.frames import Run
+from app.core.policy.guards import PathGuards
 
 
 class Policy(Protocol):
@@ -16,6 +17,29 @@ class Policy(Protocol):
 
     def judge(self, call: Asked) -> Judgement:
         """Judge one call: total, in microseconds; doubt is escalate, failure is block."""
+
+
+class PathRules(Protocol):
+    """Rules for paths, as mount and store worker ask them; follows its files. `alert` says why the newest are not in
+    force.
+    """
+
+    alert: str
+
+    @property
+    def version(self) -> str:
+        """Return the version of rules and engine in force."""
+
+    @property
+    def guards(self) -> PathGuards:
+        """Return what judges paths now: one reference, swapped whole."""
+
+    @property
+    def stands_in(self) -> bool:
+        """Tell whether no rules could be loaded at all: then `guards` refuse everything."""
+
+    def refresh(self) -> bool:
+        """Look at the files and swap in what they say; True when another version came into force."""
 
 
 class DecisionSpool(Protocol):

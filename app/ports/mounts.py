@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from app.core.ids import VersionId
 from app.core.seal_plan import PlannedRequest
 from app.ports.broker import ChunkCache, FeedSubscriber
+from app.ports.gate import DecisionSpool, PathRules
 from app.ports.journals import OperationLog, TailDamage
 from app.ports.logs import FileEventReader
 
@@ -58,7 +59,9 @@ class MountJournal(Protocol):
 
 
 class MountParts(NamedTuple):
-    """What a mount works with; `subscriber` None where the feed is to come from the store alone."""
+    """What a mount works with; `subscriber` None where the feed is to come from the store alone. `denials` makes the
+    spool of what `rules` refused.
+    """
 
     project: str
     journal: MountJournal
@@ -66,3 +69,5 @@ class MountParts(NamedTuple):
     subscriber: FeedSubscriber | None
     cache: ChunkCache | None
     flags: Mapping[str, bool] = {}
+    rules: PathRules | None = None
+    denials: Callable[[], DecisionSpool] | None = None

@@ -41,7 +41,10 @@ class SpoolShipper:
         tasks: Tasks,
         replies: ReplyBox,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        all_living: bool = False,
     ) -> None:
+        """`all_living`: whoever writes them, all spools found are shipped from here, and nobody else does."""
         self.acked: dict[str, int] = {}
         self.error = ""
         self.problems: list[str] = []
@@ -50,6 +53,7 @@ class SpoolShipper:
         self._tasks = tasks
         self._replies = replies
         self._monotonic = monotonic
+        self._all_living = all_living
         self._own: frozenset[str] = frozenset()
         self._lines: dict[str, SpoolLine] = {}
         self._looked_s: float | None = None
@@ -118,23 +122,28 @@ class SpoolShipper:
             self._take(self._replies.wait(REPLY_POLL_S))
         else:
             self._leave_drained()
-            self._stop.wait(IDLE_S)
+            self._stop.wait(IDLE_S if self._lines else YIELD_S)
 
     def _look(self, now_s: float) -> None:
         """Find spools; those of living gateways other than this one are not touched."""
         if self._looked_s is None or now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
             for spool in self._spools.spools():
-                if spool not in self._lines and (spool in self._own or not self._spools.is_alive(spool)):
+                if spool not in self._lines and (self._all_living or self._is_ours(spool)):
                     records = self._spools.open(spool)
                     self._lines[spool] = SpoolLine(self._project, spool, self._replies.address, records)
         for spool, line in list(self._lines.items()):
+            # asked before the last read
+            line.is_whole = spool not in self._own and line.is_drained and not self._spools.is_alive(spool)
             try:
                 line.fill()
             except JournalError as error:
                 self.problems.append(f"spool {spool}: {error}")
                 line.close()
                 self._lines[spool] = StuckLine(self._project, spool, self._replies.address, line.records)
+
+    def _is_ours(self, spool: str) -> bool:
+        return spool in self._own or not self._spools.is_alive(spool)
 
     def _take(self, raw: bytes | None) -> None:
         if raw is None:
@@ -151,7 +160,7 @@ class SpoolShipper:
 
     def _leave_drained(self) -> None:
         for spool, line in list(self._lines.items()):
-            if spool not in self._own and line.is_drained and not isinstance(line, StuckLine):
+            if spool not in self._own and line.is_drained and line.is_whole and not isinstance(line, StuckLine):
                 line.close()
                 self._spools.forget(spool)
                 del self._lines[spool]
@@ -162,6 +171,7 @@ class SpoolLine:
 
     def __init__(self, project: str, spool: str, reply_to: str, records: SpoolRecords) -> None:
         self.acked = 0
+        self.is_whole = False
         self.records = records
         self._project = project
         self._spool = spool

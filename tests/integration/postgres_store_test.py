@@ -18,8 +18,21 @@ from app.adapters.postgres.migrate import migrate
 from app.core.errors import StoreRefused, StoreUnavailable
 from app.core.ids import EMPTY_VERSION, first_inode
 from app.core.messages import FORMAT, PersistBatch
-from app.core.operations import Content, FileOperationRequest, Make, Rename, SetAttr, encode_request, kind_of
+from app.core.operations import (
+    Content,
+    FileOperationRequest,
+    Link,
+    Make,
+    Rename,
+    SetAttr,
+    Unlink,
+    encode_request,
+    kind_of,
+)
+from app.core.policy import RuleFile, compile_policy
+from app.core.policy.source import Tier
 from app.ports import EventFilter
+from app.services.path_check import PathCheck
 
 
 class Origin:
@@ -240,6 +253,37 @@ def test_policy_refuses_a_path_with_its_reason_on_both_names(postgres_server, po
     reply, _ = writer.append(origin.batch(made, renamed, back), "t")
     assert [(r.sequence, r.reason) for r in reply.rejected] == [(3, "policy")]
     assert seen[1:] == [b"open", b"secret", b"plain", b"open"]
+
+
+def test_rules_are_asked_of_every_name_of_a_file_and_of_all_that_a_directory_holds(postgres_server, pools):
+    """In one batch, across batches, and where another writer has moved the tree meanwhile."""
+    touch = {"path": ["in/kept/**", "*.pem"]}
+    stated = {"id": "kept", "touch": touch, "on": ["write"], "decide": "block", "reason": "No."}
+    check = PathCheck(compile_policy([RuleFile("r", Tier.USER, [stated], [1], b"")]))
+    free = PostgresFileWriter(pools(postgres_server.writer_url, writing=True))
+    ruled = PostgresFileWriter(
+        pools(postgres_server.writer_url, writing=True), check_path=check.path, check_move=check.move
+    )
+    origin = Origin(free)
+    top, kept, other, file, key, plain, deep = range(origin.first, origin.first + 7)
+    made = [Make(1, b"in", top, 0o40755, 0, 0), Make(top, b"kept", kept, 0o40755, 0, 0)]
+    made += [Make(1, b"other", other, 0o40755, 0, 0), Make(kept, b"file", file, 0o100644, 0, 0)]
+    made += [Make(other, b"deep", deep, 0o40755, 0, 0), Make(deep, b"k.pem", key, 0o100644, 0, 0)]
+    made += [Make(1, b"plain", plain, 0o100644, 0, 0), Link(file, 1, b"alias")]
+    free.append(origin.batch(*made), "t")
+    asked = [SetAttr(file, mode=0o600), Link(file, 1, b"more"), Rename(1, b"in", top, 1, b"out")]
+    asked += [Rename(1, b"other", other, 1, b"in2"), Rename(1, b"plain", plain, other, b"plain")]
+    reply, _ = ruled.append(origin.batch(*asked), "t")
+    assert [r.sequence - len(made) for r in reply.rejected] == [1, 2, 3, 4]
+    assert all(r.reason == "block: No. [kept]" for r in reply.rejected)
+    freed = [Unlink(deep, b"k.pem", key), Rename(1, b"other", other, 1, b"in2")]
+    free.append(origin.batch(freed[0]), "t")
+    reply, _ = ruled.append(origin.batch(freed[1], Make(deep, b"kept", plain + 9, 0o40755, 0, 0)), "t")
+    assert reply.rejected == ()
+    into = [Make(plain + 9, b"x", plain + 10, 0o100644, 0, 0), Rename(1, b"in", top, 1, b"in")]
+    into += [Rename(1, b"in2", other, 1, b"in3"), Rename(deep, b"kept", plain + 9, top, b"kept", kept)]
+    reply, _ = ruled.append(origin.batch(*into), "t")
+    assert [r.reason for r in reply.rejected] == ["block: No. [kept]"] * 2
 
 
 @pytest.mark.parametrize("check", [None, lambda _path, _request: None], ids=["without rules", "with rules"])

@@ -73,9 +73,9 @@ def main() -> None:
         figures.append(
             {"figure": f"load {len(policy.rules)} rules", "system": "weir", "median": loaded_ms, "unit": "ms"}
         )
-        path = cpu_us(lambda: policy.judge_path("write", b"src/app/main.py"), 400)
+        path = cpu_us(lambda: policy.guards.refusal("write", b"src/app/main.py"), 400)
         figures.append(
-            {"figure": f"judge_path at {len(policy.rules)} rules", "system": "weir", "median": path, "unit": "us"}
+            {"figure": f"path guards at {len(policy.rules)} rules", "system": "weir", "median": path, "unit": "us"}
         )
     for figure in figures:
         print(

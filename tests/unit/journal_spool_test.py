@@ -147,6 +147,22 @@ def test_a_full_spool_says_so_and_heals_when_it_is_shipped(tmp_path):
     spool.close()
 
 
+def test_the_spool_of_a_mount_is_shipped_while_it_is_written_and_kept_until_its_writer_is_gone(tmp_path):
+    store, spool = Store(), DecisionSpool(tmp_path, PROJECT)
+    shipper = SpoolShipper(PROJECT, SpoolFolder(tmp_path, PROJECT), store, store, Clock(), all_living=True)
+    shipper._stop.set()
+    spool.append([record(0)])
+    drain(shipper, lambda: shipper.acked.get(spool.spool) == 1)
+    for _ in range(50):
+        shipper.step()
+    spool.append([record(1)])
+    drain(shipper, lambda: shipper.acked.get(spool.spool) == 2)
+    spool.append([record(2)])
+    spool.close()
+    drain(shipper, lambda: not list(tmp_path.glob("*.ws")))
+    assert len(store.logs[spool.spool]) == 3
+
+
 def test_redis_away_keeps_the_answers_and_stop_is_bounded(tmp_path):
     store, spool = Store(), DecisionSpool(tmp_path, PROJECT)
     store.away = True

@@ -16,6 +16,7 @@ from app.core.errors import JournalFull
 from app.core.layers import LayeredTree
 from fuse_mount.changes import Changes
 from fuse_mount.content import Contents
+from fuse_mount.gate import Gate
 from fuse_mount.operations import HANDLERS, Operations
 from fuse_mount.sections import CURRENT, DEBUG, STREAMS, Sections
 from fuse_mount.state import MountOptions, MountState
@@ -85,7 +86,7 @@ def operations(full: int) -> tuple[Operations, Counter[str]]:
     sections.debug[b"health"] = lambda: b"{}"
     state = MountState(
         options=MountOptions("fuzz"), tree=tree, changes=Changes(tree, journal, contents, counters), contents=contents,
-        cold=None, callers=Callers(), sections=sections, counters=counters,
+        cold=None, callers=Callers(), sections=sections, counters=counters, gate=Gate(tree, counters),
     )  # type: ignore[arg-type]  # fmt: skip
     return Operations(state, Path("/")), counters
 

@@ -264,7 +264,7 @@ def test_a_fault_inside_is_a_block() -> None:
 
 
 def test_path_rules_refuse_writes_and_let_reads_pass() -> None:
-    assert pack().judge_path("write", b".weir/project") is not None
-    assert pack().judge_path("rename", b".weir") is not None
-    assert pack().judge_path("read", b".weir/project") is None
-    assert pack().judge_path("write", b"src/\xff.py") is None
+    assert pack().guards.refusal("write", b".weir/project") is not None
+    assert pack().guards.refusal("rename", b".weir") is not None
+    assert pack().guards.refusal("read", b".weir/project") is None
+    assert pack().guards.refusal("write", b"src/\xff.py") is None

@@ -26,6 +26,8 @@ from app.ports import TailDamage
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 SPOOL_BYTES_MAX: Final = 512 * 1024 * 1024
+DENIALS: Final = "denials"
+DENIAL_BYTES_MAX: Final = 64 * 1024 * 1024
 RUN_MAX: Final = 256
 RUN_BYTES: Final = 128 * 1024
 _SUFFIX: Final = ".ws"

@@ -22,6 +22,7 @@ _STORED: Final = """
 select sequence, position, digest, outcome from file_events
 where project = %s and incarnation = %s and sequence between %s and %s order by sequence"""
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
+_NAMES_BELOW: Final = "select parent, name, inode from dentries where project = %s and parent = any(%s) limit %s"
 _ARRAYS: Final = 1 + 1 + 4 + 5 + 6 + 8 + 11 + 15 + 7 + 11 + 3
 
 
@@ -107,6 +108,14 @@ def tree_rows(connection: Connection, project: int, wanted: Wanted) -> Sequence[
 def names_in(connection: Connection, project: int, directory: int, limit: int) -> Sequence[bytes]:
     """Return up to `limit` names of a directory."""
     return [row[0] for row in connection.execute(_NAMES_IN, (project, directory, limit), binary=True)]
+
+
+def names_below(
+    connection: Connection, project: int, directories: Sequence[int], limit: int
+) -> Sequence[tuple[int, bytes, int]]:
+    """Return up to `limit` (directory, name, inode) of directories."""
+    arguments = (project, int8_array(directories), limit)
+    return connection.execute(_NAMES_BELOW, arguments, binary=True).fetchall()
 
 
 def stored(

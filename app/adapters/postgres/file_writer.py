@@ -16,7 +16,7 @@ from psycopg.types.numeric import Int4, Int8
 from app.adapters.postgres import arrays, calls
 from app.adapters.postgres.connections import Connection, Pool, run
 from app.adapters.postgres.feed import feed_messages
-from app.adapters.postgres.fold import CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
+from app.adapters.postgres.fold import CheckMove, CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
 from app.adapters.postgres.prepared import Prepared, PreparedBatch, check_chunks, prepare
 from app.adapters.postgres.standing import Head, Origin, Standing
 from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted, keys_of
@@ -59,14 +59,16 @@ class Done(NamedTuple):
 
 
 class PostgresFileWriter:
-    """See FileEventWriter. `check_path(path, request)` returns why policy refuses a path, or None.
+    """See FileEventWriter. `check_path(path, request)` returns why policy refuses a path, or None; `check_move(old,
+    new, inside)` the same for a directory and what is inside it.
 
     Thread-safe: one thread at a time uses what is known of a project, others take the locked way.
     """
 
-    def __init__(self, pool: Pool, *, check_path: CheckPath | None = None) -> None:
+    def __init__(self, pool: Pool, *, check_path: CheckPath | None = None, check_move: CheckMove | None = None) -> None:
         self._pool = pool
         self._check_path = check_path
+        self._check_move = check_move
         self._projects: dict[str, int] = {}
         self._standings: dict[int, Standing] = {}
         self._guard = threading.Lock()
@@ -234,7 +236,14 @@ class PostgresFileWriter:
     # both ways
 
     def _fold(self, standing: Standing, work: Work, contents: calls.StoredContents | None) -> Folded:
-        fold = Fold(standing, work.task, contents=contents, check_path=self._check_path, poison=work.poison)
+        fold = Fold(
+            standing,
+            work.task,
+            contents=contents,
+            check_path=self._check_path,
+            check_move=self._check_move,
+            poison=work.poison,
+        )
         return fold.run(work.first, work.requests)
 
     def _finish(self, standing: Standing, work: Work, folded: Folded, result: calls.Appended) -> Done:
@@ -315,6 +324,7 @@ def _stand(
     standing.tree.newest.setdefault(work.task.incarnation, opened.last_inode)
     standing.tree.fetch = lambda asked: calls.tree_rows(connection, work.project, asked)
     standing.tree.find_names = lambda directory, limit: calls.names_in(connection, work.project, directory, limit)
+    standing.tree.find_below = lambda above, limit: calls.names_below(connection, work.project, above, limit)
     return standing, rows
 
 

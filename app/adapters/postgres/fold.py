@@ -20,9 +20,10 @@ from app.core.chunks import Extent, chunk_hash, compose
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 from app.core.messages import APPLIED, ChunkData, Outcome, encode
 from app.core.operations import ChunkRef, Content, FileOperationRequest, Link, Make, Operation, Rename, Rmdir, Unlink
-from app.core.tree import Node, apply
+from app.core.tree import Node, apply, is_directory
 
 CheckPath = Callable[[bytes, FileOperationRequest], str | None]
+CheckMove = Callable[[bytes, bytes, Callable[[int], list[bytes] | None]], str | None]
 INTERNAL: Final = Outcome("rejected", reason="internal")
 _I64_MAX: Final = 2**63 - 1
 # what folding one request may raise if a rule of core is wrong; anything else is a fault of this process
@@ -107,11 +108,13 @@ class Fold:
         *,
         contents: Contents | None,
         check_path: CheckPath | None,
+        check_move: CheckMove | None = None,
         poison: frozenset[int],
     ) -> None:
         self._base, self._tree = standing.head.position, standing.tree
         self._origin: Origin = standing.origins[task.incarnation]
         self._task, self._contents, self._check_path, self._poison = task, contents, check_path, poison
+        self._check_move = check_move
         self._rows = ContentRows()
 
     def run(self, first: int, requests: Sequence[Prepared]) -> Folded:
@@ -172,13 +175,30 @@ class Fold:
         return outcome, path or request.path
 
     def _policy_reason(self, request: FileOperationRequest, path: bytes) -> str | None:
+        """Ask the rules of every path that the operation reaches: of a move both ends and what is inside, of anything
+        else all names of the inode.
+        """
         if self._check_path is None:
             return None
         operation = request.operation
-        reason = self._check_path(path or request.path, request)
+        asked = [path or request.path]
+        match operation:
+            case Rename(parent=parent, name=name):
+                asked.append(self._join(parent, name))
+            case Make() | Unlink() | Rmdir():
+                pass
+            case _:
+                asked += [other for other in self._tree.paths_of(self._tree.alias(operation.inode)) if other != path]
+        reason = next((said for one in asked if (said := self._check_path(one, request)) is not None), None)
         if reason is None and isinstance(operation, Rename):
-            reason = self._check_path(self._join(operation.parent, operation.name), request)
+            return self._move_reason(operation, asked[1], asked[0])
         return reason
+
+    def _move_reason(self, operation: Rename, old: bytes, new: bytes) -> str | None:
+        inode = self._tree.alias(operation.inode)
+        if self._check_move is None or not is_directory(self._tree.node(inode)):
+            return None
+        return self._check_move(old, new, lambda most: self._tree.inside(inode, most))
 
     # content
 

@@ -58,6 +58,7 @@ class TreeChanges(NamedTuple):
 
 Fetch = Callable[[Wanted], Iterable[TreeRow]]
 FindNames = Callable[[int, int], Sequence[bytes]]
+FindBelow = Callable[[Sequence[int], int], Sequence[tuple[int, bytes, int]]]
 
 
 def _refuse(_wanted: Wanted) -> Iterable[TreeRow]:
@@ -68,6 +69,10 @@ def _refuse_names(_directory: int, _limit: int) -> Sequence[bytes]:
     raise Unknown
 
 
+def _refuse_below(_directories: Sequence[int], _limit: int) -> Sequence[tuple[int, bytes, int]]:
+    raise Unknown
+
+
 class TreeRows:
     """See TreeState. Set `position` before each fold; `take_changes` after the last."""
 
@@ -75,6 +80,7 @@ class TreeRows:
         self.position = 0
         self.fetch: Fetch = _refuse
         self.find_names: FindNames = _refuse_names
+        self.find_below: FindBelow = _refuse_below
         self.newest: dict[int, int] = {}
         self.newest_before: dict[int, int] = {}
         self.nodes_touched: list[int] = []
@@ -104,7 +110,7 @@ class TreeRows:
 
     def closed(self) -> None:
         """From now on what is unknown cannot be read."""
-        self.fetch, self.find_names = _refuse, _refuse_names
+        self.fetch, self.find_names, self.find_below = _refuse, _refuse_names, _refuse_below
 
     # reads
 
@@ -167,6 +173,29 @@ class TreeRows:
             self._paths[inode] = path
             self._paths_read.add(inode)
         return path
+
+    def paths_of(self, inode: int) -> list[bytes]:
+        """Return the path of each name of an inode."""
+        self._read.add(inode)
+        places = [(self.path_of(parent), name) for parent, name in self._held.get(inode, ())]
+        return [above + b"/" + name if above else name for above, name in places]
+
+    def inside(self, directory: int, most: int) -> list[bytes] | None:
+        """Return the path of each name below a directory, with a leading slash; None where there are more than `most`.
+
+        One question a level. Read under the log's lock only, where nothing else changes the tree.
+        """
+        found: list[bytes] = []
+        level = {directory: b""}
+        while level:
+            rows = [row for row in self.find_below(list(level), most + 1) if row[:2] not in self._changed_names]
+            rows += [(*key, held) for key, held in self._names_changed_to() if key[0] in level and held is not None]
+            below = {inode: level[parent] + b"/" + name for parent, name, inode in rows}
+            found += [level[parent] + b"/" + name for parent, name, _ in rows]
+            if len(found) > most:
+                return None
+            level = below
+        return found
 
     def _is_fresh(self, inode: int) -> bool:
         """An inode above the newest that its incarnation has made cannot be in the tree."""

@@ -55,6 +55,13 @@ def path_expression(pattern: str) -> str:
     return (body if anchored else r"(?:.*/)?" + body) + below
 
 
+def path_stem(pattern: str) -> str:
+    """Return what every path that `path_expression` of a pattern matches begins with; '' where that may be anything."""
+    if "/" not in pattern.rstrip("/"):
+        return ""
+    return re.split(r"[*?]", pattern.removeprefix("./").rstrip("/"), maxsplit=1)[0].rstrip("/")
+
+
 def compiled(expressions: tuple[str, ...]) -> Any:
     """Return one matcher (`fullmatch`) for any of the expressions."""
     return re2.compile("|".join(f"(?:{expression})" for expression in expressions), options=_OPTIONS)

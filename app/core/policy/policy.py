@@ -15,7 +15,7 @@ import re2
 from app.core.decisions import Asked, InnerCommand, Judgement, RuleRef, Verdict
 from app.core.policy.calls import seen_of
 from app.core.policy.faults import FAULTS
-from app.core.policy.glob import compiled_bytes, path_expression
+from app.core.policy.guards import PathGuards
 from app.core.policy.index import Index
 from app.core.policy.match import Rule, Seen, compile_rule
 from app.core.policy.source import RuleFile, RuleSource, Stated, Tier, names, refusal, stated_rules
@@ -31,21 +31,20 @@ _SUGGEST: Final = "Ask a person, use a command that a rule covers, or have a rul
 
 
 class Policy:
-    """See the module. `version` hashes the rule files' content and the engine's version."""
+    """See the module. `version` hashes the rule files' content and the engine's version. `guards` judge paths.
+    `stands_in`: no rules could be loaded.
+    """
 
-    __slots__ = ("_guards", "_index", "_worldly", "rules", "sources", "version")
+    __slots__ = ("_index", "_worldly", "guards", "rules", "sources", "stands_in", "version")
 
     def __init__(self, rules: Sequence[Rule], version: str, sources: Mapping[str, RuleSource] = {}) -> None:
         self.rules = tuple(rules)
         self.sources = sources
+        self.stands_in = False
         self.version = version
         self._index = Index(rules)
         self._worldly = any(rule.branches or rule.times for rule in rules)
-        self._guards = [
-            (rule, compiled_bytes(tuple([path_expression(p) for p in rule.on_write])))
-            for rule in rules
-            if rule.on_write
-        ]
+        self.guards = PathGuards(rules)
 
     def judge(self, call: Asked, world: World = NOWHERE) -> Judgement:
         """Return what the rules say of a call; never raises."""
@@ -62,18 +61,6 @@ class Policy:
         """Return every rule that matches a call, in any of its commands, whatever the world."""
         seen, _ = seen_of(call)
         return [rule for one in seen for rule in self._index.matching(one)]
-
-    def judge_path(self, operation: str, path: bytes) -> str | None:
-        """Return why a file operation on a project path (no leading slash) is refused, or None.
-
-        Any operation but `read` is a write. Costs microseconds: one expression a guarding rule.
-        """
-        if operation == "read":
-            return None
-        for rule, expression in self._guards:
-            if expression.fullmatch(path):
-                return f"{rule.verdict.value}: {rule.reason} [{rule.id}]"
-        return None
 
     def _judge(self, call: Asked, world: World) -> Judgement:
         seen, doubts = seen_of(call)
@@ -203,12 +190,21 @@ def refusing(reason: str) -> Policy:
                     "remedy": "Mend the rule files.",
                 },
                 {"id": "no-policy-command", "command": {"program": "*"}, "decide": "block", "reason": reason},
+                {
+                    "id": "no-policy-path",
+                    "touch": {"path": ["**"]},
+                    "on": ["write"],
+                    "decide": "block",
+                    "reason": reason,
+                },
             ],
-            [1, 2],
+            [1, 2, 3],
             reason.encode(),
         )
     ]
-    return compile_policy(files)
+    policy = compile_policy(files)
+    policy.stands_in = True
+    return policy
 
 
 def _compiled(stated: Stated, order: int) -> Rule:

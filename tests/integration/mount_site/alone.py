@@ -1,6 +1,7 @@
 """A mount without servers: `alone.py MOUNTPOINT FOLDER [--fuse_mount options]`; commands as JSON lines on stdin,
 answers on stdout.
 
+Rules are those of the folder in ALONE_RULES; what they refuse goes to the spool in FOLDER/denials, of ALONE_DENIALS bytes.
 The journal is the real one, the store is in memory. ["foreign", verb, path, argument], ["set", name, value],
 ["journal", name] ...
 """
@@ -17,7 +18,9 @@ import llfuse
 from memory_store import MemoryStore
 
 from app.adapters.journal.folder import MountFolder
+from app.adapters.journal.spool import DecisionSpool
 from app.adapters.mount_journal import FolderJournal
+from app.adapters.policy_files import PolicyWatcher
 from app.core.operations import decode_request
 from app.ports import MountParts
 from fuse_mount import __main__ as mount
@@ -93,7 +96,12 @@ def main() -> None:
     store.shipping = os.environ.get("ALONE_SHIPS", "1") == "1"
     for incarnation in folder.incarnations() if store.shipping else []:
         store._ship_one(folder, incarnation)
-    parts = MountParts(PROJECT, Spares(folder), store, store, None, {"commuting_fast_path": True})
+    rules = PolicyWatcher([Path(os.environ["ALONE_RULES"])]) if "ALONE_RULES" in os.environ else None
+    bound = int(os.environ.get("ALONE_DENIALS", "1000000"))
+    parts = MountParts(
+        PROJECT, Spares(folder), store, store, None, {"commuting_fast_path": True}, rules,
+        lambda: DecisionSpool(home / "denials", PROJECT, bytes_max=bound),
+    )  # fmt: skip
     session = start(
         parts, MountOptions("alone", read_only=chosen.read_only, durability=chosen.durability), chosen.agent
     )

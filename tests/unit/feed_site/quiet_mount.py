@@ -21,6 +21,7 @@ from fuse_mount.changes import Changes
 from fuse_mount.cold import Fetched
 from fuse_mount.content import Contents
 from fuse_mount.feed import Feed
+from fuse_mount.gate import Gate
 from fuse_mount.operations import Operations
 from fuse_mount.sections import CURRENT, Sections
 from fuse_mount.state import MountOptions, MountState
@@ -152,7 +153,7 @@ class Mount:
         self.state = MountState(
             options=MountOptions("m1"), tree=tree, changes=Changes(tree, self.journal, contents, counters),
             contents=contents, cold=self.store, callers=Callers(), sections=Sections(Path("/nonexistent")),
-            counters=counters,
+            counters=counters, gate=Gate(tree, counters),
         )  # type: ignore[arg-type]  # fmt: skip
         self.calls = Operations(self.state, Path("/"))
         self.feed = Feed(self.state, Kernel(), None, None, "p")  # type: ignore[arg-type]

@@ -1,0 +1,171 @@
+"""The path rules as the handlers ask them, and what becomes of a refusal: EACCES, explained in debug/last-denial, and
+recorded as a decision.
+
+The rules here are a cache: the store worker asks again, and its word stands. **A refusal is on disk before its EACCES
+is answered**, in a bounded spool that the courier ships as the gateway's answers are; where that is full or broken,
+the EACCES is answered all the same, counted, and debug/health says how many are in no log. Called with llfuse.lock
+held: nothing here waits for anybody. `escalate` is EACCES too: a system call does not wait for a person, so no ticket
+is opened.
+"""
+
+import base64
+import json
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import llfuse
+
+from app.core.decisions import RECORD_FORMAT, DecisionRecord, Verdict
+from app.core.errors import JournalError
+from app.core.layers import LayeredTree
+from app.core.policy.guards import Denial, PathGuards, names_inside
+from app.core.tree import Node, is_directory
+from app.ports import DecisionSpool, PathRules
+from fuse_mount.errno_map import denied
+from fuse_mount.who import Who
+
+log: Final = logging.getLogger(__name__)
+TOOL: Final = "filesystem"
+LAYER: Final = "mount"
+_WAITS_FOR_NOBODY: Final = "A person changes the rule or makes the change: a file call opens no ticket."
+
+
+class NoRules:
+    """See PathRules: leave for everything."""
+
+    alert = ""
+    version = ""
+    guards = PathGuards()
+    stands_in = False
+
+    def refresh(self) -> bool:
+        """See PathRules."""
+        return False
+
+
+class Gate:
+    """One mount's. `unrecorded` refusals are in no log."""
+
+    def __init__(
+        self,
+        tree: LayeredTree,
+        counters: Counter[str],
+        rules: PathRules | None = None,
+        spool: Callable[[], DecisionSpool] | None = None,
+    ) -> None:
+        self.rules: PathRules = rules or NoRules()
+        self.last_denial: dict[str, object] = {}
+        self.unrecorded = 0
+        self._tree = tree
+        self._counters = counters
+        self._make_spool = spool
+        self._spool: DecisionSpool | None = None
+
+    def allow(self, operation: str, path: bytes, who: Who) -> None:
+        """Raise EACCES where a rule refuses `operation` (an event kind) at a path."""
+        denial = self.rules.guards.refusal(operation, path)
+        if denial is not None:
+            raise self._refused(operation, path, who, denial)
+
+    def allow_file(self, operation: str, path: bytes, held: tuple[int, Node], who: Who) -> None:
+        """As `allow`, at every name of an inode: a change through one is seen at all of them."""
+        self.allow(operation, path, who)
+        inode, node = held
+        if node.nlink > 1 and not is_directory(node):
+            for parent, name in self._tree.names_of(inode):
+                above = self._tree.path_of(parent)
+                self.allow(operation, above + b"/" + name if above else name, who)
+
+    def allow_move(self, inode: int, old: bytes, new: bytes, who: Who) -> None:
+        """As `allow`, for both names, and for all that is inside where a rule may reach there."""
+        self.allow("rename", old, who)
+        self.allow("rename", new, who)
+        guards = self.rules.guards
+        if not is_directory(self._tree.node(inode)) or not (guards.reaches_into(old) or guards.reaches_into(new)):
+            return
+        denial = guards.refusal_of_move(old, new, names_inside(self._tree, inode))
+        if denial is not None:
+            raise self._refused("rename", old, who, denial)
+
+    def refused_by_store(self, operation: str, path: bytes, who: Who, reason: str) -> None:
+        """The store has refused what was let pass here, and it has been undone: say so as of a refusal."""
+        self.last_denial = _said(operation, path, who) | {"by": "store", "reason": reason}
+
+    def close(self) -> None:
+        """Let the courier have what is recorded."""
+        if self._spool is not None:
+            self._spool.close()
+
+    def _refused(self, operation: str, path: bytes, who: Who, denial: Denial) -> llfuse.FUSEError:
+        began_ns = time.perf_counter_ns()
+        self.rules.guards.refusal(operation, path)
+        took_us = (time.perf_counter_ns() - began_ns) // 1000
+        self._counters["denied by policy"] += 1
+        said = _said(operation, path, who)
+        record = self._record(said, who, denial, took_us)
+        waits = denial.verdict is Verdict.ESCALATE
+        self.last_denial = said | {
+            "by": "mount",
+            "verdict": denial.verdict.value,
+            "rule": denial.rule,
+            "reason": denial.reason,
+            "remedy": " ".join(filter(None, (denial.remedy, _WAITS_FOR_NOBODY if waits else ""))),
+            "decision": record.id if self._keep(record) else "",
+        }
+        return denied()
+
+    def _record(self, said: dict[str, object], who: Who, denial: Denial, took_us: int) -> DecisionRecord:
+        shown = {name: said[name] for name in ("operation", "path", "path_b64") if name in said}
+        return DecisionRecord(
+            RECORD_FORMAT,
+            0,
+            time.time_ns(),
+            uuid.uuid4().hex,
+            who.agent,
+            who.session,
+            who.tool_call,
+            TOOL,
+            "",
+            json.dumps(shown).encode(),
+            denial.verdict.value,
+            (denial.rule,),
+            denial.reason,
+            LAYER,
+            cached=False,
+            degraded=False,
+            policy_version=self.rules.version,
+            duration_us=took_us,
+        )
+
+    def _keep(self, record: DecisionRecord) -> bool:
+        if self._make_spool is None:
+            return False
+        try:
+            if self._spool is None:
+                self._spool = self._make_spool()
+            self._spool.append([record])
+        except (JournalError, OSError) as error:
+            self.unrecorded += 1
+            log.warning("%d refusals are in no log: %s", self.unrecorded, error)
+            return False
+        return True
+
+
+def _said(operation: str, path: bytes, who: Who) -> dict[str, object]:
+    said: dict[str, object] = {
+        "at_ns": time.time_ns(),
+        "operation": operation,
+        "path": path.decode(errors="backslashreplace"),
+        "agent": who.agent,
+        "session": who.session,
+        "tool_call": who.tool_call,
+    }
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        said["path_b64"] = base64.b64encode(path).decode()
+    return said
