@@ -26,6 +26,8 @@ from app.services.spares import SpareKeeper
 BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
 STALL_S: Final = 5.0
+SILENT_S: Final = 10.0
+"""Three sendings without a reply: a person is told."""
 REPLY_POLL_S: Final = 0.02
 IDLE_S: Final = 0.5
 GONE_S: Final = 3.0
@@ -57,6 +59,7 @@ class Courier:
         self._drain: IncarnationDrain | None = None
         self._draft = Draft()
         self._out: Shipment | None = None
+        self._heard_s = 0.0
         self._done: set[int] = set()
         self._spare = SpareKeeper(self._sender, ports.journals)
         self._backoff_s = BACKOFF_FIRST_S
@@ -150,6 +153,8 @@ class Courier:
         self._launch()
         if self._out is not None and now_s >= self._hold_until_s:
             self._out.send_due(self._monotonic())
+            if now_s - self._heard_s > SILENT_S:
+                self.status.unanswered(SILENT_S)
         self._wait()
 
     def _wait(self) -> None:
@@ -201,12 +206,13 @@ class Courier:
         if self._out is None and self._draft.items and drain is not None:
             batch_id = f"p:{uuid.uuid4().hex}"
             self._out = Shipment(self._sender, drain.incarnation, batch_id, self._draft.items)
-            self._draft = Draft()
+            self._draft, self._heard_s = Draft(), self._monotonic()
             self.status.drains()
 
     def _receive(self, timeout_s: float) -> None:
         raw = self._ports.replies.wait(timeout_s)
         while raw is not None:
+            self._heard_s = self._monotonic()
             try:
                 self._take(raw)
             except PayloadRefused as error:

@@ -24,12 +24,17 @@ class Status:
         self._position = 0
         self.rejected: list[Rejection] = []
         self.rejected_count = 0
+        self._error_since_ns = 0
         self._written_s: float | None = None
         self._last: tuple[Any, ...] = ()
 
     def waits(self, why: str) -> None:
         """A server is away."""
         self.state, self.error = "waiting", why
+
+    def unanswered(self, for_s: float) -> None:
+        """What is out stays without a reply: broker and worker may be there, and nothing is stored."""
+        self.error = f"the store has not answered for over {for_s:.0f} s; what was written is sent again"
 
     def drains(self) -> None:
         """Something is out."""
@@ -65,6 +70,7 @@ class Status:
     def written(self, now_s: float, pending_bytes: int, wall_ns: int) -> dict[str, Any]:
         """Return the object of courier.json."""
         self._written_s = now_s
+        self._error_since_ns = (self._error_since_ns or wall_ns) if self.error else 0
         self._last = (self.state, self.error, self.problem, self._incarnation, self.acked, self.rejected_count)
         return {
             "name": self._name,
@@ -81,6 +87,7 @@ class Status:
             ],
             "damage": [list(damage) for damage in self.damage],
             "error": self.error,
+            "error_since_ns": self._error_since_ns,
             "problem": self.problem,
             "at_ns": wall_ns,
         }

@@ -14,11 +14,13 @@ from typing import Any, Final, NamedTuple
 
 from app.core.errors import WeirError
 from app.ports import LogReader, ProgramState, Supervisor
-from app.services.alerts import Watched, alerts
+from app.services.alerts import Alert, Watched, alerts
 from app.services.asked import Asked
 from config.settings import Settings
 
 ANSWER_S: Final = 1.0
+LASTS_NS: Final = 3_000_000_000
+"""A courier that has been without its servers for so long is a problem; a restart is over sooner."""
 
 
 class MountPlace(NamedTuple):
@@ -41,13 +43,14 @@ def gather(
     states = supervisor.states()
     running = bool(states) or runs_elsewhere(settings)
     give_up = time.monotonic() + ANSWER_S
-    positions = {place: Asked(_position_file(place)) for place in mount_places(settings)}
+    said = {place: Asked(_health_file(place)) for place in mount_places(settings)}
     heads = Asked(lambda: _heads(reader)) if running else None
     found_alerts = Asked(lambda: alerts(settings.home, watched))
     bounded = together(probes, give_up)
     problems = process_problems(states, bounded) if states or not running else silent(bounded)
     logs = _positions(heads, give_up, problems) if heads is not None else {}
-    mounts = [_mount(settings, place, asked, give_up, problems) for place, asked in positions.items()]
+    told: list[Alert] = []
+    mounts = [_mount(settings, place, asked, give_up, problems, told) for place, asked in said.items()]
     return {
         "ready": running and not problems,
         "version": version,
@@ -62,7 +65,7 @@ def gather(
         "flower": _flower(settings),
         "gateway": _gateway(settings),
         "logs": logs,
-        "alerts": [alert._asdict() for alert in found_alerts.within(ANSWER_S) or ()],
+        "alerts": [alert._asdict() for alert in (*(found_alerts.within(ANSWER_S) or ()), *told)],
         "problems": problems,
     }
 
@@ -121,19 +124,26 @@ def mount_places(settings: Settings) -> list[MountPlace]:
     return places
 
 
-def _position_file(place: MountPlace) -> Callable[[], bytes | None]:
-    return partial(_bytes, Path(place.path) / "debug" / "position")
+def _health_file(place: MountPlace) -> Callable[[], bytes | None]:
+    return partial(_bytes, Path(place.path) / "debug" / "health")
 
 
 def _mount(
-    settings: Settings, place: MountPlace, asked: Asked[bytes | None], give_up: float, problems: list[str]
+    settings: Settings,
+    place: MountPlace,
+    asked: Asked[bytes | None],
+    give_up: float,
+    problems: list[str],
+    told: list[Alert],
 ) -> dict[str, Any]:
     folder = settings.mounts / place.name
     courier = read_object(folder / "courier.json")
-    position = asked.within(left_s(give_up))
-    if position is None:
+    problems += courier_problems(place.name, courier, time.time_ns())
+    health = asked.within(left_s(give_up))
+    if health is None:
         problems.append(f"mount {place.name} at {place.path} does not answer: `weir logs mount`, `weir doctor`")
-    known = _object(position or b"")
+    known = _object(health or b"")
+    told += mount_alerts(place, known)
     return {
         "name": place.name,
         "path": place.path,
@@ -142,6 +152,25 @@ def _mount(
         "journal_bytes": sum(f.stat().st_size for f in (folder / "journal").glob("*.wj")) if folder.exists() else 0,
         "courier": courier,
     }
+
+
+def courier_problems(name: str, courier: Mapping[str, Any], now_ns: int) -> list[str]:
+    """Return why what a mount writes does not reach the store; nothing is lost, it waits in the journal."""
+    found = []
+    if courier.get("problem"):
+        found.append(f"the courier of mount {name}: {courier['problem']}: `weir logs courier`")
+    since_ns = courier.get("error_since_ns", 0)
+    if courier.get("error") and since_ns and now_ns - since_ns > LASTS_NS:
+        waits = f"{courier.get('pending_bytes', 0)} bytes wait in its journal"
+        found.append(f"the courier of mount {name} cannot ship, {waits}: {courier['error']}: `weir doctor`")
+    return found
+
+
+def mount_alerts(place: MountPlace, health: Mapping[str, Any]) -> list[Alert]:
+    """Return what a mount says of itself, but for courier and rule files, which have been asked themselves."""
+    problems = health.get("problems", ())
+    said = [one for one in problems if isinstance(one, str) and not one.startswith(("courier: ", "rules: "))]
+    return [Alert("mount", f"{place.name}: {one}", f"see {place.path}/debug/health") for one in said]
 
 
 def _heads(reader: Callable[[], LogReader]) -> dict[str, Any] | str:
