@@ -3,7 +3,7 @@
 unexport PYTHONDONTWRITEBYTECODE  # tests whose assertions pytest rewrote once are not rewritten at each run
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-.PHONY: help setup up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files bench bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
+.PHONY: help setup up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files bench bench-validate bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,8 +60,11 @@ unit-files: setup
 
 bench: setup ## validations and filesystem beside their peers (needs `make up`)
 	@$(BIN)/weir up
-	@$(BIN)/python tests/performance/bench_validate.py
+	@$(BIN)/python tests/performance/bench_validate.py --cell "1 x 1" --cell "100 x 1" --cell "8 x 125" --cell "1000 x 1" --seconds 1
 	@$(BIN)/python tests/performance/bench_fs.py
+
+bench-validate: setup ## validations beside stock Celery, dramatiq and controls; CELL="5000/s" for the cells of that name
+	@$(BIN)/python tests/performance/bench_validate.py $(if $(CELL),--cell "$(CELL)")
 
 bench-store: setup ## appends beside the eventsourcing library
 	@$(BIN)/python tests/performance/bench_store.py

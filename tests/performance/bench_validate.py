@@ -1,10 +1,10 @@
-"""`make bench`, validations: 1, 100 and 1000 in flight, cached and not, beside a stock Celery task on the same Redis.
+"""`make bench-validate`: validations a second and their latency, beside stock Celery, dramatiq and two controls.
 
 Against the gateway of WEIR_HOME if one runs, else it starts the Procfile's own redis, postgres, record, validate and
 gateway in a folder of its own. "N in flight" is N calls that wait for an answer at any time, as connections x calls a
-request; a call's latency is its whole request's. What each process used of the CPUs for a call stands below, the client
-(this process) among them. Rounds are interleaved; each cell records its own decisions while it runs, and begins when
-those of the one before it are stored. Writes WEIR_HOME/bench/validate/latest.json.
+request; a call's latency is its whole request's. Cells are interleaved over the rounds; each begins when the answers of
+the one before it are stored, with the idle share of the CPUs beside it. Figures of a gateway with its 45 ms deadline:
+what no worker decided in time is `degraded`, and counted. Writes WEIR_HOME/bench/validate/latest.json.
 """
 
 import argparse
@@ -17,47 +17,68 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
 
 from honcho.environ import parse_procfile
 
 from app.gateway_socket import GatewayUnreachable, post
+from config.secret_files import secret_text
 from config.settings import ROOT, Settings, load
 
 sys.path.insert(0, str(ROOT))
-from tests.performance.cpu_shares import CpuShares
-from tests.performance.validate_load import Run, Shape, run_gateway, summary
+from tests.performance.validate_load import Door, Run, Shape, run_gateway
+from tests.performance.validate_peers import (
+    bare_server,
+    run_celery,
+    run_dramatiq,
+    run_over_celery,
+    run_over_list,
+    stock_workers,
+)
+from tests.performance.validate_watch import Cost, Watch, environment, idle_share
 
 NEEDED = ("redis", "postgres", "record", "validate", "gateway")
-SHAPES = (Shape(1, 1), Shape(100, 1), Shape(4, 25), Shape(8, 125), Shape(1000, 1))
-Cell = tuple[str, str, Shape]
+LONG_S = 60.0
 
 
-def run_celery(flights: int, seconds: float) -> Run:
-    """Bursts of `flights` tasks, each waited for, until `seconds` are over."""
-    from tests.performance.stock_celery import judge
+class Cell(NamedTuple):
+    """One thing that is measured. `kind`: cached, uncached, http (uncached over TCP), or a peer's name."""
 
-    latencies: list[float] = []
-    started = time.perf_counter()
-    call = {"tool": "Bash", "input": {"command": "git log -n 3 -- src/app.py"}, "agent": "bench", "cwd": "/srv/project"}
-    while time.perf_counter() - started < seconds:
-        sent: dict[str, float] = {}
-        results = []
-        for _ in range(flights):
-            now = time.perf_counter()
-            result = judge.delay(call)
-            sent[result.id] = now
-            results.append(result)
-        # in the order of sending, which is the order of a solo worker
-        for result in results:
-            result.get(timeout=60)
-            latencies.append(time.perf_counter() - sent[result.id])
-        for result in results:
-            result.forget()
-    return summary(latencies, time.perf_counter() - started, 0)
+    kind: str
+    shape: Shape
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        lasts = f" for {self.seconds:g} s" if self.seconds else ""
+        return f"{self.kind} {self.shape}{lasts}"
+
+
+FLIGHTS = (1, 100, 1000)
+CELLS = (
+    *(Cell(kind, shape) for kind in ("cached", "uncached") for shape in (Shape(1, 1), Shape(100, 1), Shape(4, 25))),
+    *(Cell(kind, shape) for kind in ("cached", "uncached") for shape in (Shape(8, 125), Shape(1000, 1))),
+    Cell("uncached", Shape(40, 125)),
+    Cell("http", Shape(1000, 1)),
+    Cell("uncached", Shape(200, 1, 5000)),
+    Cell("bare", Shape(100, 1)),
+    *(Cell(peer, Shape(flights, 1)) for peer in ("celery", "dramatiq") for flights in FLIGHTS),
+    Cell("batches over celery", Shape(4, 250)),
+    Cell("batches over a list", Shape(4, 250)),
+    Cell("uncached", Shape(8, 125), LONG_S),
+)
+PEERS = ("celery", "dramatiq")
+
+
+class Taken(NamedTuple):
+    """A run of a cell with what stood beside it."""
+
+    run: Run
+    idle_share: float
+    cost: Cost | None
+    drained_s: float
 
 
 @contextmanager
@@ -82,41 +103,10 @@ def processes(settings: Settings) -> Iterator[None]:
                 process.wait()
 
 
-@contextmanager
-def peer(settings: Settings) -> Iterator[None]:
-    """Run the stock worker (solo: 2-3 times faster than prefork on so small a task)."""
-    url = (
-        settings.redis_url.replace("unix://", "redis+socket://")
-        if settings.redis_url.startswith("unix")
-        else settings.redis_url
-    )
-    os.environ["STOCK_CELERY_URL"] = url
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "-A",
-        "tests.performance.stock_celery",
-        "worker",
-        "--pool",
-        "solo",
-        "-l",
-        "ERROR",
-    ]
-    worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        worker.terminate()
-        worker.wait(30)
-
-
 def wait_for_workers(path: str) -> None:
     """Wait until a worker decides."""
     until = time.monotonic() + 60
-    number = 0
     while time.monotonic() < until:
-        number += 1
         body = json.dumps({"tool": "Bash", "input": {"command": f"ls {time.time_ns()}"}, "agent": "bench"}).encode()
         try:
             answer = post(path, "/v1/validate", body).json()
@@ -129,156 +119,184 @@ def wait_for_workers(path: str) -> None:
     raise SystemExit("no validation worker answers; see `weir status`")
 
 
-def wait_for_records(spools: Path, bytes_max: int = 9 * 1024 * 1024) -> float:
-    """Wait until what was answered before is stored, but for the segment in use; return the seconds it took."""
-    started = time.perf_counter()
-    while sum(path.stat().st_size for path in spools.glob("*.ws") if path.exists()) > bytes_max:
-        if time.perf_counter() - started > 60:
-            raise SystemExit("the decisions of a run are not stored within a minute; see `weir status`")
-        time.sleep(0.05)
-    return time.perf_counter() - started
+class Bench:
+    """Runs cells against one gateway."""
+
+    def __init__(self, settings: Settings, seconds: float) -> None:
+        where = json.loads((settings.run / "gateway.json").read_text())
+        self._settings, self._seconds = settings, seconds
+        self._near = Door(where["socket"])
+        self._tcp = Door("", where["port"], secret_text(settings.secrets / "gateway.token"))
+        wait_for_workers(where["socket"])
+        self._watch = Watch(settings, where["socket"], where["pid"])
+        self.taken: dict[Cell, list[Taken]] = {}
+
+    def warm_up(self, cells: list[Cell]) -> None:
+        for cached in (True, False):
+            run_gateway(self._near, Shape(100, 1), 0.5, cached=cached)
+        for kind in PEERS:
+            if peer := next((self._peer(cell) for cell in cells if cell.kind == kind), None):
+                peer(0.1)
+
+    def close(self) -> None:
+        """Let go of what listens."""
+        self._watch.close()
+
+    def take(self, cell: Cell) -> None:
+        """Measure a cell once."""
+        self._watch.wait_for_records()
+        idle, seconds = idle_share(), cell.seconds or self._seconds
+        peer = self._peer(cell)
+        if peer is not None:
+            self.taken.setdefault(cell, []).append(Taken(peer(seconds), idle, None, 0.0))
+            return
+        self._watch.begin()
+        run = run_gateway(
+            self._tcp if cell.kind == "http" else self._near, cell.shape, seconds, cached=cell.kind == "cached"
+        )
+        ended = time.perf_counter()
+        cost = self._watch.end(run.answers)
+        self._watch.wait_for_records()
+        self.taken.setdefault(cell, []).append(Taken(run, idle, cost, time.perf_counter() - ended))
+
+    def _peer(self, cell: Cell) -> Callable[[float], Run] | None:
+        flights = cell.shape.flights
+        peers: dict[str, Callable[[float], Run]] = {
+            "celery": lambda seconds: run_celery(flights, seconds),
+            "dramatiq": lambda seconds: run_dramatiq(flights, seconds),
+            "batches over celery": lambda seconds: run_over_celery(self._settings, seconds),
+            "batches over a list": lambda seconds: run_over_list(self._settings, seconds),
+            "bare": lambda seconds: self._bare(cell.shape, seconds),
+        }
+        return peers.get(cell.kind)
+
+    def _bare(self, shape: Shape, seconds: float) -> Run:
+        with bare_server() as path:
+            return run_gateway(Door(path), shape, seconds, cached=True)
 
 
-def loop_us() -> float:
-    """Return microseconds of CPU for a fixed piece of Python: how fast this machine is just now."""
-    best = float("inf")
-    for _ in range(5):
-        started = time.process_time()
-        for number in range(10_000):
-            {"a": number}.get("a")
-            f"{number}-x".split("-")
-        best = min(best, time.process_time() - started)
-    return round(best * 1e6 / 10_000, 3)
-
-
-def idle_share(seconds: float = 1.0) -> float:
-    """Return the share of CPU time that nobody used during `seconds`."""
-    before = _cpu_times()
-    time.sleep(seconds)
-    spent = [after - earlier for earlier, after in zip(before, _cpu_times(), strict=True)]
-    return (spent[3] + spent[4]) / max(sum(spent), 1)
-
-
-def _cpu_times() -> list[int]:
-    return [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-
-
-class Measured:
-    """The runs of each cell, and the CPU time of each process in them."""
-
-    def __init__(self, path: str, gateway_pid: int, spools: Path) -> None:
-        self.path = path
-        self.spools = spools
-        self.shares = CpuShares(gateway_pid)
-        self.runs: dict[Cell, list[Run]] = {}
-        self.used_us: dict[Cell, dict[str, float]] = {}
-
-    def rounds(self, number: int, seconds: float) -> None:
-        """Measure each cell `number` times, interleaved."""
-        for _ in range(number):
-            for shape in SHAPES:
-                for kind in ("cached", "uncached"):
-                    self._gateway(kind, shape, seconds)
-                if shape.calls == 1:
-                    self.runs.setdefault(("celery", "uncached", shape), []).append(run_celery(shape.flights, seconds))
-
-    def _gateway(self, kind: str, shape: Shape, seconds: float) -> None:
-        wait_for_records(self.spools)
-        self.shares.start()
-        run = run_gateway(self.path, shape, seconds, cached=kind == "cached")
-        used = self.used_us.setdefault(("weir", kind, shape), {})
-        for name, us in self.shares.take().items():
-            used[name] = used.get(name, 0.0) + us
-        self.runs.setdefault(("weir", kind, shape), []).append(run)
-
-    def stock(self, shape: Shape) -> list[Run]:
-        """Return the peer's runs with as many in flight."""
-        return self.runs["celery", "uncached", next(s for s in SHAPES if s.calls == 1 and s.flights == shape.flights)]
-
-    def per_call_us(self, cell: Cell) -> dict[str, float]:
-        """Return microseconds of CPU a call by process, the largest first; `cpus` is how many were ours."""
-        runs, used = self.runs[cell], self.used_us.get(cell, {})
-        answers = sum(run.answers for run in runs)
-        shares = {name: round(us / answers, 1) for name, us in sorted(used.items(), key=lambda item: -item[1])}
-        cpus = sum(used.values()) / 1e6 / sum(run.seconds for run in runs)
-        known = {name: us for name, us in shares.items() if us}
-        return known | {"all": round(sum(used.values()) / answers, 1), "cpus": round(cpus, 2)}
-
-
-def report(measured: Measured) -> list[dict[str, Any]]:
-    """Return the figures: per cell, latency in ms and calls a second, medians over the runs, and the best run."""
+def figures_of(taken: dict[Cell, list[Taken]]) -> list[dict[str, Any]]:
+    """Return the figures: per cell medians over its runs of latency in ms and of calls a second, and what they cost."""
+    rates = {cell: statistics.median(t.run.per_second for t in runs) for cell, runs in taken.items()}
+    p99s = {cell: statistics.median(t.run.p99_ms for t in runs) for cell, runs in taken.items()}
     figures = []
-    for cell, runs in measured.runs.items():
-        system, kind, shape = cell
-        stock = measured.stock(shape)
-        answers = sum(r.answers for r in runs)
-        best = max(runs, key=lambda run: run.per_second)
+    for cell, runs in taken.items():
+        answers = sum(t.run.answers for t in runs)
         shared = {
-            "system": system,
+            "system": cell.kind if _is_peer(cell) else "weir",
             "runs": len(runs),
-            "connections_x_calls": str(shape),
-            "degraded_share": round(sum(r.degraded_share * r.answers for r in runs) / answers, 6),
+            "shape": str(cell.shape),
+            "degraded_share": round(sum(t.run.degraded_share * t.run.answers for t in runs) / answers, 6),
+            "idle_share_before": [t.idle_share for t in runs],
         }
-        name = f"validate {kind}, {shape.flights} in flight"
-        p99, rate = _median(runs, "p99_ms"), _median(runs, "per_second")
         latency = {
-            "figure": f"{name}: latency",
-            "median": round(_median(runs, "p50_ms"), 3),
-            "p99": round(p99, 3),
-            "best_p99": round(min(r.p99_ms for r in runs), 3),
+            "figure": f"{cell.name}: latency",
+            "median": round(statistics.median(t.run.p50_ms for t in runs), 3),
+            "p99": round(p99s[cell], 3),
+            "best_p99": round(min(t.run.p99_ms for t in runs), 3),
             "unit": "ms",
-            "ratio_to": {"celery": round(p99 / _median(stock, "p99_ms"), 4)},
+            "ratio_to": {other: round(p99s[cell] / p99s[peer], 4) for other, peer in _beside(cell, taken)},
         }
-        through = {
-            "figure": f"{name}: rate",
-            "median": round(rate),
+        rate = {
+            "figure": f"{cell.name}: rate",
+            "median": round(rates[cell]),
             "p99": None,
-            "best": round(best.per_second),
+            "best": round(max(t.run.per_second for t in runs)),
             "unit": "1/s",
-            "ratio_to": {"celery": round(rate / _median(stock, "per_second"), 2)},
+            "ratio_to": {other: round(rates[cell] / rates[peer], 3) for other, peer in _beside(cell, taken)},
+            **_costs(runs),
         }
-        if system == "weir":
-            through["cpu_us_per_call"] = measured.per_call_us(cell)
-        figures += [latency | shared, through | shared]
+        figures += [latency | shared, rate | shared]
     return figures
 
 
-def _median(runs: list[Run], field: str) -> float:
-    return statistics.median(getattr(run, field) for run in runs)
+def _is_peer(cell: Cell) -> bool:
+    return cell.kind not in {"cached", "uncached", "http"}
+
+
+def _beside(cell: Cell, taken: dict[Cell, list[Taken]]) -> list[tuple[str, Cell]]:
+    """Return what a cell is compared with."""
+    others: list[tuple[str, Cell]] = []
+    if not _is_peer(cell):
+        flights = max((f for f in FLIGHTS if f <= cell.shape.flights), default=1)
+        others += [(peer, Cell(peer, Shape(flights, 1))) for peer in PEERS]
+    if cell == Cell("cached", Shape(100, 1)):
+        others.append(("bare protocol", Cell("bare", Shape(100, 1))))
+    if cell.kind == "batches over a list":
+        others.append(("celery", Cell("batches over celery", Shape(4, 250))))
+    return [(name, other) for name, other in others if other in taken]
+
+
+def _costs(runs: list[Taken]) -> dict[str, Any]:
+    costs = [(t.cost, t.run.answers) for t in runs if t.cost is not None]
+    if not costs:
+        return {}
+    answers = sum(n for _, n in costs)
+    names = {name for cost, _ in costs for name in cost.cpu_us}
+    cpu = {name: sum(cost.cpu_us.get(name, 0.0) * n for cost, n in costs) / answers for name in names}
+    layers = {name: sum(cost.layers_us[name] * n for cost, n in costs) / answers for name in costs[0][0].layers_us}
+    return {
+        "cpu_us_a_call": {
+            name: round(us, 1) for name, us in sorted(cpu.items(), key=lambda item: -item[1]) if us >= 0.05
+        }
+        | {"all": round(sum(cpu.values()), 1)},
+        "layers_us": {name: round(us, 2) for name, us in layers.items()},
+        "judged_by_workers": sum(cost.judged for cost, _ in costs),
+        "of_them_again": sum(cost.again for cost, _ in costs),
+        "answered_by_workers": sum(t.run.answers - t.run.elsewhere for t in runs),
+        "stored_after_s": round(max(t.drained_s for t in runs), 2),
+    }
 
 
 def show(figures: list[dict[str, Any]]) -> None:
+    for latency, rate in zip(figures[::2], figures[1::2], strict=True):
+        ratios = "  ".join(f"{value:g} x {name}" for name, value in rate["ratio_to"].items())
+        print(
+            f"{latency['figure'].removesuffix(': latency'):26} {rate['median']:7d}/s  p50 {latency['median']:8.2f}  "
+            f"p99 {latency['p99']:8.2f} ms  degraded {rate['degraded_share']:7.3%}  "
+            f"idle {statistics.median(rate['idle_share_before']):.2f}  {ratios}"
+        )
+    print("\nCPU us a call, by process; layers in us (a call's, and a batch's round trip); calls judged by workers")
     for figure in figures:
-        p99 = "" if figure["p99"] is None else f"p99 {figure['p99']:9.2f} best {figure['best_p99']:8.2f}"
-        best = p99 or f"{'':13} best {figure['best']:8g}"
-        value = f"{figure['median']:10.2f} {figure['unit']:4}"
-        shape, degraded = figure["connections_x_calls"], figure["degraded_share"]
-        print(f"{figure['figure']:42} {shape:>8} {figure['system']:7} {value} {best:28} degraded {degraded:.3%}")
-    print("\nCPU us a call, by process (all: their sum; cpus: how many were ours)")
-    for figure in figures:
-        if "cpu_us_per_call" in figure:
-            shares = "  ".join(f"{name} {us:g}" for name, us in figure["cpu_us_per_call"].items())
-            print(f"{figure['figure'].removesuffix(': rate'):36} {figure['connections_x_calls']:>8}  {shares}")
+        if "cpu_us_a_call" in figure:
+            cpu = "  ".join(f"{name} {us:g}" for name, us in figure["cpu_us_a_call"].items())
+            layers = "  ".join(f"{name} {us:g}" for name, us in figure["layers_us"].items())
+            print(f"{figure['figure'].removesuffix(': rate')}\n    cpu: {cpu}\n    layers: {layers}")
+            judged, answered = figure["judged_by_workers"], figure["answered_by_workers"]
+            again = figure["of_them_again"]
+            stored = f"stored after {figure['stored_after_s']} s"
+            print(f"    judged by workers {judged}, of them again {again}, answered by them {answered}; {stored}")
+
+
+def bench(settings: Settings, cells: list[Cell], rounds: int, seconds: float) -> list[dict[str, Any]]:
+    with closing(Bench(settings, seconds)) as run, stock_workers(settings):
+        run.warm_up(cells)
+        for number in range(rounds):
+            for cell in cells:
+                if not (number and cell.seconds):
+                    run.take(cell)
+        return figures_of(run.taken)
+
+
+def chosen(words: list[str]) -> list[Cell]:
+    """Return the cells whose names hold one of the words; all of them without any."""
+    cells = [cell for cell in CELLS if not words or any(word in cell.name for word in words)]
+    if not cells:
+        raise SystemExit("no such cell; there are: " + ", ".join(cell.name for cell in CELLS))
+    return cells
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--cell", action="append", default=[], help="a part of a cell's name; may come several times")
     options = parser.parse_args()
-    environment = {
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "idle_share_before": round(idle_share(), 3),
-        "load_average_before": os.getloadavg(),
-        "loop_us_before": loop_us(),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+    cells = chosen(options.cell)
+    facts = {"python": platform.python_version(), "kernel": platform.release(), "before": environment()}
     settings = load()
-    where = settings.run / "gateway.json"
-    if where.exists():
-        figures = bench(settings, options.rounds, options.seconds)
+    if (settings.run / "gateway.json").exists():
+        figures = bench(settings, cells, options.rounds, options.seconds)
     else:
         with tempfile.TemporaryDirectory(prefix="wb-", dir="/tmp") as folder:
             os.environ.update({"WEIR_HOME": f"{folder}/h", "WEIR_GATEWAY_PORT": "0"})
@@ -287,29 +305,13 @@ def main() -> None:
                 until = time.monotonic() + 60
                 while not (own.run / "gateway.json").exists() and time.monotonic() < until:
                     time.sleep(0.1)
-                figures = bench(own, options.rounds, options.seconds)
-    environment["load_average_after"] = os.getloadavg()
-    environment["loop_us_after"] = loop_us()
+                figures = bench(own, cells, options.rounds, options.seconds)
+    facts |= {"after": environment(), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     target = settings.home / "bench" / "validate" / "latest.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"environment": environment, "figures": figures}, indent=1))
+    target.write_text(json.dumps({"environment": facts, "figures": figures}, indent=1))
     show(figures)
     print(f"written to {target}")
-
-
-def bench(settings: Settings, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    where = json.loads((settings.run / "gateway.json").read_text())
-    wait_for_workers(where["socket"])
-    measured = Measured(where["socket"], where["pid"], settings.home / "spool")
-    with peer(settings):
-        run_celery(1, 0.1)
-        for kind in (True, False):
-            run_gateway(where["socket"], Shape(100, 1), 0.5, cached=kind)
-        measured.rounds(rounds, seconds)
-        drained_s = wait_for_records(settings.home / "spool")
-    figure = {"figure": "records stored after the last answer", "system": "weir", "median": round(drained_s, 2), "unit": "s"}
-    shared = {"p99": None, "best": round(drained_s, 2), "runs": 1, "connections_x_calls": "", "degraded_share": 0.0}
-    return [*report(measured), figure | shared]
 
 
 if __name__ == "__main__":

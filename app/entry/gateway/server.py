@@ -130,6 +130,7 @@ class Gateway:
         )
         for periodic in beside:
             periodic.start()
+        self._metrics.gauge("weir_records_waiting", "Answers that the store has yet to confirm.", self._backlog)
         servers = self._listen(site)
         Pressure(site.connections, lambda: self._spool.filled, self._metrics).tick()
         sweep = loop.create_task(_close_stale(site))
