@@ -53,7 +53,7 @@ class NamespaceCalls(llfuse.Operations):
         state = self.state
         for kernel, count in inode_list:
             if is_section(kernel):
-                state.sections.forget(kernel)
+                state.sections.forget(kernel, count)
                 continue
             inode = ROOT_INODE if kernel == CURRENT else kernel
             left = state.lookups.get(inode, 0) - count

@@ -6,7 +6,6 @@ number that is used again could show what the file said before. Its bytes are re
 """
 
 import errno
-import os
 import stat
 import time
 from collections.abc import Callable
@@ -18,11 +17,12 @@ import llfuse
 from app.core.ids import ROOT_INODE
 from fuse_mount.attributes import absent, fixed
 from fuse_mount.errno_map import refuse
+from fuse_mount.streams import Streams
 
 SECTIONS: Final = 1 << 62
 CURRENT: Final = SECTIONS + 1
 STREAMS: Final = SECTIONS + 2
-DEBUG: Final = SECTIONS + 3
+DEBUG: Final = SECTIONS + (1 << 19)
 _STREAM_FILES: Final = SECTIONS + (1 << 20)
 _RENDERED: Final = SECTIONS + (1 << 40)
 _NAMES: Final = {b"current": CURRENT, b"streams": STREAMS, b"debug": DEBUG}
@@ -45,11 +45,10 @@ class Sections:
 
     def __init__(self, streams: Path) -> None:
         self.debug: dict[bytes, Callable[[], bytes]] = {}
-        self._streams = streams
+        self._streams = Streams(streams, STREAMS, _STREAM_FILES)
         self._since_ns = time.time_ns()
         self._rendered: dict[int, bytes] = {}
         self._next = _RENDERED
-        self._stream_inodes: dict[bytes, int] = {}
 
     def lookup(self, parent: int, name: bytes) -> llfuse.EntryAttributes | int:
         """Return a name's attributes; CURRENT itself where the tree must answer."""
@@ -59,8 +58,8 @@ class Sections:
                 return inode if inode == CURRENT else (self.getattr(inode) if inode else absent())
             case _ if parent == DEBUG and name in self.debug:
                 return self._render(name)
-            case _ if parent == STREAMS and name in self._stream_names():
-                return self.getattr(self._stream_inode(name))
+            case _ if self._streams.is_folder(parent):
+                return self._streams.lookup(parent, name)
             case _:
                 return absent(0.0)
 
@@ -73,13 +72,12 @@ class Sections:
 
     def getattr(self, inode: int) -> llfuse.EntryAttributes:
         """Return the attributes of a section's inode."""
-        if inode in {llfuse.ROOT_INODE, STREAMS, DEBUG}:
+        if inode in {llfuse.ROOT_INODE, DEBUG}:
             return fixed(inode, _DIRECTORY, 0, self._since_ns)
         data = self._rendered.get(inode)
         if data is not None:
             return fixed(inode, _FILE, len(data), self._since_ns)
-        found = self._stream_path(inode).stat()
-        return fixed(inode, _FILE, found.st_size, found.st_mtime_ns, timeout_s=0.0)
+        return self._streams.getattr(inode)
 
     def entries(self, inode: int) -> list[tuple[bytes, int, int]]:
         """Return (name, inode, mode) of a directory above the tree."""
@@ -88,8 +86,8 @@ class Sections:
                 return [(name, number, _DIRECTORY) for name, number in _NAMES.items()]
             case _ if inode == DEBUG:
                 return [(name, DEBUG + 1 + at, _FILE) for at, name in enumerate(sorted(self.debug))]
-            case _ if inode == STREAMS:
-                return [(name, self._stream_inode(name), _FILE) for name in self._stream_names()]
+            case _ if self._streams.is_folder(inode):
+                return self._streams.entries(inode)
             case _:
                 raise refuse(errno.ENOTDIR)
 
@@ -99,26 +97,9 @@ class Sections:
 
     def read_stream(self, inode: int, offset: int, size: int) -> bytes:
         """Return a part of a stream; the file is on the local disk, never on this mount."""
-        with self._stream_path(inode).open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        return self._streams.read(inode, offset, size)
 
-    def forget(self, inode: int) -> None:
-        """Let a rendered file go."""
+    def forget(self, inode: int, count: int) -> None:
+        """Let a rendered file go; a stream with its last look-up."""
         self._rendered.pop(inode, None)
-
-    def _stream_names(self) -> list[bytes]:
-        try:
-            names = os.listdir(self._streams)  # noqa: PTH208 - names, not paths
-        except FileNotFoundError:
-            return []
-        return sorted(os.fsencode(name) for name in names if not name.startswith("."))
-
-    def _stream_inode(self, name: bytes) -> int:
-        return self._stream_inodes.setdefault(name, _STREAM_FILES + len(self._stream_inodes))
-
-    def _stream_path(self, inode: int) -> Path:
-        for name, number in self._stream_inodes.items():
-            if number == inode:
-                return self._streams / os.fsdecode(name)
-        raise refuse(errno.ENOENT)
+        self._streams.forget(inode, count)

@@ -8,10 +8,12 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 
 from app import bootstrap
+from app.bootstrap.streams import streamer
 from app.core.errors import JournalError, Unavailable
 from config.settings import load
 
@@ -45,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = load()
     while not stop.asked:
         try:
+            streams = streamer(settings, options.mount)
             denials = bootstrap.spool_shipper(settings, options.mount)
             courier = bootstrap.courier(settings, options.mount)
         except JournalError as error:  # another courier has the folder: it may be on its way out
@@ -58,8 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         print(f"courier {options.mount}: started", flush=True)
         denials.start([])
+        ending = threading.Event()
+        threading.Thread(target=streams.run, args=(ending,), name="streams", daemon=True).start()
         drained = courier.run(lambda: stop.asked, exit_when_drained=options.exit_when_drained)
         said = "drained" if drained else courier.status.problem or courier.status.error
+        ending.set()
         drained = denials.stop(DENIALS_S) and drained
         print(f"courier {options.mount}: {said}", flush=True)
         courier.close()

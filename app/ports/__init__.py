@@ -27,7 +27,7 @@ from app.ports.logs import (
     LogReader,
     TreeSnapshot,
 )
-from app.ports.mounts import KernelCache, MountJournal, MountParts
+from app.ports.mounts import KernelCache, MountJournal, MountParts, StreamFiles
 from app.ports.processes import Program, ProgramState, Server, Supervisor
 from app.ports.rules import KeptVersion, ProjectRules, RuleBook
 from app.ports.tickets import Seal, Ticket, TicketReader, Tickets
@@ -68,6 +68,7 @@ __all__ = [
     "SharedDecisions",
     "SpoolRecords",
     "Spools",
+    "StreamFiles",
     "Supervisor",
     "TailDamage",
     "Tasks",

@@ -25,6 +25,16 @@ class KernelCache(Protocol):
         """Queue invalidation of all that the kernel knows of this mount."""
 
 
+class StreamFiles(Protocol):
+    """A mount's streams: bounded files of lines that its courier appends to and the mount serves."""
+
+    def last_line(self) -> bytes:
+        """Return the newest whole line of the stream of all events, b'' where there is none."""
+
+    def append(self, lines: bytes, of_agents: Mapping[str, bytes]) -> None:
+        """Append whole lines to the stream of all events, and to those of agents; raises OSError."""
+
+
 class MountJournal(Protocol):
     """A mount's folder as its mount sees it; `damage` is what `start` found at the tails of older journals."""
 

@@ -165,6 +165,19 @@ def test_two_agents_and_a_shell_at_once_are_told_apart_in_the_log(ring: Ring) ->
         assert (one["agent"], one["session"], one["tool_call"]) == wanted[maker], one
 
 
+def test_what_is_stored_is_a_line_in_streams_as_the_log_has_it(ring: Ring) -> None:
+    (ring.tree / "streamed").write_text("x")
+    ring.settle()
+    newest = ring.logged("streamed")[0]
+    events = ring.root / "streams" / "events"
+    grep = ["grep", "-F", f'"position": {newest["position"]},', str(events)]
+    until(lambda: subprocess.run(grep, capture_output=True, check=False).stdout, "the line does not come")
+    assert json.loads(subprocess.run(grep, capture_output=True, check=True).stdout) == newest
+    positions = [json.loads(line)["position"] for line in events.read_text().splitlines()]
+    assert positions == list(range(1, len(positions) + 1))
+    assert "fuse_user" in os.listdir(ring.root / "streams" / "agents")
+
+
 def test_a_courier_that_cannot_reach_redis_says_so_and_loses_nothing(ring: Ring, redis_server) -> None:
     pid = redis_server.process.pid
     os.kill(pid, signal.SIGSTOP)

@@ -14,10 +14,11 @@ from app.adapters import backoff
 from app.adapters.supervision import Supervisord, procfile
 from app.core.errors import RequestInvalid
 from app.entry import wait
-from app.entry.cli.log import as_object, project_path
-from app.entry.cli.times import parse_time_ns, show_time
+from app.entry.cli.log import project_path
+from app.entry.cli.times import parse_time_ns
 from app.ports import LoggedEvent, Program
 from app.services import exporting, importing, mounting
+from app.services.event_lines import as_object, show_time
 from app.services.mounting import MountWish
 from config import settings as weir_settings
 

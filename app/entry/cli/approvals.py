@@ -14,8 +14,9 @@ from app.core.decisions import Verdict
 from app.core.errors import PayloadRefused
 from app.core.messages import decode
 from app.entry.cli.control import AGENTS, refuse_agents
-from app.entry.cli.times import plain, show_time
+from app.entry.cli.times import plain
 from app.services.escalation import EscalationRequest
+from app.services.event_lines import show_time
 from config import settings as weir_settings
 
 SHOWN_CHARACTERS: Final = 2_000

@@ -1,6 +1,5 @@
 """`weir log`: who changed what, newest first; `--decisions`: what was asked and answered."""
 
-import base64
 import json
 import os
 import sys
@@ -8,23 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 import typer
 
 from app import bootstrap
 from app.core.decisions import DecisionRecord
 from app.core.errors import RequestInvalid, Unavailable
-from app.entry.cli.times import parse_time_ns, plain, show_time
+from app.entry.cli.times import parse_time_ns, plain
 from app.ports import EventFilter, LoggedDecision, LoggedEvent, LogReader
+from app.services.event_lines import Entry, as_object, show_time
 from config import settings as weir_settings
 from config.settings import Settings
 
 _FOLLOW_S: Final = 0.2
 _PAGE: Final = 1000
-
-Entry = LoggedEvent | LoggedDecision
 
 
 def register(app: typer.Typer) -> None:
@@ -109,33 +106,6 @@ def _whole_rows(page: list[Entry], limit: int) -> list[Entry]:
     if len(page) < limit or page[0].position == page[-1].position:
         return page
     return [entry for entry in page if entry.position != page[-1].position]
-
-
-def as_object(entry: Entry) -> dict[str, Any]:
-    """Return the JSON form of an event: names that are not UTF-8 come as `path_b64` besides a readable `path`."""
-    known = entry._asdict() if isinstance(entry, LoggedEvent) else _decision_fields(entry)
-    shown: dict[str, Any] = {}
-    for name, value in known.items():
-        if name == "at_ns":
-            shown["at"] = show_time(value)
-        elif isinstance(value, bytes):
-            shown |= _readable(name, value)
-        else:
-            shown[name] = value
-    return shown
-
-
-def _decision_fields(entry: LoggedDecision) -> dict[str, Any]:
-    record = msgspec.structs.asdict(entry.record)
-    place = {"log": "decisions", "position": entry.position, "leaf": entry.leaf, "kind": "decision"}
-    return place | record | {"task_id": entry.task_id, "spool": entry.spool}
-
-
-def _readable(name: str, value: bytes) -> dict[str, str]:
-    try:
-        return {name: value.decode()}
-    except UnicodeDecodeError:
-        return {name: value.decode(errors="replace"), f"{name}_b64": base64.b64encode(value).decode()}
 
 
 def _print_json(entry: Entry) -> None:

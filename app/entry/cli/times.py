@@ -23,12 +23,6 @@ def parse_time_ns(text: str, name: str) -> int:
         raise RequestInvalid(f"{name} {text!r} is no time: 2026-11-23T20:15, or an age like 15m, 2h, 3d") from error
 
 
-def show_time(at_ns: int) -> str:
-    """Return a wall-clock time with milliseconds and zone, as JSON and people read it."""
-    at = dt.datetime.fromtimestamp(at_ns / 1e9, tz=dt.UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def plain(text: str) -> str:
     """Return text that cannot steer a terminal or look like a line of its own: agents choose their names."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -16,8 +16,9 @@ from app.core.decisions import Verdict
 from app.core.errors import PolicyInvalid
 from app.core.policy import compile_policy
 from app.entry.cli.policy.rules import STYLES, Json, files_of, refuse, rule_book, tier_named
-from app.entry.cli.times import parse_time_ns, plain, show_time
+from app.entry.cli.times import parse_time_ns, plain
 from app.ports import LogReader
+from app.services.event_lines import show_time
 from app.services.replay_asking import Replayed, Wish, record_at, replay
 from app.services.replaying import Change
 from config import settings as weir_settings

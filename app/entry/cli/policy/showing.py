@@ -16,8 +16,9 @@ from app.core.policy import RuleFile, compile_policy, version_of
 from app.core.policy.difference import Difference, RulePlace, difference
 from app.core.policy.source import Tier
 from app.entry.cli.policy.rules import STYLES, Json, Problem, problem_of, refuse, rule_book, tier_named
-from app.entry.cli.times import plain, show_time
+from app.entry.cli.times import plain
 from app.ports import RuleBook
+from app.services.event_lines import show_time
 
 
 class FileInForce(msgspec.Struct, frozen=True):
