@@ -8,7 +8,7 @@ one edit the default rules are in force again in about a third of the time that 
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -149,9 +149,13 @@ def stamps(places: Sequence[Place]) -> tuple[tuple[str, int, int, int], ...]:
 
 
 class PolicyWatcher:
-    """The policy in force. `refresh` is called off the request path; nothing else touches the disk."""
+    """The policy in force. `refresh` is called off the request path; nothing else touches the disk. `last` returns what
+    was in force before, for a start while the files do not load: without it every call is blocked.
+    """
 
-    def __init__(self, places: Sequence[Path | Place], world: World = NOWHERE) -> None:
+    def __init__(
+        self, places: Sequence[Path | Place], world: World = NOWHERE, last: Callable[[], Policy | None] = lambda: None
+    ) -> None:
         self._world = world
         self._places = [place if isinstance(place, Place) else Place(place) for place in places]
         self._checked_s = time.monotonic()
@@ -163,7 +167,7 @@ class PolicyWatcher:
             self.current = self._load(None)
         except PolicyInvalid as error:
             self.alert = str(error)
-            self.current = refusing(f"No valid policy could be loaded: {error}")
+            self.current = last() or refusing(f"No valid policy could be loaded: {error}")
 
     @property
     def version(self) -> str:

@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 
 from app.adapters.policy_files import rule_text
-from app.core.errors import RequestInvalid
-from app.core.policy import RuleFile, version_of
+from app.core.errors import PolicyInvalid, RequestInvalid
+from app.core.policy import Policy, RuleFile, compile_policy, version_of
 from app.core.policy.source import Tier
 from app.ports import KeptVersion
 
@@ -57,6 +57,15 @@ class RuleVersions:
             many = "more than one version begins" if found else "no kept version begins"
             raise RequestInvalid(f"{many} with {beginning!r}: `weir policy show` lists them")
         return [self._file(one) for one in found[0].files]
+
+    def last(self) -> Policy | None:
+        """Return the newest version that was in force, compiled; None where there is none that still holds."""
+        for one in self.kept():
+            try:
+                return compile_policy(self.files(one.version))
+            except (RequestInvalid, PolicyInvalid):
+                continue
+        return None
 
     def keep(self, files: Sequence[RuleFile], *, tried: bool) -> str:
         """Keep files and return their version; one that was in force stays so when it is tried again."""

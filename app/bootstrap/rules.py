@@ -58,10 +58,15 @@ def policy(settings: Settings, *, sees: bool = False) -> "PolicyWatcher":
 def policy_at(policies: Path, home: Path | None, *, sees: bool) -> "PolicyWatcher":
     """As `policy`, where there may be no project; creates nothing."""
     from app.adapters.policy_files import PolicyWatcher
+    from app.adapters.rule_book import VERSIONS
+    from app.adapters.rule_versions import RuleVersions
     from app.adapters.surroundings import Surroundings
     from app.core.policy import NOWHERE
 
-    return PolicyWatcher(rule_places(policies, home), Surroundings() if sees else NOWHERE)
+    world = Surroundings() if sees else NOWHERE
+    if home is None:
+        return PolicyWatcher(rule_places(policies, home), world)
+    return PolicyWatcher(rule_places(policies, home), world, RuleVersions(home / VERSIONS).last)
 
 
 def why_rules_do_not_load(settings: Settings) -> str:

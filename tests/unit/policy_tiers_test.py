@@ -1,15 +1,18 @@
 """Who may say what: the project's own file only restricts, a rollback puts back the user's files and nothing else."""
 
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
-from app.adapters.policy_files import Place, PolicyWatcher
+from app.adapters.policy_files import Place, PolicyWatcher, load_policy
 from app.adapters.project_rules import PROJECT_FILE, FolderProjectRules
 from app.adapters.rule_book import FolderRuleBook
+from app.adapters.rule_versions import RuleVersions
 from app.core.decisions import ToolCall, Verdict
 from app.core.errors import PolicyInvalid, RequestInvalid, StoreUnavailable
+from app.core.policy.glob import simple_glob
 from app.core.policy.source import Tier
 from app.services.alerts import Watched, alerts
 from app.services.rule_keeping import Look, RuleKeeper
@@ -225,3 +228,35 @@ def test_no_reader_finds_a_moment_without_rules_during_a_rollback(site: Site) ->
     done.set()
     reader.join()
     assert found == {Verdict.BLOCK}
+
+
+def test_a_process_that_starts_while_the_files_do_not_load_takes_what_was_in_force(site: Site) -> None:
+    site.users(rule("mine", "Bash(cat *)"))
+    version = site.look(None).kept
+    (site.home / "policies" / "u.yaml").write_text("rules: [")
+    last = RuleVersions(site.home / "policy-versions").last
+    fresh = PolicyWatcher(site.places, last=last)
+    assert fresh.version == version
+    assert "u.yaml:2: not YAML" in fresh.alert
+    assert fresh.judge(ToolCall("Bash", {"command": "ls"}, "a", "", "/p")).verdict is Verdict.APPROVE
+    (site.home / "policies" / "u.yaml").unlink()
+    assert fresh.refresh(force=True)
+    assert not fresh.alert
+    shutil.rmtree(site.home / "policy-versions")
+    (site.home / "policies" / "u.yaml").write_text("rules: [")
+    assert PolicyWatcher(site.places, last=last).judge(ToolCall("Bash", {"command": "ls"}, "a", "", "/p")).verdict is (
+        Verdict.BLOCK
+    )
+
+
+def test_no_call_compiles_a_glob_of_a_rule(tmp_path: Path) -> None:
+    stated = [
+        f"  - {{id: r{n}, match: Bash(tool *), decide: block, reason: Because., when: {{agent: bot-{n}-*}}}}\n"
+        for n in range(1_200)
+    ]
+    (tmp_path / "a.yaml").write_text("rules:\n" + "".join(stated))
+    policy = load_policy([tmp_path])
+    before = simple_glob.cache_info().misses
+    assert policy.judge(ToolCall("Bash", {"command": "tool x"}, "bot-7-a", "", "/p")).verdict is Verdict.BLOCK
+    assert policy.judge(ToolCall("Bash", {"command": "tool x"}, "other", "", "/p")).verdict is Verdict.ESCALATE
+    assert simple_glob.cache_info().misses == before

@@ -82,7 +82,7 @@ def expression_set(expressions: list[str]) -> Any:
     return found
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1 << 20)
 def simple_glob(pattern: str) -> re.Pattern[str]:
-    """Return a compiled glob of a rule (never of an agent) for short names."""
+    """Return a compiled glob of a rule (never of an agent) for short names; compile_rule asks for each of a rule's."""
     return re.compile(".*".join([re.escape(part) for part in pattern.split("*")]) + r"\Z", re.DOTALL)

@@ -7,7 +7,7 @@ import msgspec
 from app.core.decisions import Verdict
 from app.core.policy.glob import argument_expression, compiled, path_expression, simple_glob, text_expression
 from app.core.policy.options import Line
-from app.core.policy.source import Stated, Tier, names, refusal
+from app.core.policy.source import Stated, Tier, WhenSource, names, refusal
 from app.core.shell.form import Command, Touch
 from app.core.shell.places import absolute
 
@@ -110,6 +110,7 @@ def compile_rule(stated: Stated, order: int = 0) -> Rule:
     paths = names(touch.path) if touch else ()
     args = names(command.args) if command else ()
     subcommands = names(command.subcommand) if command else ()
+    _compile_globs(source.when, programs, patterns)
     return Rule(
         id=source.id,
         tier=stated.tier,
@@ -151,6 +152,13 @@ def compile_rule(stated: Stated, order: int = 0) -> Rule:
         branches=names(source.when.branch),
         times=names(source.when.time),
     )
+
+
+def _compile_globs(when: WhenSource, programs: tuple[str, ...], patterns: tuple[Pattern, ...]) -> None:
+    """Compile now what would else be compiled by the first call that meets it."""
+    callers = (*names(when.agent), *names(when.session), *names(when.cwd), *names(when.branch))
+    for glob in (*callers, *[p for p in programs if "*" in p], *[p.tool_glob for p in patterns if p.tool_glob]):
+        simple_glob(glob)
 
 
 def _pattern(stated: Stated, text: str) -> Pattern:
