@@ -146,6 +146,8 @@ class AttributeCalls(NamespaceCalls):
             raise refuse(errno.EROFS)
         if not name.startswith(NAMESPACES):
             raise refuse(errno.EOPNOTSUPP)
+        if name in NAMESPACES:
+            raise refuse(errno.EINVAL)
         return self.state.inode(inode)
 
     def stacktrace(self) -> None:
@@ -157,7 +159,7 @@ def _setattr_of(
 ) -> SetAttr | None:
     """Return the change; None if nothing but the size was asked for (asked for nothing at all, ctime moves).
 
-    A chown or truncate by a user takes set-id bits away.
+    A chown, write or truncate by a user takes set-id bits away; before a write nothing at all is asked for.
     """
     mode = stat.S_IMODE(attr.st_mode) if fields.update_mode else None
     uid = attr.st_uid if fields.update_uid else None
@@ -165,8 +167,10 @@ def _setattr_of(
     atime_ns = _held(attr.st_atime_ns) if fields.update_atime else None
     mtime_ns = _held(attr.st_mtime_ns) if fields.update_mtime else None
     chowned = uid is not None or gid is not None
-    if mode is None and (chowned or fields.update_size) and not stat.S_ISDIR(node.mode):
-        cleared = without_set_ids(node.mode) if ctx.uid else stat.S_IMODE(node.mode)
+    if mode is not None and mode & stat.S_ISGID and not stat.S_ISDIR(node.mode) and not is_member(ctx, node.gid):
+        mode &= ~stat.S_ISGID  # the kernel, which asks this before a write by somebody else, leaves the choice to us
+    if mode is None and atime_ns is None and mtime_ns is None and not stat.S_ISDIR(node.mode):
+        cleared = without_set_ids(node, ctx) if ctx.uid else stat.S_IMODE(node.mode)
         mode = cleared if cleared != stat.S_IMODE(node.mode) else None
     if fields.update_size and mode is None and not chowned and atime_ns is None and mtime_ns is None:
         return None
@@ -178,7 +182,20 @@ def _held(time_ns: int) -> int:
     return max(-TIME_MAX_NS, min(time_ns, TIME_MAX_NS))
 
 
-def without_set_ids(mode: int) -> int:
-    """Return permission bits without set-user-id, and without set-group-id where the group may execute."""
-    bits = stat.S_IMODE(mode) & ~stat.S_ISUID
-    return bits & ~stat.S_ISGID if bits & stat.S_IXGRP else bits
+def without_set_ids(node: Node, ctx: llfuse.RequestContext) -> int:
+    """Return permission bits without set-user-id, and without set-group-id where the group may execute or the caller
+    is not of the group.
+    """
+    bits = stat.S_IMODE(node.mode) & ~stat.S_ISUID
+    return bits & ~stat.S_ISGID if bits & stat.S_IXGRP or not is_member(ctx, node.gid) else bits
+
+
+def is_member(ctx: llfuse.RequestContext, gid: int) -> bool:
+    """Tell whether a caller is root or of a group, as one of his further groups too; unknown is no."""
+    if ctx.uid == 0 or ctx.gid == gid:
+        return True
+    try:
+        lines = Path(f"/proc/{ctx.pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    return str(gid) in next((line.split()[1:] for line in lines if line.startswith("Groups:")), [])

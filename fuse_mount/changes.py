@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from app.core.ids import EMPTY_VERSION
 from app.core.layers import LayeredTree
 from app.core.messages import Outcome
-from app.core.operations import Content, FileOperationRequest, Operation, SetAttr, kind_of
+from app.core.operations import Content, FileOperationRequest, Operation, RemoveXattr, SetAttr, SetXattr, kind_of
 from app.core.tree import Node
 from app.ports import OperationLog
 from fuse_mount.content import Contents, FileContent
@@ -88,6 +88,12 @@ class Changes:
                 self.orphans[operation.inode] = replace(
                     node, size=size, mtime_ns=mtime, ctime_ns=at_ns, version=version
                 )
+            case SetXattr(name=name, value=value):
+                kept = {**dict(node.xattrs), name: value}
+                self.orphans[operation.inode] = replace(node, xattrs=tuple(sorted(kept.items())), ctime_ns=at_ns)
+            case RemoveXattr(name=name):
+                left = tuple(pair for pair in node.xattrs if pair[0] != name)
+                self.orphans[operation.inode] = replace(node, xattrs=left, ctime_ns=at_ns)
             case _:
                 raise refuse(errno.ENOENT)
 

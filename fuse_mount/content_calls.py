@@ -62,7 +62,7 @@ class ContentCalls(AttributeCalls):
             state.gate.allow_file("write", path, (inode, node), who)
             if flags & os.O_TRUNC and stat.S_ISREG(node.mode):
                 handle.sequence = state.changes.truncate(state.content(inode), 0, who, ctx.uid)
-                cleared = without_set_ids(node.mode)
+                cleared = without_set_ids(node, ctx)
                 if ctx.uid and cleared != stat.S_IMODE(node.mode):
                     state.changes.record(SetAttr(inode, cleared), path, who, ctx.uid)
         return state.files.add(handle)

@@ -18,6 +18,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+sys.path.insert(0, str(Path(__file__).parent))
+import posix_stories  # noqa: E402
+
 USER = 65534
 LONG = "n" * 255
 Call = Callable[[], Any]
@@ -181,9 +184,9 @@ CALLS: dict[str, Callable[[str], Any]] = {
     "chown-nothing": lambda name: os.chown(name, -1, -1),
     "lchown": lambda name: os.lchown(name, USER, 12345),
     "utime-now": os.utime,
-    "utime-ns": lambda name: os.utime(name, ns=(1_234_567_890_123_456_789, 987_654_321_987_654_321)),
-    "utime-before-1970": lambda name: os.utime(name, ns=(-1_000_000_001, -2_000_000_001)),
-    "utime-link": lambda name: os.utime(name, ns=(5, 6), follow_symlinks=False),
+    "utime-ns": lambda name: (os.utime(name, ns=(1_234_567_890_123_456_789, 987_654_321_987_654_321)), posix_stories.times(name)),
+    "utime-before-1970": lambda name: (os.utime(name, ns=(-1_000_000_001, -2_000_000_001)), posix_stories.times(name)),
+    "utime-link": lambda name: (os.utime(name, ns=(5, 6), follow_symlinks=False), posix_stories.times(name, follow=False)),
     "access-read": lambda name: os.access(name, os.R_OK),
     "access-write": lambda name: os.access(name, os.W_OK),
     "access-execute": lambda name: os.access(name, os.X_OK),
@@ -541,6 +544,8 @@ def checks() -> Iterator[Check]:
         )
     for scenario in SCENARIOS:
         yield Check(f"scenario:{scenario.__name__.strip('_')}", lambda: None, scenario)
+    for row in posix_stories.rows():
+        yield Check(*row)
 
 
 USER_KINDS = ("missing", "file", "of-user", "set-id-of-user", "readonly", "full", "closed-directory", "user-directory", "sticky", "group-directory", "to-file", "fifo")
@@ -581,7 +586,7 @@ def _state(at: Path, before: dict[str, os.stat_result]) -> dict[str, list[Any]]:
 
 def _outcome(call: Call) -> Any:
     try:
-        return call()
+        return repr(call())
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, str(error.errno))
 
