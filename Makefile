@@ -17,7 +17,7 @@ up: setup ## start everything, mount at ./mnt, show both flows; nothing where it
 down: ## drain, unmount, stop everything
 	@if [ -x $(BIN)/weir ]; then $(BIN)/weir down; else echo "Nothing is installed, so nothing runs."; fi
 
-test: check ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
+test: check tools ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
 	@WEIR_REQUIRE_SERVICES=1 $(MAKE) --no-print-directory -j3 test-faults test-workers test-mounts
 
 # three processes: each mostly waits for servers, deadlines and people
@@ -33,8 +33,12 @@ test-workers: setup
 test-mounts: setup
 	@$(PYTEST) -q -m "not full" $(addprefix --ignore=,$(WORKER_TESTS)) tests/integration
 
-test-full: check ## the long runs too
+test-full: check tools ## the long runs too
 	@WEIR_REQUIRE_SERVICES=1 WEIR_FULL=1 $(PYTEST) -q tests
+
+.PHONY: tools  # git, rsync, vim, npm ...: the programs that tests run on a mount
+tools:
+	@sh scripts/test_tools.sh
 
 check: setup ## lint, types, layers, unit tests: seconds
 	@$(MAKE) --no-print-directory -j3 types unit-rooms unit-files lint layers

@@ -69,6 +69,12 @@ def obey(store: MemoryStore, session) -> None:
                 session.cache.forget_entry(store.find(arguments[0]), arguments[1].encode())
             elif verb == "requests":
                 answer = [[e.sequence, decode_request(e.request).operation_type] for e in store.events]
+            elif verb == "numbers":
+                shown = [(e.incarnation, e.sequence, decode_request(e.request)) for e in store.events]
+                answer = [[i, s, r.operation_type, r.operation.inode, os.fsdecode(r.path)] for i, s, r in shown]
+            elif verb == "slow-sync":
+                sync = session.state.changes.journal.sync
+                session.state.changes.journal.sync = lambda: (time.sleep(arguments[0]), sync())
             elif verb == "events":
                 answer = len(store.events)
         except Exception as error:
