@@ -22,7 +22,8 @@ UNSEALED: Final[VersionId] = (0, 0)
 
 class FileContent:
     """Content of one inode. `size` and `mtime_ns` are ahead of the tree's while `unsealed` is not empty; `unconfirmed`
-    counts sealed versions that are not known to be in the store; `gone`: it goes with the last of them.
+    counts sealed versions that are not known to be in the store; `gone`: it goes with the last of them; `expected`: a
+    write to it is on its way, though the visible version is another one.
     """
 
     __slots__ = (
@@ -31,6 +32,7 @@ class FileContent:
         "changed",
         "chunks",
         "cut",
+        "expected",
         "gone",
         "inode",
         "journalled",
@@ -58,6 +60,7 @@ class FileContent:
         self.mtime_ns = mtime_ns
         self.unconfirmed = 0
         self.gone = False
+        self.expected = False
         self.unsealed: set[int] = set()
         self.unsealed_bytes = 0
         self.since_s = 0.0
@@ -115,7 +118,7 @@ class Contents:
         """
         file = self.files.get(inode)
         if file is not None:
-            if file.version == version or file.dirty:
+            if file.version == version or file.dirty or file.expected:
                 return file
             self.drop(inode)
         file = self.files[inode] = FileContent(inode, version, size, mtime_ns)
@@ -173,6 +176,7 @@ class Contents:
         file.size = max(file.size, offset + length)
         file.mtime_ns = now_ns
         file.unsealed_bytes += length
+        file.expected = False
         if not file.since_s:
             file.since_s = now_s
             self.dirty[file.inode] = file

@@ -15,6 +15,7 @@ import llfuse
 from app.core.errors import StoreUnavailable
 from app.core.operations import SetAttr
 from fuse_mount.attribute_calls import SIZE_MAX, AttributeCalls, without_set_ids
+from fuse_mount.content import FileContent
 from fuse_mount.errno_map import refuse
 from fuse_mount.files import Handle
 from fuse_mount.sections import is_section
@@ -92,16 +93,26 @@ class ContentCalls(AttributeCalls):
         length = len(buf)
         if state.contents.pinned_bytes > state.options.pinned_max_bytes:
             state.throttle(lambda: state.contents.pinned_bytes > state.options.pinned_max_bytes)
-        file = state.content(handle.inode)
         if off + length > SIZE_MAX:
             raise refuse(errno.EFBIG)
+        if not state.superseded.before:
+            self._put(state.content(handle.inode), handle, off, buf)
+            return length
+        file = state.content_written(handle, fh, off, length)
+        try:
+            self._put(file, handle, off, buf)
+        finally:
+            file.expected = False
+        return length
+
+    def _put(self, file: FileContent, handle: Handle, off: int, buf: bytes) -> None:
+        state, length = self.state, len(buf)
         if not handle.append and state.contents.cold_for_write(file, off, length):
             file = state.warm(handle.inode, lambda held: state.contents.cold_for_write(held, off, length))
         elif handle.append and state.contents.cold_for_write(file, file.size, length):
             file = state.warm(handle.inode, lambda held: state.contents.cold_for_write(held, held.size, length))
         handle.dirty = True
         state.changes.write(file, file.size if handle.append else off, buf, handle.who, appended=handle.append)
-        return length
 
     def flush(self, fh: int) -> None:
         """See llfuse.Operations: a close of a handle that wrote seals what it wrote."""

@@ -208,6 +208,7 @@ class Feed:
                     held = self._held()
                     changes = self._state.tree.fold(part)
                     self._publish(changes, held)
+                    self._supersede(changes, held, part[-1].position)
                     for event in part:
                         self._passed(event)
             except msgspec.DecodeError as error:
@@ -250,6 +251,16 @@ class Feed:
                 )
         for loss in changes.losses:
             self._lost(loss)
+
+    def _supersede(self, changes: Changes, held: dict[int, Node], position: int) -> None:
+        files = self._state.files
+        for inode in changes.contents:
+            if (
+                inode in held
+                and inode in self._state.tree.nodes
+                and any(handle.inode == inode and handle.writable for handle in files.handles.values())
+            ):
+                self._state.superseded.add(inode, held[inode], position, files.next_number)
 
     def _lost(self, loss: Loss) -> None:
         self._state.counters[f"own operation lost: {loss.outcome.kind} {loss.outcome.reason}"] += 1

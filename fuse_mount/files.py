@@ -30,12 +30,12 @@ class OpenFiles:
     def __init__(self) -> None:
         self.handles: dict[int, Handle] = {}
         self.counts: Counter[int] = Counter()
-        self._next = 1
+        self.next_number = 1
 
     def add(self, handle: Handle) -> int:
         """Return the number of a new handle."""
-        number = self._next
-        self._next += 1
+        number = self.next_number
+        self.next_number += 1
         self.handles[number] = handle
         self.counts[handle.inode] += 1
         return number

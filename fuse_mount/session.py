@@ -97,6 +97,8 @@ def start(parts: MountParts, options: MountOptions, agent: str) -> Session:
     journal = parts.journal.start(incarnation, snapshot.last_sequences, _content_of(tree))
     state = _state(parts, options, agent, tree, journal, counters)
     cache = NotifiedCache(counters, lambda: _known(state))
+    state.superseded.delivered = lambda: cache.delivered
+    state.superseded.forget = lambda inode: cache.forget_inode(kernel_inode(inode))
     feed = Feed(state, cache, parts.reader, parts.subscriber, parts.project)
     feed.started(snapshot.head, [*older, incarnation])
     state.confirmed.update(snapshot.last_sequences)

@@ -26,10 +26,11 @@ from fuse_mount.changes import Changes
 from fuse_mount.cold import DEADLINE_S, ColdContent
 from fuse_mount.content import Contents, FileContent
 from fuse_mount.errno_map import refuse
-from fuse_mount.files import OpenFiles
+from fuse_mount.files import Handle, OpenFiles
 from fuse_mount.gate import Gate
 from fuse_mount.readers import Readers
 from fuse_mount.sections import CURRENT, Sections, is_section, kernel_inode
+from fuse_mount.superseded import Superseded
 from fuse_mount.who import Callers
 
 PINNED_MAX_BYTES: Final = 512 * 1024 * 1024
@@ -61,6 +62,7 @@ class MountState:
     gate: Gate
     files: OpenFiles = field(default_factory=OpenFiles)
     lookups: dict[int, int] = field(default_factory=dict)
+    superseded: Superseded = field(default_factory=Superseded)
     readers: Readers = field(default_factory=lambda: Readers(1))
     progress: threading.Condition = field(default_factory=threading.Condition)
     confirmed: dict[int, int] = field(default_factory=dict)
@@ -113,6 +115,15 @@ class MountState:
         """Return the content that programs see of a regular file."""
         node = self.node(inode)
         return self.contents.at(inode, node.version, node.size, node.mtime_ns)
+
+    def content_written(self, handle: Handle, fh: int, offset: int, length: int) -> FileContent:
+        """Return the content that a write goes to; for a page mapped before a foreign version came, the one before."""
+        before = None if handle.append else self.superseded.written(handle.inode, fh, offset, length)
+        if before is not None and handle.inode not in self.contents.dirty:
+            self.counters["pages written to a version that another mount had replaced"] += 1
+            self.contents.drop(handle.inode)
+            self.contents.at(handle.inode, before.version, before.size, before.mtime_ns).expected = True
+        return self.content(handle.inode)
 
     def fresh_name(self, parent: int, name: bytes) -> None:
         """Refuse a name that is too long or taken."""

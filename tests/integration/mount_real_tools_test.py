@@ -152,15 +152,16 @@ def test_vim_writes_a_file_with_its_swap_and_backup(tree: Path) -> None:
 
 
 def test_pip_installs_into_an_environment_on_the_mount_and_what_it_installed_runs(tree: Path) -> None:
+    pip = f"{sys.executable} -m pip --disable-pip-version-check --python v/bin/python"
     with zipfile.ZipFile(tree / "greeting-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("greeting.py", "def main():\n    print('hello from the mount')\n")
         wheel.writestr("greeting-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
         wheel.writestr("greeting-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("greeting-1.0.dist-info/entry_points.txt", "[console_scripts]\ngreet = greeting:main\n")
         wheel.writestr("greeting-1.0.dist-info/RECORD", "")
-    sh(f"{sys.executable} -m venv v && v/bin/pip install -q --no-index --disable-pip-version-check ./greeting-1.0-py3-none-any.whl", tree)
-    assert sh("v/bin/greet && v/bin/pip check -q && v/bin/pip list --format=freeze | grep greeting", tree) == "hello from the mount\ngreeting==1.0\n"
-    sh("v/bin/pip uninstall -qy greeting && test ! -e v/bin/greet", tree)
+    sh(f"{sys.executable} -m venv --without-pip v && {pip} install -q --no-index ./greeting-1.0-py3-none-any.whl", tree)
+    assert sh(f"v/bin/greet && {pip} check -q && {pip} list --format=freeze | grep greeting", tree) == "hello from the mount\ngreeting==1.0\n"
+    sh(f"{pip} uninstall -qy greeting && test ! -e v/bin/greet", tree)
 
 
 def test_npm_installs_a_tree_of_packages_and_what_it_installed_runs(tree: Path) -> None:

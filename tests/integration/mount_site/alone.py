@@ -73,8 +73,11 @@ def obey(store: MemoryStore, session) -> None:
                 shown = [(e.incarnation, e.sequence, decode_request(e.request)) for e in store.events]
                 answer = [[i, s, r.operation_type, r.operation.inode, os.fsdecode(r.path)] for i, s, r in shown]
             elif verb == "slow-sync":
-                sync = session.state.changes.journal.sync
-                session.state.changes.journal.sync = lambda: (time.sleep(arguments[0]), sync())
+                journal, seconds = session.state.changes.journal, arguments[0]
+                journal.__dict__.pop("sync", None)
+                real = journal.sync
+                if seconds:
+                    journal.sync = lambda real=real, seconds=seconds: (time.sleep(seconds), real())
             elif verb == "events":
                 answer = len(store.events)
         except Exception as error:
