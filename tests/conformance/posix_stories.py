@@ -232,14 +232,22 @@ def time_rows() -> Iterator[Row]:
 
 # -- stories
 
-def _set_ids_of_others() -> list[Any]:
+def _set_ids_after_writing(*modes: int) -> list[Any]:
     found = []
-    for mode in (0o6777, 0o2767, 0o4777, 0o2777):
+    for mode in modes:
         for call in (lambda: _with("f", os.O_WRONLY, lambda fd: os.write(fd, b"x")), lambda: os.truncate("f", 3), lambda: _with("f", os.O_WRONLY | os.O_TRUNC, lambda fd: None), lambda: _with("f", os.O_WRONLY, lambda fd: os.ftruncate(fd, 2)), lambda: _with("f", os.O_RDWR, lambda fd: os.pwrite(fd, b"", 0))):
             put("f", mode=mode)
             os.chmod("f", mode)
             found.append([as_user(call), oct(os.stat("f").st_mode & 0o7777)])
     return found
+
+
+def _set_ids_of_others() -> list[Any]:
+    return _set_ids_after_writing(0o6777, 0o4777, 0o2777)
+
+
+def _set_gid_where_the_group_may_not_execute() -> list[Any]:
+    return _set_ids_after_writing(0o2767)
 
 
 def _with(name: str, flags: int, then: Callable[[int], Any]) -> Any:
@@ -672,7 +680,7 @@ def _synced_and_advised() -> list[Any]:
 
 
 STORIES: list[Call] = [
-    _set_ids_of_others, _chown_by_owner, _chmod_by_owner_of_another_group, _groups_count, _texts_are_busy, _fifos_and_sockets, _devices, _huge_and_sparse,
+    _set_ids_of_others, _set_gid_where_the_group_may_not_execute, _chown_by_owner, _chmod_by_owner_of_another_group, _groups_count, _texts_are_busy, _fifos_and_sockets, _devices, _huge_and_sparse,
     _limits_of_size, _bad_arguments, _which_times, _a_name_is_not_its_capital, _dots_are_listed, _moved_up_and_down, _list_goes_on_while_others_make, _rewound,
     _mapped_both_ways, _mapped_beyond_the_end, _many_append_at_once, _locks_of_processes, _direct, _unlinked_in_many_ways, _replaced_folders, _attributes_by_name,
     _polled, _sent_between_files, _extended_by_libc, _links_to_links, _made_with_every_mode, _made_in_a_group_folder_by_a_user, _covered_while_open_elsewhere,
