@@ -18,7 +18,7 @@ def mount(short_path: Path) -> Iterator[LoneMount]:
     one = LoneMount(short_path / "one")
     yield one
     assert one.process.poll() is None, f"the mount ended: {one.log.read_text()}"
-    assert one.stop() == 0
+    assert one.stop() == 0, one.log.read_text()
 
 
 def eventually(holds: Callable[[], bool], within_s: float = 3.0) -> None:
