@@ -9,10 +9,11 @@ from app.core.errors import WeirError
 
 DISK_MIN_BYTES: Final = 64 * 1024**2
 SPOOL_MAX_BYTES: Final = 128 * 1024**2
+DENIALS_MAX_BYTES: Final = 24 * 1024**2
 
 
 class Alert(NamedTuple):
-    """`name` is rules, project-rules, disk, spool or queue."""
+    """`name` is rules, project-rules, disk, spool, queue or mount."""
 
     name: str
     detail: str
@@ -31,7 +32,14 @@ class Watched(NamedTuple):
 
 def alerts(home: Path, watched: Watched) -> list[Alert]:
     """Return what is wrong now."""
-    return [*_rules(watched), *_project_rules(watched), *_disk(home), *_spool(home / "spool"), *_dropped(watched)]
+    return [
+        *_rules(watched),
+        *_project_rules(watched),
+        *_disk(home),
+        *_spool(home / "spool"),
+        *_denials(home / "mounts"),
+        *_dropped(watched),
+    ]
 
 
 def _rules(watched: Watched) -> list[Alert]:
@@ -65,6 +73,17 @@ def _spool(folder: Path) -> list[Alert]:
         return []
     remedy = "see whether the record worker and Postgres run (weir status); at 512 MiB every answer is a block"
     return [Alert("spool", f"{waits // 1024**2} MiB of decisions wait on disk to be recorded", remedy)]
+
+
+def _denials(mounts: Path) -> list[Alert]:
+    """What mounts refused by path rules, where it is not shipped: at its bound the newest are only counted."""
+    found = []
+    for folder in sorted(mounts.glob("*/denials")):
+        waits = sum(path.stat().st_size for path in folder.glob("*.ws") if path.exists())
+        if waits >= DENIALS_MAX_BYTES:
+            detail = f"{waits // 1024**2} MiB of refusals of mount {folder.parent.name} wait on disk to be recorded"
+            found.append(Alert("spool", detail, "see whether its courier and the record worker run (weir status)"))
+    return found
 
 
 def _dropped(watched: Watched) -> list[Alert]:

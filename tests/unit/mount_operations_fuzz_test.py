@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from app.core.errors import JournalFull
 from app.core.layers import LayeredTree
+from app.core.policy import RuleFile, compile_policy
+from app.core.policy.source import Tier
 from fuse_mount.changes import Changes
 from fuse_mount.content import Contents
 from fuse_mount.gate import Gate
@@ -79,6 +81,26 @@ class Fields:
             setattr(self, f"update_{name}", bool(bits >> at & 1))
 
 
+class Ruled:
+    """Rules that guard a name at any depth, and what lies in one directory."""
+
+    policy = compile_policy(
+        [
+            RuleFile(
+                "fuzz",
+                Tier.USER,
+                [{"id": "f", "touch": {"path": ["c", "a/b/**"]}, "on": ["write"], "decide": "block", "reason": "No."}],
+                [1],
+                b"",
+            )
+        ]
+    )
+    alert, guards, version, stands_in = "", policy.guards, policy.version, False
+
+    def refresh(self) -> bool:
+        return False
+
+
 def operations(full: int) -> tuple[Operations, Counter[str]]:
     counters: Counter[str] = Counter()
     tree, contents, journal = LayeredTree(1, "fuzz"), Contents(1 << 20), Journal(full)
@@ -86,7 +108,8 @@ def operations(full: int) -> tuple[Operations, Counter[str]]:
     sections.debug[b"health"] = lambda: b"{}"
     state = MountState(
         options=MountOptions("fuzz"), tree=tree, changes=Changes(tree, journal, contents, counters), contents=contents,
-        cold=None, callers=Callers(), sections=sections, counters=counters, gate=Gate(tree, counters),
+        cold=None, callers=Callers(), sections=sections, counters=counters,
+        gate=Gate(tree, counters, Ruled() if full % 2 else None),
     )  # type: ignore[arg-type]  # fmt: skip
     return Operations(state, Path("/")), counters
 

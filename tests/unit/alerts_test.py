@@ -1,0 +1,20 @@
+"""What `weir status` alerts to, where nothing else tells."""
+
+from pathlib import Path
+
+import pytest
+
+from app.services import alerts
+from app.services.alerts import _denials
+
+
+def test_refusals_of_a_mount_that_nobody_ships_are_told_before_their_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "main" / "denials"
+    folder.mkdir(parents=True)
+    (folder / "a-000000.ws").write_bytes(b"x" * 1000)
+    assert _denials(tmp_path) == []
+    monkeypatch.setattr(alerts, "DENIALS_MAX_BYTES", 1000)
+    (alert,) = _denials(tmp_path)
+    assert "mount main" in alert.detail
