@@ -23,9 +23,10 @@ BATCH_BYTES: Final = 2 * 1024 * 1024
 RESEND_S: Final = 3.0
 REPLY_POLL_S: Final = 0.05
 IDLE_S: Final = 0.05
-PACE_S: Final = 0.1
-"""Fewer than RECORDS_MAX records are sent this seldom: a batch costs sender and worker milliseconds, however small.
-It does so on the cores that answer callers."""
+PACE_S: Final = 0.5
+"""Fewer than RECORDS_MAX records are sent this seldom: a batch costs sender, worker and store milliseconds, however
+small, on the cores that answer callers.
+"""
 YIELD_S: Final = 0.25
 LOOK_S: Final = 2.0
 BACKOFF_MAX_S: Final = 2.0
@@ -115,7 +116,7 @@ class SpoolShipper:
         """Read, send what is due, and take replies; waits briefly."""
         now_s = self._monotonic()
         self._look(now_s)
-        full_s, pace_s = (0.0, 0.0) if self._stop.is_set() else (YIELD_S, YIELD_S) if self._yields() else (0.0, PACE_S)
+        full_s, pace_s = (0.0, 0.0) if self._stop.is_set() else (YIELD_S if self._yields() else 0.0, PACE_S)
         for line in self._lines.values():
             line.send_due(self._tasks, now_s, full_s=full_s, pace_s=pace_s)
         if any(line.is_out for line in self._lines.values()):
@@ -182,7 +183,7 @@ class SpoolLine:
         self._batch_id = ""
         self._last = 0
         self._sent_s: float | None = None
-        self._drafted_s = -YIELD_S
+        self._drafted_s = -PACE_S
 
     @property
     def is_out(self) -> bool:

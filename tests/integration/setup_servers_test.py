@@ -19,7 +19,6 @@ from app.core.errors import SetupError
 def test_a_killed_redis_keeps_what_was_queued(own_redis):
     client = redis.Redis.from_url(own_redis.url)
     client.lpush("queue", b"work")
-    time.sleep(1.2)  # appendfsync everysec
     own_redis.kill()
     own_redis.start()
     assert redis.Redis.from_url(own_redis.url).lrange("queue", 0, -1) == [b"work"]
