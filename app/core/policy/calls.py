@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from app.core.decisions import Asked
 from app.core.policy.match import READ_TOOLS, WRITE_TOOLS, Seen
-from app.core.policy.options import Line
+from app.core.policy.options import VALUES, Line
+from app.core.policy.verbs import NOTHING, said_of
 from app.core.shell import Command, Touch, canonical
 from app.core.shell.form import SHOWN
 from app.core.shell.places import classify
@@ -58,6 +59,9 @@ def _shell(call: Asked, project: str) -> tuple[list[Seen], tuple[str, ...]]:
 
 def _seen(call: Asked, command: Command, project: str) -> Seen:
     words = command.words
+    said = said_of(command.program, words, VALUES.get(command.program, NOTHING)) if len(words) > 1 else NOTHING
+    if said:
+        command = command._replace(facts=command.facts | said)
     text = " ".join((command.program, *words[1:]))
     if not text.isascii():
         text = text.translate(SHOWN).encode(errors="replace").decode()

@@ -95,6 +95,7 @@ class Rule(msgspec.Struct, frozen=True):
     commanded: bool
     within: frozenset[str]
     keeps_to: frozenset[str] = frozenset()
+    facts_not: frozenset[str] = frozenset()
     order: int = 0
     unless: frozenset[str] = frozenset()
     branches: tuple[str, ...] = ()
@@ -137,6 +138,7 @@ def compile_rule(stated: Stated, order: int = 0) -> Rule:
         paths=compiled(tuple([path_expression(p) for p in paths])) if paths else None,
         touches=touch is not None,
         facts=frozenset(names(source.fact)),
+        facts_not=frozenset(names(source.fact_not)),
         wrappers=frozenset(names(source.wrapper)),
         tools=frozenset(names(source.tool)),
         agents=names(source.when.agent),
@@ -194,6 +196,8 @@ def matches(rule: Rule, seen: Seen) -> bool:
     command = seen.command
     if rule.facts and not rule.facts & command.facts:
         return False
+    if rule.facts_not and not rule.facts_not.isdisjoint(command.facts):
+        return False
     if rule.commanded and not _matches_command(rule, seen):
         return False
     if rule.touches and not any(_matches_touch(rule, touch, seen) for touch in command.touches):
@@ -234,6 +238,8 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
         return False
     line, strict = seen.line, rule.verdict is not Verdict.APPROVE
     if (rule.first_words or rule.subcommands) and not _matches_subcommand(rule, line.positions):
+        return False
+    if line.unsure and rule.program_globs and not strict:
         return False
     if rule.unless and line.positions and line.positions[0] in rule.unless:
         return False

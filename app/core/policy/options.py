@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+from app.core.policy.verbs import CHANGE, kind_of
+
 _GLOBAL_VALUES: Final = {
     "git": "-C -c --git-dir --work-tree --namespace --exec-path --super-prefix --config-env",
     "docker": "-H --host -c --context --config -l --log-level -f --file -p --project-name --profile --env-file",
@@ -36,20 +38,24 @@ _GLOBAL_VALUES: Final = {
     "apt-get": "-o -c -t",
     "weir": "",
 }
-_VALUES: Final = {name: frozenset(text.split()) for name, text in _GLOBAL_VALUES.items()}
+VALUES: Final = {name: frozenset(text.split()) for name, text in _GLOBAL_VALUES.items()}
 _PREFIX_MIN: Final = 3
 
 
 class Line:
-    """The parts of one command line, computed once: `flags` as met, `positions` without options."""
+    """The parts of one command line, computed once: `flags` as met, `positions` without options.
 
-    __slots__ = ("flags", "long", "positions")
+    `unsure`: an option of unknown arity stands before the sub-command and a word that changes something behind it:
+    `x --name list delete y` may list or delete.
+    """
+
+    __slots__ = ("flags", "long", "positions", "unsure")
 
     def __init__(self, program: str, words: tuple[str, ...]) -> None:
         flags: set[str] = set()
         positions: list[str] = []
-        values = _VALUES.get(program)
-        ended = skip = long = False
+        values = VALUES.get(program)
+        ended = skip = long = guessed = False
         for word in words[1:]:
             if skip:
                 skip = False
@@ -62,6 +68,8 @@ class Line:
                 flags.update(flags_of(word))
                 long = long or word[1] == "-"
                 skip = values is not None and not positions and word in values
+                guessed = guessed or not (positions or skip or "=" in word)
+        self.unsure = guessed and len(positions) > 1 and any(kind_of(word) == CHANGE for word in positions[1:])
         self.flags = flags
         self.long = long
         self.positions = positions
@@ -88,10 +96,13 @@ class Line:
 
 @lru_cache(maxsize=4096)
 def flags_of(word: str) -> tuple[str, ...]:
-    """Return the names that one option word gives: `-rf` gives -rf, -r and -f, `--a=b` gives --a and --a=b."""
+    """Return the names that one option word gives: `-rf` gives -rf, -r and -f, `--a=b` gives --a and --a=b, and what
+    begins with `--list-` or `--help-` also gives `--list-*` or `--help-*`.
+    """
     if word.startswith("--"):
         name, sign, _ = word.partition("=")
-        return (name, word) if sign else (word,)
+        given = (name, word) if sign else (word,)
+        return (*given, f"{name[:7]}*") if name.startswith(("--list-", "--help-")) else given
     if len(word) == 2 or len(word) > 24:
         return (word[:2], word)
     name, sign, _ = word.partition("=")

@@ -32,6 +32,7 @@ def shape_of(seen: Seen, known: AbstractSet[str], deeper: AbstractSet[str]) -> S
         second,
         positions[1] if len(positions) > 1 and positions[1] in deeper else "",
         len(positions),
+        line.unsure,
         tuple(line.flags),
         command.facts,
         command.wrappers,

@@ -75,6 +75,7 @@ class RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: CommandSource | None = None
     touch: TouchSource | None = None
     fact: Names = []
+    fact_not: Names = []
     wrapper: Names = []
     tool: Names = []
     when: WhenSource = WhenSource()

@@ -197,6 +197,8 @@ def _prefix(reading: Reading, words: list[str], frame: Frame, span: tuple[int, i
             break
         if option in {"-c", "--command"} and words[0] in {"flock", "runuser"} and index + 1 < len(words):
             return reading.run_text(reading, words[index + 1], _inside(frame, words[0], span))
+        if words[0] == "uv run" and option in {"-m", "--module"}:
+            return run_words(reading, ["python", "-m", *words[index + 1 :]], _inside(frame, "uv run", span), span)
         index += 2 if option in values else 1
     while index < len(words) and "=" in words[index] and words[index].partition("=")[0].isidentifier():
         index += 1
