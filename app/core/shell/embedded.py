@@ -47,6 +47,10 @@ _OPAQUE: Final = re.compile(
 _NETWORK: Final = re.compile(
     r"\b(?:urllib|requests|httpx|http\.client|socket|aiohttp|ftplib|smtplib|paramiko|telnetlib|fetch\(|https?\.|axios|net\.|Net::|LWP|IO::Socket|TCPSocket|open-uri|curl_|fsockopen|Invoke-WebRequest|Invoke-RestMethod|iwr\b|irm\b)"
 )
+_ENVIRONMENT: Final = re.compile(
+    r"os\.environ(?:b\b|\b(?!\s*(?:\[|\.get\b)))|%ENV\b|\bENV\.|\bENV\b(?!\s*[\[{.])|process\.env\b(?!\s*[.\[])|\$_(?:ENV|SERVER)\b|getenv\(\s*\)"
+    r"|(?:environ|ENV|[gG]etenv|process\.env)\W{1,4}(?:get\W{1,3})?\w{0,40}(?:TOKEN|SECRET|PASSW|KEY|CREDENTIAL)",
+)
 _DELETES: Final = re.compile(r"remove|unlink|rmtree|rmdir|\brm|delete|Remove-Item|DROP", re.IGNORECASE)
 _PATHS: Final = re.compile(r"[~/.]|[\w-]+[./]")
 _HARMLESS_REQUIRE: Final = re.compile(
@@ -141,6 +145,8 @@ def code_facts(code: str) -> tuple[str, ...]:
         facts.append("code-deletes" if _DELETES.search(bare) else "code-writes")
     if _NETWORK.search(bare):
         facts.append("code-network")
+    if _ENVIRONMENT.search(bare):
+        facts.append("code-prints-environment")
     return tuple(facts)
 
 

@@ -12,6 +12,8 @@ from app.core.shell.hidden import EVALUATES, value_hides
 from app.core.shell.names import CODERS, SHELLS
 from app.core.shell.places import absolute, classify
 from app.core.shell.reading import Frame
+from app.core.shell.tool_hazards import TOOL_HAZARDS, awk_environment
+from app.core.shell.tool_hazards import options as _options
 
 _XARGS_VALUES: Final = frozenset(("-I", "-n", "-P", "-L", "-d", "-s", "-E", "-a", "--max-args", "--max-procs"))
 _RUNS_OTHERS: Final = (
@@ -135,6 +137,8 @@ def _beyond(words: list[str], frame: Frame, reason: str) -> str:
 
 
 def _xargs(words: list[str], frame: Frame) -> str:
+    if any(word.startswith(("-a", "--arg-file")) for word in words[1:]) and _beyond(words, frame, "x"):
+        return "xargs-reads-from-outside"
     skip = False
     for word in words[1:]:
         if skip or word.startswith("-"):
@@ -204,7 +208,7 @@ def _awk(words: list[str], frame: Frame) -> str:
         return "awk-program-file" if any(_strange(word, frame) for word in words) or "-l" in words else ""
     text = re.sub(r'\|\||"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])*/', " ", " ".join(words[1:]))
     # a quoted operator is text; a pipe, a redirect or a call is not
-    return "awk-runs-or-writes" if _AWK.search(text) else ""
+    return "awk-runs-or-writes" if _AWK.search(text) else awk_environment(words)
 
 
 def _sed(words: list[str], frame: Frame) -> str:
@@ -217,13 +221,6 @@ def _sed(words: list[str], frame: Frame) -> str:
         if _SED_LINE.search(script) or re.match(r"\d*[we]\s", script) or _SED_FLAG.search(script):
             return "sed-runs-or-writes"
     return ""
-
-
-def _options(*names: str) -> Callable[[list[str], Frame], str]:
-    def step(words: list[str], frame: Frame) -> str:
-        return "option-runs-or-writes" if any(word.startswith(names) for word in words[1:]) else ""
-
-    return step
 
 
 def _always(words: list[str], frame: Frame) -> str:
@@ -285,6 +282,7 @@ def _cd(words: list[str], frame: Frame) -> str:
 
 
 _HAZARDS: Final[dict[str, Callable[[list[str], Frame], str]]] = {
+    **TOOL_HAZARDS,
     "xargs": _xargs,
     "parallel": _xargs,
     "git": _git,

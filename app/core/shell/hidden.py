@@ -22,6 +22,8 @@ _NAMED_SECRET: Final = re.compile(
 )
 _SLICE: Final = re.compile(r"(?:[@*]|\w+\[[@*]\])[^}]")
 _PRINTS: Final = frozenset(("echo", "printf", "cat"))
+_ARCHIVES: Final = re.compile(r"\s*(?:\S*/)?(?:bsd|g)?(?:tar|zip|7z|cpio|pax|ar)\s")
+_ENCODES: Final = re.compile(r"\s*(?:\S*/)?(?:base(?:64|32|nc)|xxd|od|hexdump|hd|uuencode|openssl|strings|cat|less)\b[^>]*\Z")
 EVALUATES: Final = frozenset(
     ("let", "declare", "typeset", "local", "readonly", "export", "read", "unset", "printf", "test", "[", "mapfile")
 )
@@ -58,6 +60,11 @@ def expansion_hides(inner: str) -> bool:
 def program_hides(source: str) -> bool:
     """Tell whether a command word comes from arguments, an array, a pointer, or glued separators."""
     return "$" in source and (_WORD_SOURCE.search(source) is not None or _IFS.search(source) is not None)
+
+
+def prints_archive(stages: list[str]) -> bool:
+    """Tell whether a pipeline writes whole folders out as text: `tar c . | base64` shows what no rule has seen."""
+    return _ENCODES.match(stages[-1]) is not None and any(_ARCHIVES.match(stage) for stage in stages[:-1])
 
 
 def body_hides(text: str) -> bool:

@@ -14,6 +14,7 @@ from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
+from app.core.shell.runners import acts, smuggles
 from app.core.shell.touches import touches_of
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
@@ -91,11 +92,15 @@ def _run(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]
     hazard = hazard_of(program, words, frame)
     if hazard:
         reading.doubt(hazard)
+    if " " in name:
+        return shell_text(reading, name, _inside(frame, "text", span), words, span)
     step = run_path if "/" in name and frame.scope.content(name) is not None else _step(program, words)
     if step is not None:
         output = step(reading, words if step is run_path else [program, *words[1:]], frame, span)
         if output is not None:
             return output
+    if smuggles(program, words):
+        reading.doubt("argument-is-a-command")
     return leaf(reading, program, words, frame, span)
 
 
@@ -199,6 +204,8 @@ def _prefix(reading: Reading, words: list[str], frame: Frame, span: tuple[int, i
             return reading.run_text(reading, words[index + 1], _inside(frame, words[0], span))
         if words[0] == "uv run" and option in {"-m", "--module"}:
             return run_words(reading, ["python", "-m", *words[index + 1 :]], _inside(frame, "uv run", span), span)
+        if option in values and " " in (value := words[index + 1] if index + 1 < len(words) else "") and acts(value):
+            reading.doubt("argument-is-a-command")
         index += 2 if option in values else 1
     while index < len(words) and "=" in words[index] and words[index].partition("=")[0].isidentifier():
         index += 1

@@ -13,6 +13,7 @@ from app.core.shell.follow import Span, inside, kept, text_of
 from app.core.shell.form import UNKNOWN, Command, marks_of, unknown
 from app.core.shell.git_launch import run_git
 from app.core.shell.reading import Frame, Reading
+from app.core.shell.runners import runs_package
 from app.core.shell.script_options import run_awk, run_rsync, run_sed, run_tar, run_vim
 
 Step = Callable[[Reading, list[str], Frame, Span], str | None]
@@ -259,7 +260,7 @@ def _npx(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | 
     for index, word in enumerate(words[:-1]):
         if word in {"-c", "--call"}:
             return text_of(reading, words[index + 1], words, inside(frame, words[0], span), span)
-    return None
+    return runs_package(reading, words, frame, span)
 
 
 def _socket(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
@@ -313,8 +314,8 @@ LAUNCHERS: Final[dict[str, Step]] = {
     "rsync": run_rsync,
     "awk": run_awk,
     "sed": run_sed,
-    "npx": _npx,
-    "npm": _npx,
+    **dict.fromkeys(("npx", "npm", "pnpm", "yarn", "bunx", "pnpx", "uvx"), _npx),
+    **dict.fromkeys(("composer", "dune", "pipx"), runs_package),
     "nc": _socket,
     "socat": _socket,
     "tmux": _mux,

@@ -161,9 +161,14 @@ def _relative(full: str, parts: list[str]) -> tuple[str, ...]:
 
 
 def _in_project(rest: str) -> tuple[str, ...]:
-    if rest in _WHOLE:
+    if rest in _WHOLE or (rest[0] in "*?[." and _everything(rest)):
         return ("project", "project-root")
     return ("project", "policy-parent") if rest in {"config", "config/*"} else ("project",)
+
+
+def _everything(rest: str) -> bool:
+    """`**/*`, `*/*`, `?*`: parts that name nothing."""
+    return all(_wide(part) and bool(part.strip(".")) for part in rest.split("/"))
 
 
 def _top(full: str, parts: list[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Final
 from tree_sitter import Node
 
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
-from app.core.shell.hidden import doubt_command, prints_secret, text_hides, value_hides
+from app.core.shell.hidden import doubt_command, prints_archive, prints_secret, text_hides, value_hides
 from app.core.shell.launch import LOADERS, lone_leaf, run_words
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
@@ -131,6 +131,8 @@ def _pipeline(reading: Reading, node: Node, frame: Frame) -> str:
         inner = frame._replace(scope=frame.scope.copy(), stdin=flowing, piped=True, extra=())
         output = run_node(reading, child, inner)
         flowing = output
+    if prints_archive([frame.text(child) for child in node.named_children]):
+        reading.doubt("prints-an-archive")
     return output
 
 

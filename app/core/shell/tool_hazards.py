@@ -1,0 +1,124 @@
+"""Options of build tools, converters and filters by which they run, load or print what their operands do not tell.
+
+As hazards.py, which holds the everyday programs: the answer is a doubt in a few words, '' for none.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from app.core.shell.embedded import code_facts
+from app.core.shell.places import classify
+from app.core.shell.reading import Frame
+
+Hazard = Callable[[list[str], Frame], str]
+_SUBSTITUTION: Final = re.compile(r"(?:s|y|tr)(\W)(?:(?!\1).)*\1(?:(?!\1).)*\1[gixsm]*$")
+_PERL_CODE: Final = re.compile(r"[@$]\{|\(\?+\{|`")
+_PERL_ELSE: Final = re.compile(r"[(`{;$@]|^(?:s|y|tr|eval|do|require|use|system|exec|unlink|qx)\b")
+_OWN: Final = "HOME|USER|PWD|PATH|LANG|TERM|SHELL|CI|EDITOR|TZ|OLDPWD"
+_JQ_ENVIRONMENT: Final = re.compile(rf"(?<![.\w])\$?(?:env|ENV)\b(?!\.(?:{_OWN})\b)|\$__prog")
+_YQ_READS: Final = re.compile(rf"\b(?:load|strload|load_\w+|envsubst|eval|str?env)\s*\(|\benv\s*\((?!(?:{_OWN})\))")
+_AWK_ENVIRONMENT: Final = re.compile(rf"\bENVIRON\b(?!\[\"(?:{_OWN})\"\])")
+_RUN_MODULES: Final = frozenset(("timeit", "code", "runpy", "pdb", "bdb", "idlelib", "ptpython", "IPython", "invoke"))
+_MAGICK: Final = ("msl:", "ephemeral:", "mvg:", "text:@", "caption:@", "label:@", "@")
+_SENDING: Final = re.compile(r"(?:tcp|udp|rtmps?|ftp|sftp|https?|srt|rtp|rtsp|icecast|tee):")
+
+
+def options(*names: str) -> Hazard:
+    """Return a hazard that is there where a word begins with one of these."""
+
+    def step(words: list[str], _frame: Frame) -> str:
+        return "option-runs-or-writes" if any(word.startswith(names) for word in words[1:]) else ""
+
+    return step
+
+
+def _rename(words: list[str], _frame: Frame) -> str:
+    """Perl's rename runs its first operand as code."""
+    given = [word for word in words[1:] if not word.startswith("-")][:1]
+    evaluated = any(word.startswith("-e") for word in words[1:])
+    return "rename-runs-code" if evaluated or any(_evaluates(word) for word in given) else ""
+
+
+def _evaluates(word: str) -> bool:
+    if _SUBSTITUTION.match(word):
+        return _PERL_CODE.search(word) is not None
+    return _PERL_ELSE.search(word) is not None
+
+
+def _jq(words: list[str], _frame: Frame) -> str:
+    return "prints-environment" if any(_JQ_ENVIRONMENT.search(word) for word in words[1:3]) else ""
+
+
+def _yq(words: list[str], _frame: Frame) -> str:
+    return "prints-environment" if any(_YQ_READS.search(word) for word in words[1:]) else ""
+
+
+def awk_environment(words: list[str]) -> str:
+    """Return the doubt of an awk program that shows the environment."""
+    return "prints-environment" if any(_AWK_ENVIRONMENT.search(word) for word in words[1:]) else ""
+
+
+def _python(words: list[str], _frame: Frame) -> str:
+    if "-m" not in words[:4]:
+        return ""
+    rest = words[words.index("-m") + 1 :]
+    if rest[:1] and rest[0].partition(".")[0] in _RUN_MODULES and code_facts("\n".join(rest[1:])):
+        return "python-module-runs-code"
+    return ""
+
+
+def _cmake(words: list[str], _frame: Frame) -> str:
+    return "cmake-runs-a-program" if "-E" in words and {"env", "time", "chdir"} & set(words) else ""
+
+
+def _magick(words: list[str], _frame: Frame) -> str:
+    return "reads-a-script" if any(word.lower().startswith(_MAGICK) for word in words[1:]) else ""
+
+
+def _ffmpeg(words: list[str], _frame: Frame) -> str:
+    return "sends-elsewhere" if words[1:] and _SENDING.match(words[-1]) else ""
+
+
+def _gradle(words: list[str], frame: Frame) -> str:
+    for word in words[1:]:
+        path = re.sub(r"^-I|^--init-script=", "", word)
+        if path.startswith(("/", "~", "..")) and classify(path, frame.scope.cwd, frame.scope.project)[0] != "project":
+            return "init-script-from-outside"
+    return ""
+
+
+def _hostname(words: list[str], _frame: Frame) -> str:
+    return "changes-the-machine" if any(not word.startswith("-") for word in words[1:]) else ""
+
+
+_COMPILER: Final = options("-wrapper", "-fplugin", "-specs", "--specs", "-Xclang", "-fpass-plugin", "-B/", "-B~", "-B..")
+TOOL_HAZARDS: Final[dict[str, Hazard]] = {
+    "rename": _rename,
+    "prename": _rename,
+    "jq": _jq,
+    "yq": _yq,
+    "python": _python,
+    "cmake": _cmake,
+    **dict.fromkeys(("convert", "magick", "montage", "compare", "identify", "mogrify", "composite"), _magick),
+    "ffmpeg": _ffmpeg,
+    **dict.fromkeys(("gradle", "./gradlew"), _gradle),
+    **dict.fromkeys(("gcc", "g++", "cc", "c++", "clang", "clang++", "gfortran"), _COMPILER),
+    "go": options("-exec", "--exec", "-toolexec", "--toolexec", "-vettool", "--vettool"),
+    "cargo": options("--config"),
+    "rustc": options("-Clinker=/", "-Zcodegen-backend"),
+    "mvn": options("-Dexec.", "-Dant."),
+    "bazel": options("--run_under", "--workspace_status_command", "--bazelrc"),
+    "mix": options("-e", "--eval", "eval", "cmd"),
+    **dict.fromkeys(("elixir", "iex"), options("-e", "--eval", "--rpc-eval", "-r", "--erl")),
+    "split": options("--filter"),
+    **dict.fromkeys(("mapfile", "readarray"), options("-C")),
+    "hash": options("-p"),
+    "bind": options("-x"),
+    "date": options("-s", "--set"),
+    "hostname": _hostname,
+    "ninja": options("-f/", "-f~"),
+    "asciinema": options("-c", "--command"),
+    "envsubst": options("${", "$"),
+    "pytest": options("-p/", "--rootdir=/", "-c/", "--confcutdir=/"),
+}
