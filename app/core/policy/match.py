@@ -194,9 +194,7 @@ def _tool_pattern(stated: Stated, tool: str, inner: str) -> Pattern:
 def matches(rule: Rule, seen: Seen) -> bool:
     """Tell whether every condition of a rule on the call holds; those on the world are asked last (world.py)."""
     command = seen.command
-    if rule.facts and not rule.facts & command.facts:
-        return False
-    if rule.facts_not and not rule.facts_not.isdisjoint(command.facts):
+    if (rule.facts or rule.facts_not) and not _matches_facts(rule, command.facts):
         return False
     if rule.commanded and not _matches_command(rule, seen):
         return False
@@ -211,6 +209,10 @@ def matches(rule: Rule, seen: Seen) -> bool:
     if (rule.agents or rule.sessions or rule.cwds) and not _matches_caller(rule, seen):
         return False
     return rule.verdict is not Verdict.APPROVE or not command.unresolved or _known_enough(rule, command)
+
+
+def _matches_facts(rule: Rule, facts: frozenset[str]) -> bool:
+    return (not rule.facts or not rule.facts.isdisjoint(facts)) and rule.facts_not.isdisjoint(facts)
 
 
 def _keeps_to(rule: Rule, command: Command) -> bool:
@@ -234,12 +236,10 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
     program = seen.command.program
     if not program:
         return False
-    if (rule.programs or rule.program_globs) and not _matches_program(rule, program):
-        return False
     line, strict = seen.line, rule.verdict is not Verdict.APPROVE
-    if (rule.first_words or rule.subcommands) and not _matches_subcommand(rule, line.positions):
+    if (rule.programs or rule.program_globs) and not _matches_program(rule, program, sure=strict or not line.unsure):
         return False
-    if line.unsure and rule.program_globs and not strict:
+    if (rule.first_words or rule.subcommands) and not _matches_subcommand(rule, line.positions):
         return False
     if rule.unless and line.positions and line.positions[0] in rule.unless:
         return False
@@ -252,10 +252,13 @@ def _matches_command(rule: Rule, seen: Seen) -> bool:
     return _matches_arguments(rule, seen)
 
 
-def _matches_program(rule: Rule, program: str) -> bool:
+def _matches_program(rule: Rule, program: str, *, sure: bool) -> bool:
+    """An approval of any program takes no command line whose sub-command is unsure."""
     if program in rule.programs:
         return True
-    return bool(rule.program_globs) and any(g == "*" or simple_glob(g).match(program) for g in rule.program_globs)
+    return (
+        sure and bool(rule.program_globs) and any(g == "*" or simple_glob(g).match(program) for g in rule.program_globs)
+    )
 
 
 def _matches_arguments(rule: Rule, seen: Seen) -> bool:
@@ -293,7 +296,9 @@ def _matches_path(paths: Any, path: str, seen: Seen) -> bool:
     if paths.fullmatch(full):
         return True
     home = absolute(seen.project, "") if seen.project else ""
-    return bool(home) and full.startswith(home + "/") and bool(paths.fullmatch(full[len(home) + 1 :]))
+    if not home or not full.startswith(home) or full[len(home) : len(home) + 1] != "/":
+        return False
+    return bool(paths.fullmatch(full[len(home) + 1 :]))
 
 
 def _matches_patterns(rule: Rule, seen: Seen) -> bool:

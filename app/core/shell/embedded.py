@@ -21,7 +21,7 @@ from app.core.shell.reading import Frame, Reading
 Span = tuple[int, int]
 Leaf = Callable[..., str]
 CODE_MAX: Final = 4096
-_STRING: Final = r"""(?:[rbfu]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\[\[.*?\]\]|`[^`]*`|%q?\{[^}]*\}|q[qw]?[{(\[/|][^})\]/|]*[})\]/|])"""
+_STRING: Final = r"""(?:[rbfu]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\[\[.{0,512}?\]\]|`[^`]*`|%q?\{[^}]{0,512}\}|q[qw]?[{(\[/|][^})\]/|]{0,512}[})\]/|])"""
 _LITERAL: Final = re.compile(_STRING, re.DOTALL)
 _RUNS: Final = re.compile(
     r"(?:\b(?:system|popen2?|exec[a-zA-Z]*|spawn[a-zA-Z]*|call|run|check_call|check_output|Popen|getoutput|getstatusoutput|shell_exec|passthru|proc_open|capture2e?|"
@@ -70,7 +70,7 @@ def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf:
     output: str = leaf(reading, words[0], words, frame, span, *facts)
     _touched(reading, words, code, facts, frame, span)
     inner = frame._replace(wrappers=(*frame.wrappers, words[0]), base=span, depth=frame.depth + 1, stdin=None)
-    for text in shell_texts(code):
+    for text in [*shell_texts(code), *([code] if words[0] == "pwsh" else [])]:
         reading.run_text(reading, text, inner)
     return output
 

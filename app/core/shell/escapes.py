@@ -1,6 +1,7 @@
 """Quoting and escapes: backslashes, $'..', printf and echo escapes, brace expansion. Pure text to text."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 ALTERNATIVES_MAX: Final = 32
@@ -51,14 +52,15 @@ def _ansi(found: re.Match[str]) -> str:
     return chr(ord(code[1]) & 0x1F) if code[0] == "c" and len(code) > 1 else "\\" + code
 
 
-def braces(raw: str) -> list[str]:
-    """Return the alternatives of a word's unquoted braces as source text; [raw] when there are none.
+@lru_cache(maxsize=256)
+def braces(raw: str) -> tuple[str, ...]:
+    """Return the alternatives of a word's unquoted braces as source text; itself alone when there are none.
 
-    More than ALTERNATIVES_MAX means that they are too many to be read; the list is then cut short.
+    More than ALTERNATIVES_MAX means that they are too many to be read; what is returned is then cut short.
     """
     opened = _opening(raw)
     if opened is None:
-        return [raw]
+        return (raw,)
     start, parts, end = opened
     head, tail = raw[:start], raw[end + 1 :]
     found: list[str] = []
@@ -66,7 +68,7 @@ def braces(raw: str) -> list[str]:
         found += [head + inner for inner in braces(part + tail)]
         if len(found) > ALTERNATIVES_MAX:
             break
-    return found[: ALTERNATIVES_MAX + 1]
+    return tuple(found[: ALTERNATIVES_MAX + 1])
 
 
 def _opening(raw: str) -> tuple[int, list[str], int] | None:

@@ -1,5 +1,6 @@
 """Git as a launcher: aliases, settings and sub-commands that make it run other programs."""
 
+import shlex
 from typing import Final
 
 from app.core.shell.follow import Span, inside, text_of
@@ -51,7 +52,8 @@ def _git_subcommands(reading: Reading, words: list[str], inner: Frame, span: Spa
         start = rest.index(verb) if verb in rest else len(rest)
         if option in rest[start:]:
             given = rest[rest.index(option, start) + 1 :]
-            text_of(reading, " ".join(given[:1] if option.startswith("-") else given), words, inner, span)
+            text = given[0] if given and (option.startswith("-") or len(given) == 1) else shlex.join(given)
+            text_of(reading, text, words, inner, span)
     if "filter-branch" in rest:
         for index, word in enumerate(rest[:-1]):
             if word.endswith("-filter"):

@@ -95,9 +95,11 @@ _GIT_READS_CONFIG: Final = frozenset(("--get", "--get-all", "--list", "-l", "--g
 _MAKE_TEXT: Final = re.compile(r"\$[({]|`|\bsh -c|[;|&]|^(?:-f)?-$")
 _AWK: Final = re.compile(r"\||\bsystem\b|\bgetline\b|@load|@include|(?:print|printf)\b[^;}]*>|\bclose\b")
 _SED_LINE: Final = re.compile(
-    r"(?:^|[;{}\n])\s*(?:[0-9$,!~+ \t]|/(?:\\.|[^/\\])*/[IM]*|\\(.).*?\1)*\s*[wWreF](?=[\s/~.]|$)"
+    r"(?:^|[;{}\n])\s*(?:[0-9$,!~+ \t]|/(?>(?:\\.|[^/\\])*)/[IM]*|\\(.)(?>(?:(?!\1).)*)\1)*+\s*[wWreF](?=[\s/~.]|$)"
 )
-_SED_FLAG: Final = re.compile(r"s([^\w\s\\])(?:\\.|(?!\1).)*\1(?:\\.|(?!\1).)*\1[0-9gpiImM]*[we]")
+_SED_FLAG: Final = re.compile(r"s([^\w\s\\])(?>(?:\\.|(?!\1)[^\\])*)\1(?>(?:\\.|(?!\1)[^\\])*)\1[0-9gpiImM]*[we]")
+_SED_MAX: Final = 512
+"""A longer script is doubted: reading it costs the square of its length."""
 _TAR_RUNS: Final = ("--abs", "--to-c", "--checkpoint-act", "--use-c", "-I", "--one-top-level=/", "--rsh", "--rmt")
 _SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL", re.IGNORECASE)
 
@@ -218,7 +220,12 @@ def _sed(words: list[str], frame: Frame) -> str:
         script = word[2:] if word.startswith("-e") else word.removeprefix("--expression=")
         if script.startswith("-") or (script.startswith(("/", "~")) and " " not in script):
             continue
-        if _SED_LINE.search(script) or re.match(r"\d*[we]\s", script) or _SED_FLAG.search(script):
+        if (
+            len(script) > _SED_MAX
+            or _SED_LINE.search(script)
+            or re.match(r"\d*[we]\s", script)
+            or _SED_FLAG.search(script)
+        ):
             return "sed-runs-or-writes"
     return ""
 
@@ -244,6 +251,8 @@ def _xxd(words: list[str], frame: Frame) -> str:
 
 
 def _unpacks(words: list[str], frame: Frame) -> str:
+    if any(word.startswith("--filter") for word in words[1:]):
+        return "option-runs-or-writes"
     return _beyond(words, frame, "writes-outside")
 
 

@@ -8,8 +8,9 @@ from tree_sitter import Node
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.scope import Scope
 
-_SUBSCRIPT: Final = re.compile(r"\w\[[^\]\n]*?(?:\$\(|`|\$\{)", re.DOTALL)
-_INDEXED: Final = re.compile(r"\w\[[^\]\n]*\$\w")
+_INDEX_TOKENS: Final = re.compile(r"(\w\[)|([\]\n])|\$\(|`|\$\{|\$\w")
+_RUNS: Final = frozenset(("$(", "`", "${"))
+_READS: Final = frozenset("$" + char for char in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789")
 _QUOTED: Final = re.compile(r"'[^']*(?:\$\(|`)")
 _ARITHMETIC: Final = re.compile(r"\(\(|\[\[|\$\[")
 _STARTS: Final = ("$(", "`", "<(", ">(")
@@ -22,8 +23,10 @@ _NAMED_SECRET: Final = re.compile(
 )
 _SLICE: Final = re.compile(r"(?:[@*]|\w+\[[@*]\])[^}]")
 _PRINTS: Final = frozenset(("echo", "printf", "cat"))
-_ARCHIVES: Final = re.compile(r"\s*(?:\S*/)?(?:bsd|g)?(?:tar|zip|7z|cpio|pax|ar)\s")
-_ENCODES: Final = re.compile(r"\s*(?:\S*/)?(?:base(?:64|32|nc)|xxd|od|hexdump|hd|uuencode|openssl|strings|cat|less)\b[^>]*\Z")
+_ARCHIVES: Final = re.compile(rb"\s*(?:\S*/)?(?:bsd|g)?(?:tar|zip|7z|cpio|pax|ar)\s")
+_ENCODES: Final = re.compile(
+    rb"\s*(?:\S*/)?(?:base(?:64|32|nc)|xxd|od|hexdump|hd|uuencode|openssl|strings|cat|less)\b[^>]*\Z"
+)
 EVALUATES: Final = frozenset(
     ("let", "declare", "typeset", "local", "readonly", "export", "read", "unset", "printf", "test", "[", "mapfile")
 )
@@ -42,12 +45,23 @@ def text_hides(text: str) -> bool:
     """Tell whether arithmetic may run what a subscript in this text holds."""
     if "[" not in text or _ARITHMETIC.search(text) is None:
         return False
-    return _SUBSCRIPT.search(text) is not None or (_INDEXED.search(text) and _QUOTED.search(text)) is not None
+    return _indexes(text, _RUNS) or (_indexes(text, _READS) and _QUOTED.search(text) is not None)
 
 
 def value_hides(value: str) -> bool:
     """Tell whether a known value would run commands where arithmetic evaluates it."""
-    return "[" in value and _SUBSCRIPT.search(value) is not None
+    return "[" in value and _indexes(value, _RUNS)
+
+
+def _indexes(text: str, what: frozenset[str]) -> bool:
+    """Tell whether a subscript holds one of these signs; one pass, however many subscripts are opened."""
+    inside = False
+    for found in _INDEX_TOKENS.finditer(text):
+        if found[1] or found[2]:
+            inside = bool(found[1])
+        elif inside and found[0][:2] in what:
+            return True
+    return False
 
 
 def expansion_hides(inner: str) -> bool:
@@ -62,7 +76,7 @@ def program_hides(source: str) -> bool:
     return "$" in source and (_WORD_SOURCE.search(source) is not None or _IFS.search(source) is not None)
 
 
-def prints_archive(stages: list[str]) -> bool:
+def prints_archive(stages: list[bytes]) -> bool:
     """Tell whether a pipeline writes whole folders out as text: `tar c . | base64` shows what no rule has seen."""
     return _ENCODES.match(stages[-1]) is not None and any(_ARCHIVES.match(stage) for stage in stages[:-1])
 

@@ -3,6 +3,7 @@ own.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.builtins import BUILTINS
@@ -18,6 +19,11 @@ from app.core.shell.runners import acts, smuggles
 from app.core.shell.touches import touches_of
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
+_TAKES: Final = {
+    "flock": ("-c", "--command"),
+    "runuser": ("-c", "--command"),
+    "uv run": ("-m", "--module"),
+}
 LOADERS: Final = frozenset(
     [
         "LD_PRELOAD",
@@ -88,12 +94,17 @@ def _run(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]
         return _call(reading, words, frame, span)
     if name in frame.scope.aliases and name not in frame.calls:
         return _alias(reading, words, frame, span)
+    if " " in name:
+        return shell_text(reading, name, _inside(frame, "text", span), words, span)
+    return _run_program(reading, words, frame, span)
+
+
+def _run_program(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
+    name = words[0]
     program = program_of(name)
     hazard = hazard_of(program, words, frame)
     if hazard:
         reading.doubt(hazard)
-    if " " in name:
-        return shell_text(reading, name, _inside(frame, "text", span), words, span)
     step = run_path if "/" in name and frame.scope.content(name) is not None else _step(program, words)
     if step is not None:
         output = step(reading, words if step is run_path else [program, *words[1:]], frame, span)
@@ -107,6 +118,7 @@ def _run(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]
 def leaf(reading: Reading, program: str, words: list[str], frame: Frame, span: tuple[int, int], *facts: str) -> str:
     """Keep a command that runs nothing else, with what it touches; return its output."""
     touches = touches_of(program, words, frame)
+    reading.weigh(len(touches))
     found = {*facts, *facts_of(program, words, frame, touches)}
     if frame.looped and program in {"bash", "sh"} and frame.piped:
         found.add("spawns-in-loop")
@@ -172,7 +184,12 @@ def _call(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int
     frame.scope.positional = words[1:]
     frame.scope.locals.append({})
     inner = frame._replace(
-        source=function.source, base=span, depth=frame.depth + 1, calls=(*frame.calls, name), extra=(), bodies=()
+        source=function.source,
+        base=span,
+        depth=frame.depth + 1,
+        calls=(*frame.calls, name),
+        extra=(),
+        bodies=function.bodies,
     )
     output = reading.run_node(reading, function.body, inner)
     frame.scope.positional = before
@@ -194,27 +211,41 @@ def _prefix(reading: Reading, words: list[str], frame: Frame, span: tuple[int, i
     values, skip = PREFIXES[words[0]]
     if skip > 8:
         return None
+    if values and any(" " in word and acts(word) for a, word in pairwise(words) if a in values):
+        reading.doubt("argument-is-a-command")
     index = 1
-    while index < len(words) and words[index].startswith(("-", "+")) and words[index] != "-":
+    while index < len(words) and words[index].startswith(("-", "+")) and words[index] not in {"-", "--"}:
         option = words[index]
-        if option == "--":
-            index += 1
-            break
-        if option in {"-c", "--command"} and words[0] in {"flock", "runuser"} and index + 1 < len(words):
-            return reading.run_text(reading, words[index + 1], _inside(frame, words[0], span))
-        if words[0] == "uv run" and option in {"-m", "--module"}:
-            return run_words(reading, ["python", "-m", *words[index + 1 :]], _inside(frame, "uv run", span), span)
-        if option in values and " " in (value := words[index + 1] if index + 1 < len(words) else "") and acts(value):
-            reading.doubt("argument-is-a-command")
+        if option in _TAKES.get(words[0], ()) and index + 1 < len(words):
+            return _taken(reading, words, index + 1, _inside(frame, words[0], span), span)
         index += 2 if option in values else 1
-    while index < len(words) and "=" in words[index] and words[index].partition("=")[0].isidentifier():
-        index += 1
+    index = _after_assignments(words, index + (words[index : index + 1] == ["--"]))
     inner = words[index + skip :]
     if words[0] == "flock" and inner[:1] == ["-c"] and len(inner) > 1:
         return reading.run_text(reading, inner[1], _inside(frame, words[0], span))
     if not inner:
         return None
     return run_words(reading, inner, _inside(frame, words[0], span), span)
+
+
+def note_environment(reading: Reading, span: tuple[int, int], frame: Frame, name: str, text: str) -> None:
+    """Note an assignment that makes later programs load something else."""
+    if name in LOADERS:
+        words = ("export", f"{name}={text}")
+        reading.emit(Command("export", words, frame.wrappers, span, frozenset(("loader-environment",))))
+
+
+def _taken(reading: Reading, words: list[str], index: int, frame: Frame, span: tuple[int, int]) -> str:
+    """What an option of a wrapper runs: a text, or a module of Python."""
+    if words[0] == "uv run":
+        return run_words(reading, ["python", "-m", *words[index:]], frame, span)
+    return reading.run_text(reading, words[index], frame)
+
+
+def _after_assignments(words: list[str], index: int) -> int:
+    while index < len(words) and "=" in words[index] and words[index].partition("=")[0].isidentifier():
+        index += 1
+    return index
 
 
 def _inside(frame: Frame, wrapper: str, span: tuple[int, int]) -> Frame:

@@ -13,7 +13,7 @@ from app.core.shell.follow import Span, inside, kept, text_of
 from app.core.shell.form import UNKNOWN, Command, marks_of, unknown
 from app.core.shell.git_launch import run_git
 from app.core.shell.reading import Frame, Reading
-from app.core.shell.runners import runs_package
+from app.core.shell.runners import runs_package, runs_recipes, runs_texts
 from app.core.shell.script_options import run_awk, run_rsync, run_sed, run_tar, run_vim
 
 Step = Callable[[Reading, list[str], Frame, Span], str | None]
@@ -315,6 +315,8 @@ LAUNCHERS: Final[dict[str, Step]] = {
     "awk": run_awk,
     "sed": run_sed,
     **dict.fromkeys(("npx", "npm", "pnpm", "yarn", "bunx", "pnpx", "uvx"), _npx),
+    **dict.fromkeys(("hyperfine", "split"), runs_texts),
+    **dict.fromkeys(("make", "gmake"), runs_recipes),
     **dict.fromkeys(("composer", "dune", "pipx"), runs_package),
     "nc": _socket,
     "socat": _socket,

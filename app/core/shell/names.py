@@ -161,7 +161,6 @@ PREFIXES: Final[dict[str, tuple[frozenset[str], int]]] = {
         ("torsocks", "", 0),
         ("proxychains", "-f", 0),
         ("proxychains4", "-f", 0),
-        ("hyperfine", "-w -r -p -c -s --warmup --runs --prepare", 0),
         ("perf stat", "-e -r -o", 0),
         ("perf record", "-e -F -o", 0),
         ("valgrind", "", 0),

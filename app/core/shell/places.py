@@ -29,6 +29,7 @@ from app.core.shell.known_paths import (
 _GLOB: Final = frozenset("*?[")
 GLOB_MAX: Final = 1024
 """A longer glob counts as reaching everything: 5 KiB of `?*` cost 23 ms of matching."""
+REMEMBERED_MAX: Final = 512
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _JOINTS: Final = frozenset("-_.")
 _STEERS: Final = re.compile(r"(?:^|/)config/(?:policies(?:/|$)|flags\.toml$)")
@@ -90,6 +91,12 @@ def classify_slowly(path: str, cwd: str, project: str) -> tuple[str, ...]:
 
 def absolute(path: str, cwd: str) -> str:
     """Return `path` on `cwd` without `.`, `..`, doubled slashes; home is `~`; relative means to the project."""
+    return _absolute(path, cwd) if len(path) < REMEMBERED_MAX else _absolute.__wrapped__(path, cwd)
+
+
+@lru_cache(maxsize=8192)
+def _absolute(path: str, cwd: str) -> str:
+    # rules ask for the same path again and again
     if path == "~" or path.startswith(("~/", "/")):
         joined = path
     elif path.startswith("~"):

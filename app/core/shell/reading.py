@@ -10,8 +10,12 @@ from tree_sitter import Node
 
 from app.core.shell.form import Command
 from app.core.shell.scope import Scope
+from app.core.shell.syntax import Parsed, parse_inner
 
 STEPS_MAX: Final = 600
+"""The whole budget of one reading. A step costs 10 to 30 us, so that no text within the bounds takes 20 ms."""
+STEP_BYTES: Final = 64
+STEP_ITEMS: Final = 4
 DEPTH_MAX: Final = 24
 NODE_DEPTH_MAX: Final = 80
 VALUE_MAX: Final = 64 * 1024
@@ -44,7 +48,7 @@ class Frame(NamedTuple):
 class Reading:
     """Collects; the functions that walk are given, so that words, launchers and statements can call each other."""
 
-    __slots__ = ("commands", "depth", "doubts", "run_node", "run_text", "run_words", "steps", "substituted")
+    __slots__ = ("_trees", "commands", "depth", "doubts", "run_node", "run_text", "run_words", "steps", "substituted")
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Reading:
         self.steps = 0
         self.depth = 0
         self.substituted = 0
+        self._trees: dict[str, Parsed] = {}
         self.run_node = run_node
         self.run_text = run_text
         self.run_words = run_words
@@ -72,6 +77,18 @@ class Reading:
         if self.steps > STEPS_MAX:
             self.doubt("too-complex")
         return self.steps > STEPS_MAX
+
+    def parsed(self, text: str) -> Parsed:
+        """Parse an inner text, once however often it is read; parsing counts as steps by the length of the text."""
+        tree = self._trees.get(text)
+        if tree is None:
+            self.steps += len(text) // STEP_BYTES
+            tree = self._trees[text] = parse_inner(text)
+        return tree
+
+    def weigh(self, items: int) -> None:
+        """Count what one step does for many items as several steps."""
+        self.steps += items // STEP_ITEMS
 
     def emit(self, command: Command) -> None:
         """Keep a command, once."""

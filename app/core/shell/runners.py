@@ -3,9 +3,12 @@
 `npx eslint` is the tool's own business; where the name is one of the system's programs (`npx rm`), that is followed.
 """
 
+import re
+from itertools import pairwise
 from typing import Final
 
-from app.core.shell.follow import Span, inside
+from app.core.shell.follow import Span, inside, kept, text_of
+from app.core.shell.form import UNKNOWN, marks_of
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.touches import CHANGERS, DELETERS, LISTERS, PATTERN_FIRST, QUIET, READERS, WRITERS
@@ -27,29 +30,36 @@ _VERBS: Final = {
 }
 _VALUES: Final = frozenset(("-p", "--package", "-w", "--workspace", "--from", "--with", "--spec", "--python", "--root"))
 _SYSTEM: Final = (
-    CHANGERS | DELETERS | LISTERS | PATTERN_FIRST | QUIET | READERS | WRITERS | SHELLS | FETCHERS | frozenset(PREFIXES)
+    CHANGERS
+    | DELETERS
+    | LISTERS
+    | PATTERN_FIRST
+    | QUIET
+    | READERS
+    | WRITERS
+    | SHELLS
+    | FETCHERS
+    | frozenset(PREFIXES)
     | frozenset(("cp", "mv", "ln", "dd", "find", "xargs", "git", "docker", "kubectl", "env", "sudo", "su", "kill"))
 ) - {"code", "http", "delta", "aws", "test"}
-_ACTORS: Final = (
-    SHELLS
-    | DELETERS
-    | frozenset(CODERS) - {"node", "expect", "julia"}
-    | frozenset(
-        """dd sudo doas curl wget nc ncat socat ssh scp mkfs chmod chown eval shutdown reboot crontab systemctl xargs
-        nohup busybox mv""".split()
-    )
+_TEXTS: Final = frozenset(("--prepare", "--setup", "--cleanup", "--conclude", "-p", "-s", "-c"))
+_MAKEFILES: Final = ("GNUmakefile", "makefile", "Makefile")
+_MAKE_RUNS: Final = re.compile(
+    r"\$[({](?:shell|eval|call|file|guile)\b|!=|^\s*(?:-?include|define|export|load)\b|^\s*(?:SHELL|\.SHELLFLAGS|MAKEFLAGS)\s*[:?+]?=",
+    re.MULTILINE,
 )
-_TELLS: Final = (
-    QUIET
-    | PATTERN_FIRST
-    | LISTERS
-    | SHELLS
-    | frozenset(CODERS)
-    | frozenset(
-        """git gh glab jj hg svn find fd pytest notify-send dunstify logger say spd-say espeak cowsay figlet toilet
-        lolcat wall write mail tr cut sort column fold tmux screen apropos man tldr cheat npm yarn pnpm""".split()
-    )
-)
+_MAKE_NAME: Final = re.compile(r"\$(?:\([^()]*\)|\{[^{}]*\}|[@<^*+?%|])")
+_RECIPE: Final = re.compile(r"^(?:\t(.*)|[^\s#=][^=\n]*?:[^=\n;]*;(.*))$", re.MULTILINE)
+_ACTING: Final = """
+dd sudo doas curl wget nc ncat socat ssh scp mkfs chmod chown eval shutdown reboot crontab systemctl xargs
+nohup busybox mv
+"""
+_ACTORS: Final = SHELLS | DELETERS | frozenset(CODERS) - {"node", "expect", "julia"} | frozenset(_ACTING.split())
+_TELLING: Final = """
+git gh glab jj hg svn find fd pytest notify-send dunstify logger say spd-say espeak cowsay figlet toilet
+lolcat wall write mail tr cut sort column fold tmux screen apropos man tldr cheat npm yarn pnpm
+"""
+_TELLS: Final = QUIET | PATTERN_FIRST | LISTERS | SHELLS | frozenset(CODERS) | frozenset(_TELLING.split())
 
 
 def runs_package(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
@@ -66,6 +76,39 @@ def runs_package(reading: Reading, words: list[str], frame: Frame, span: Span) -
     if " " in name or program_of(name) in _SYSTEM:
         reading.run_words(reading, words[index:], inside(frame, words[0], span), span)
     return None
+
+
+def runs_texts(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """Programs whose every operand is a text for a shell, and those with an option that is one."""
+    for index, word in enumerate(words[1:], 1):
+        name, sign, value = word.partition("=")
+        if word.startswith("--filter=") or (sign and name in _TEXTS):
+            text_of(reading, value, words, inside(frame, words[0], span), span)
+        elif words[index - 1] in {"--filter", *_TEXTS} or (words[0] == "hyperfine" and not word.startswith("-")):
+            text_of(reading, word, words, inside(frame, words[0], span), span)
+    return kept(reading, words, frame, span)
+
+
+def runs_recipes(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """Make with a file that the text itself wrote: every recipe of it is read."""
+    named = [b for a, b in pairwise(words) if a in {"-f", "--file", "--makefile"}]
+    named += [word.partition("=")[2] or word[2:] for word in words if re.match(r"-f.|--(?:make)?file=", word)]
+    for name in named or _MAKEFILES:
+        content = frame.scope.content(name)
+        if content is not None:
+            read_recipes(reading, content, words, frame, span)
+    return None
+
+
+def read_recipes(reading: Reading, content: str, words: list[str], frame: Frame, span: Span) -> None:
+    """Read the recipes of a makefile as shell text; make's own functions are a doubt."""
+    if _MAKE_RUNS.search(content) or marks_of(content):
+        reading.doubt("makefile-runs-text")
+    inner = inside(frame, words[0], span)
+    joined = content.replace("\\\n", " ")
+    for found in _RECIPE.finditer(joined):
+        text = _MAKE_NAME.sub(UNKNOWN, found[1] or found[2]).replace("$$", "$")
+        text_of(reading, text.lstrip("@-+ \t"), words, inner, span)
 
 
 def smuggles(program: str, words: list[str]) -> bool:

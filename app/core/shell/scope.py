@@ -36,10 +36,11 @@ GIVEN: Final = {
 
 
 class Function(NamedTuple):
-    """A body and the text that its byte offsets count in."""
+    """A body, the text that its byte offsets count in, and the heredocs that were cut out of that."""
 
     body: Node
     source: bytes
+    bodies: tuple[str, ...] = ()
 
 
 class Scope:

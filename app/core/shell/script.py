@@ -11,11 +11,11 @@ from tree_sitter import Node
 
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
 from app.core.shell.hidden import doubt_command, prints_archive, prints_secret, text_hides, value_hides
-from app.core.shell.launch import LOADERS, lone_leaf, run_words
+from app.core.shell.launch import lone_leaf, note_environment, run_words
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
 from app.core.shell.scope import Function, Scope
-from app.core.shell.syntax import parse, parse_inner, plain_words
+from app.core.shell.syntax import WORDS_MAX, parse, plain_words
 from app.core.shell.words import run_inside, text_words, value_of, words_of
 
 _LOOPS: Final = frozenset(("while_statement", "for_statement", "c_style_for_statement"))
@@ -40,7 +40,7 @@ def canonical(text: str, cwd: str = "", project: str = "") -> Form:
     parsed = parse(text)
     if parsed.doubt:
         reading.doubt(parsed.doubt)
-    if text_hides(text):
+    if text_hides(parsed.source.decode() if parsed.bodies else text[: len(parsed.source)]):
         reading.doubt("evaluates-a-subscript")
     if parsed.root is not None:
         run_node(reading, parsed.root, Frame(scope, parsed.source, parsed.bodies))
@@ -62,7 +62,7 @@ def run_text(reading: Reading, text: str, frame: Frame) -> str:
     inner = frame._replace(base=frame.base or (0, 0), depth=frame.depth + 1, extra=())
     if words is not None:
         return run_words(reading, words, inner, inner.base or (0, 0))
-    parsed = parse_inner(text)
+    parsed = reading.parsed(text)
     if text_hides(text):
         reading.doubt("evaluates-a-subscript")
     if parsed.doubt:
@@ -131,7 +131,7 @@ def _pipeline(reading: Reading, node: Node, frame: Frame) -> str:
         inner = frame._replace(scope=frame.scope.copy(), stdin=flowing, piped=True, extra=())
         output = run_node(reading, child, inner)
         flowing = output
-    if prints_archive([frame.text(child) for child in node.named_children]):
+    if prints_archive([frame.source[child.start_byte : child.start_byte + 64] for child in node.named_children]):
         reading.doubt("prints-an-archive")
     return output
 
@@ -140,6 +140,9 @@ def _command(reading: Reading, node: Node, frame: Frame) -> str:
     words: list[str] = []
     assigned: list[Node] = []
     redirects: list[Node] = []
+    if node.child_count > WORDS_MAX:
+        reading.doubt("too-many-words")
+        return UNKNOWN
     for child in node.children:
         kind = child.type
         if kind == "command_name":
@@ -195,21 +198,8 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         reading.doubt("evaluates-a-subscript")
     if name == "CDPATH":
         reading.doubt("folder-search-path")
-    _note_environment(reading, node, frame, name, text)
+    note_environment(reading, frame.span(node), frame, name, text)
     return name
-
-
-def _note_environment(reading: Reading, node: Node, frame: Frame, name: str, text: str) -> None:
-    if name in LOADERS:
-        reading.emit(
-            Command(
-                "export",
-                ("export", f"{name}={text}"),
-                frame.wrappers,
-                frame.span(node),
-                frozenset(("loader-environment",)),
-            )
-        )
 
 
 def _assignments(reading: Reading, node: Node, frame: Frame) -> str:
@@ -317,7 +307,7 @@ def _function(reading: Reading, node: Node, frame: Frame) -> str:
     if name is None or body is None:
         reading.doubt("syntax")
         return ""
-    frame.scope.functions[frame.text(name)] = Function(body, frame.source)
+    frame.scope.functions[frame.text(name)] = Function(body, frame.source, frame.bodies)
     return ""
 
 

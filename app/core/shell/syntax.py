@@ -16,6 +16,10 @@ LANGUAGE: Final = Language(tree_sitter_bash.language())
 TEXT_MAX: Final = 8 * 1024
 WHOLE_MAX: Final = 1024 * 1024
 NODES_MAX: Final = 2000
+WORDS_MAX: Final = 800
+"""Words of one command: each costs up to 15 us."""
+HEREDOCS_MAX: Final = 32
+"""Heredocs of one text: the grammar's reading of them costs the square of their number."""
 PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+(?: +[A-Za-z0-9_./:=@%+,-]+)*\Z")
 RESERVED: Final = frozenset(
     [
@@ -38,6 +42,12 @@ RESERVED: Final = frozenset(
         "in",
     ]
 )
+PARSE_CALLS_MAX: Final = 70
+"""Of the parser's reports of progress: 2,000 nodes take 64 at most, while 8 KiB of `| b ` would take 350 and 110 ms."""
+SHORT_MAX: Final = 512
+SUBSCRIPTS_MAX: Final = 64
+"""The grammar looks for the end of each from its beginning: 2,000 that never end take 190 ms."""
+_SUBSCRIPT_OPENS: Final = re.compile(rb"\w\[")
 _QUOTED_HEREDOC: Final = re.compile(r"<<-?[ \t]*(?:'([^'\n]{1,64})'|\"([^\"\n$`\\]{1,64})\"|\\(\w{1,64}))")
 _LINE_WITH_BACKSLASH: Final = re.compile(r"(?<!\\)(?:\\\\)*\n[ \t]*\\")
 _BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s]{0,400},[^\s]{0,400})\}(?=$|[\s;|&)])")
@@ -71,17 +81,38 @@ def parse(text: str) -> Parsed:
     source = short.encode()
     if len(source) > TEXT_MAX:
         return Parsed(None, b"", doubt="too-long")
-    root = Parser(LANGUAGE).parse(source).root_node
+    root = _tree(source)
+    if root is None:
+        return Parsed(None, b"", doubt="too-complex")
     if bodies and source.count(PLACEHOLDER.encode()) != _cut_bodies(root):
         if len(text.encode()) > TEXT_MAX:
             return Parsed(None, b"", doubt="too-long")
         source, bodies = text.encode(), ()
-        root = Parser(LANGUAGE).parse(source).root_node
-    if root.descendant_count > NODES_MAX:
+        root = _tree(source)
+    if root is None or root.descendant_count > NODES_MAX:
         return Parsed(None, b"", doubt="too-many-nodes")
     if root.has_error:
         return _mended(root, source, bodies)
     return Parsed(root, source, bodies, doubt=_misread(short))
+
+
+def _tree(source: bytes) -> Node | None:
+    """Parse; None where that would take longer than any text within the bounds needs."""
+    if len(source) < SHORT_MAX:
+        return Parser(LANGUAGE).parse(source).root_node
+    if source.count(b"<<") > HEREDOCS_MAX or len(_SUBSCRIPT_OPENS.findall(source)) > SUBSCRIPTS_MAX:
+        return None
+    calls = 0
+
+    def spent(_offset: int, _has_error: bool) -> bool:  # noqa: FBT001  # the library's signature
+        nonlocal calls
+        calls += 1
+        return calls > PARSE_CALLS_MAX
+
+    try:
+        return Parser(LANGUAGE).parse(lambda offset, _point: source[offset:], progress_callback=spent).root_node
+    except ValueError:
+        return None
 
 
 def _misread(text: str) -> str:
@@ -96,8 +127,8 @@ def parse_inner(text: str) -> Parsed:
     if len(text) > TEXT_MAX or "\0" in text:
         return Parsed(None, b"", doubt="too-long")
     source = text.encode(errors="replace")
-    root = Parser(LANGUAGE).parse(source).root_node
-    if root.descendant_count > NODES_MAX:
+    root = _tree(source)
+    if root is None or root.descendant_count > NODES_MAX:
         return Parsed(None, b"", doubt="too-many-nodes")
     return _mended(root, source, ()) if root.has_error else Parsed(root, source, doubt=_misread(text))
 
@@ -122,8 +153,8 @@ def _mended(root: Node, source: bytes, bodies: tuple[str, ...]) -> Parsed:
     text = source.decode()
     mended = _BRACES.sub(lambda found: _COMMA.sub(" ", found[1]), text)
     if mended != text:
-        again = Parser(LANGUAGE).parse(mended.encode()).root_node
-        if not again.has_error:
+        again = _tree(mended.encode())
+        if again is not None and not again.has_error:
             odd = any(sign in found[1] for found in _BRACES.finditer(text) for sign in ";|&<>")
             return Parsed(again, mended.encode(), bodies, doubt="syntax" if odd else _misread(mended))
     return Parsed(root, source, bodies, doubt="syntax")

@@ -92,7 +92,9 @@ def _hostname(words: list[str], _frame: Frame) -> str:
     return "changes-the-machine" if any(not word.startswith("-") for word in words[1:]) else ""
 
 
-_COMPILER: Final = options("-wrapper", "-fplugin", "-specs", "--specs", "-Xclang", "-fpass-plugin", "-B/", "-B~", "-B..")
+_COMPILER: Final = options(
+    "-wrapper", "-fplugin", "-specs", "--specs", "-Xclang", "-fpass-plugin", "-B/", "-B~", "-B.."
+)
 TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     "rename": _rename,
     "prename": _rename,
@@ -111,7 +113,6 @@ TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     "bazel": options("--run_under", "--workspace_status_command", "--bazelrc"),
     "mix": options("-e", "--eval", "eval", "cmd"),
     **dict.fromkeys(("elixir", "iex"), options("-e", "--eval", "--rpc-eval", "-r", "--erl")),
-    "split": options("--filter"),
     **dict.fromkeys(("mapfile", "readarray"), options("-C")),
     "hash": options("-p"),
     "bind": options("-x"),

@@ -153,10 +153,10 @@ def run_inside(reading: Reading, node: Node, frame: Frame) -> None:
 
 def text_words(reading: Reading, text: str, frame: Frame) -> list[str]:
     """Return the words of a piece of shell source."""
-    from app.core.shell.syntax import parse_inner
-
-    parsed = parse_inner("x " + text)
-    if parsed.root is None or parsed.doubt or not parsed.root.named_children or reading.spent():
+    if reading.spent():
+        return _unread(reading, text)
+    parsed = reading.parsed("x " + text)
+    if parsed.root is None or parsed.doubt or not parsed.root.named_children:
         return _unread(reading, text)
     command = parsed.root.named_children[0]
     if command.type != "command" or len(parsed.root.named_children) > 1:

@@ -12,6 +12,8 @@ import shlex
 from collections.abc import Callable
 from typing import Final
 
+from launches import LAUNCHES
+
 LENGTH_MAX: Final = 6000
 Words = tuple[str, ...]
 SEEDS: Final[tuple[Words, ...]] = tuple(
@@ -310,7 +312,7 @@ def rewritten(rng: random.Random) -> str:
     """Return one rewrite: at most four wrappers deep, short enough to stay within the bounds of what is read."""
     text = rng.choice(TEXTS) if rng.random() < 0.15 else _said(rng.choice(SEEDS), rng)
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
-        longer = rng.choice(COMPANY)(rng.choice(WRAPPERS)(text))
+        longer = rng.choice(COMPANY)(rng.choice(rng.choice((WRAPPERS, LAUNCHES)))(text))
         if len(longer) > LENGTH_MAX:
             break
         text = longer
