@@ -15,7 +15,7 @@ from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
-from app.core.shell.runners import acts, smuggles
+from app.core.shell.runners import acts, runs_alone, smuggles
 from app.core.shell.touches import touches_of
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
@@ -144,7 +144,7 @@ def lone_leaf(words: list[str], frame: Frame, span: tuple[int, int]) -> Command 
     if hazard_of(program, words, frame):
         return None
     step = _step(program, words)
-    if step is not None and not (step is run_git and git_alone(words)):
+    if step is not None and not (git_alone(words) if step is run_git else runs_alone(program, words)):
         return None
     touches = touches_of(program, words, frame)
     facts = frozenset(facts_of(program, words, frame, touches))

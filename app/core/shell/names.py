@@ -171,6 +171,8 @@ PREFIXES: Final[dict[str, tuple[frozenset[str], int]]] = {
         ("ts-node", "", 9),
         ("sem", "-j", 0),
         ("chronic", "", 0),
+        ("fnm exec", "--using", 0),
+        ("volta run", "--node --npm --yarn", 0),
         ("stack exec", "--package --cwd", 0),
         ("cabal exec", "", 0),
         ("opam exec", "--switch", 0),

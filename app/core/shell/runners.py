@@ -28,6 +28,7 @@ _VERBS: Final = {
     "pipx": ("run",),
     "deno": ("task",),
 }
+_GIVEN: Final = frozenset(("-c", "--call"))
 _VALUES: Final = frozenset(("-p", "--package", "-w", "--workspace", "--from", "--with", "--spec", "--python", "--root"))
 _SYSTEM: Final = (
     CHANGERS
@@ -76,6 +77,14 @@ def runs_package(reading: Reading, words: list[str], frame: Frame, span: Span) -
     if " " in name or program_of(name) in _SYSTEM:
         reading.run_words(reading, words[index:], inside(frame, words[0], span), span)
     return None
+
+
+def runs_alone(program: str, words: list[str]) -> bool:
+    """Tell whether a text of these words alone runs nothing else: no file of its own making is there to be read."""
+    if program in {"make", "gmake"}:
+        return True
+    verbs = _VERBS.get(program, ("",))
+    return verbs != ("",) and len(words) > 1 and words[1] not in verbs and _GIVEN.isdisjoint(words)
 
 
 def runs_texts(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:

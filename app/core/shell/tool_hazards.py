@@ -92,6 +92,19 @@ def _hostname(words: list[str], _frame: Frame) -> str:
     return "changes-the-machine" if any(not word.startswith("-") for word in words[1:]) else ""
 
 
+def _httpie(words: list[str], _frame: Frame) -> str:
+    """Httpie sends what its items say; a request to this machine is nobody's business."""
+    if any(_HERE.match(word) for word in words[1:]):
+        return ""
+    sends = any(
+        word in _METHODS or _ITEM.match(word) or word.startswith(("--raw", "--form", "-f")) for word in words[1:]
+    )
+    return "sends-data" if sends else ""
+
+
+_METHODS: Final = frozenset(("POST", "PUT", "PATCH", "DELETE", "post", "put", "patch", "delete"))
+_ITEM: Final = re.compile(r"[\w.-]+(?::?=|:=@|=@|@)|@")
+_HERE: Final = re.compile(r"(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\])(?:[:/]|$)|:\d")
 _COMPILER: Final = options(
     "-wrapper", "-fplugin", "-specs", "--specs", "-Xclang", "-fpass-plugin", "-B/", "-B~", "-B.."
 )
@@ -100,6 +113,8 @@ TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     "prename": _rename,
     "jq": _jq,
     "yq": _yq,
+    **dict.fromkeys(("http", "https", "httpie", "xh", "curlie"), _httpie),
+    "yarn": options("-e", "--eval"),
     "python": _python,
     "cmake": _cmake,
     **dict.fromkeys(("convert", "magick", "montage", "compare", "identify", "mogrify", "composite"), _magick),

@@ -12,6 +12,11 @@ import pytest
 from app.adapters.policy_files import load_policy
 from app.core.decisions import ToolCall, Verdict
 from app.core.policy import Policy
+from app.core.shell.launch import run_words
+from app.core.shell.reading import STEPS_MAX, Frame, Reading
+from app.core.shell.scope import Scope
+from app.core.shell.script import run_node, run_text
+from app.core.shell.syntax import parse
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -36,6 +41,18 @@ WITHIN = {
     "many wrappers": "nohup nice timeout 5 " * 7 + "cat ../a",
     "a long program": "awk '" + "{print $1} /x/ " * 500 + "'",
 }
+HARD = {
+    "a script of backslashes": "sed '" + "\\/" * 3900 + "' x",
+    "flags that never come": "sed '" + "s|" * 3900 + "' x",
+    "subscripts that never end": "(( x[ " * 1300,
+    "pipes of nothing": "| b " * 1900,
+    "brackets where none belong": "rm " + "( a ) " * 1300,
+    "heredocs that never end": "<<A " * 1900,
+    "quotes of another language": 'python3 -c "' + "%q{" * 2600 + '"',
+    "a long document": "python3 <<'E'\n" + "[[a]]" * 60_000 + "\nE",
+    "many words": "ssh " + "'s/a/b/' " * 880,
+}
+"""Each took 24 ms to for ever: the grammar, or an expression, looked ahead from every place."""
 BEYOND = {
     "too long": "ls " * 3000,
     "far too long": "a;" * 500_000,
@@ -91,10 +108,26 @@ def test_no_generated_rewrite_is_approved_or_slow_however_long_one_tries() -> No
     assert slow == [], rewritten(random.Random(slow[0]))
 
 
-@pytest.mark.full
+@pytest.mark.parametrize("name", HARD)
+def test_what_looks_ahead_from_everywhere_ends(name: str) -> None:
+    assert judged(HARD[name]) is not Verdict.APPROVE or name == "a long document"
+    assert cpu_ms(HARD[name]) < 10 * CPU_MAX_MS, "the square of the length, or worse"
+
+
 @pytest.mark.parametrize("name", WITHIN)
+def test_reading_ends_with_its_budget_of_steps(name: str) -> None:
+    reading = Reading(run_node, run_text, run_words)
+    parsed = parse(WITHIN[name])
+    if parsed.root is not None:
+        run_node(reading, parsed.root, Frame(Scope("/home/dev/project", ""), parsed.source, parsed.bodies))
+    assert len(reading.commands) <= STEPS_MAX
+    assert reading.steps < 4 * STEPS_MAX, "what is counted after the budget is gone is not read"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", [*WITHIN, *HARD])
 def test_no_text_within_the_bounds_takes_long(name: str) -> None:
-    assert cpu_ms(WITHIN[name]) < CPU_MAX_MS
+    assert cpu_ms({**WITHIN, **HARD}[name]) < CPU_MAX_MS
 
 
 @pytest.mark.full

