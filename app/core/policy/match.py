@@ -8,6 +8,7 @@ from app.core.decisions import Verdict
 from app.core.policy.glob import argument_expression, compiled, path_expression, simple_glob, text_expression
 from app.core.policy.options import Line
 from app.core.policy.source import Stated, Tier, WhenSource, names, refusal
+from app.core.policy.verbs import CHANGE, kind_of
 from app.core.shell.form import Command, Touch
 from app.core.shell.places import absolute
 
@@ -272,7 +273,8 @@ def _matches_subcommand(rule: Rule, positions: list[str]) -> bool:
         return False
     if positions[0] in rule.first_words:
         return True
-    return any(_begins_with(positions, sub) for sub in rule.subcommands)
+    loose = rule.verdict is not Verdict.APPROVE or kind_of(positions[0]) != CHANGE
+    return any(_begins_with(positions, sub) for sub in rule.subcommands if loose or sub[0] != "*")
 
 
 def _begins_with(positions: list[str], sub: tuple[str, ...]) -> bool:

@@ -62,7 +62,16 @@ _NO_LOOK: Final = (
 )
 _NOUNS_MAX: Final = 4
 _PLURAL_MIN: Final = 4
-_OTHERS: Final = frozenset(PREFIXES) | SHELLS | frozenset(CODERS) | READERS | LISTERS | QUIET | WRITERS | {"git"}
+_OTHERS: Final = (
+    frozenset(PREFIXES)
+    | SHELLS
+    | frozenset(CODERS)
+    | READERS
+    | LISTERS
+    | QUIET
+    | WRITERS
+    | {"git", "uvx", "npx", "bunx", "pnpx", "pipx"}
+)
 """Programs without sub-commands, or with rules of their own."""
 _TRIES: Final = frozenset(("--dry-run", "--dryrun", "--simulate", "--just-print", "--no-act", "--what-if", "--whatif"))
 _NO_PLURAL: Final = ("ss", "us", "is", "os", "kubernetes", "postgres", "windows", "jenkins", "https", "dns", "tls")
@@ -133,7 +142,9 @@ def _looks_next(words: Sequence[str], index: int) -> bool:
 
 def _is_plural(word: str) -> bool:
     """`x snapshots` alone lists them."""
-    return len(word) > _PLURAL_MIN and word.endswith("s") and not word.endswith(_NO_PLURAL)
+    if len(word) <= _PLURAL_MIN or not word.endswith("s") or word.endswith(_NO_PLURAL):
+        return False
+    return CHANGE not in {kind_of(word[:-1]), kind_of(word[:-2])}
 
 
 def _changes_later(words: Sequence[str]) -> bool:

@@ -43,6 +43,7 @@ _SAME: Final = {
     "tofu": "terraform",
     "oc": "kubectl",
     "k": "kubectl",
+    "kubecolor": "kubectl",
     "bun": "bun",
     "batcat": "bat",
 }

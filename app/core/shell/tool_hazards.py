@@ -115,6 +115,7 @@ TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     "yq": _yq,
     **dict.fromkeys(("http", "https", "httpie", "xh", "curlie"), _httpie),
     "yarn": options("-e", "--eval"),
+    **dict.fromkeys(("rpm", "rpmbuild", "rpmspec"), options("--eval", "-E", "--define", "-D", "--pipe", "--load")),
     "python": _python,
     "cmake": _cmake,
     **dict.fromkeys(("convert", "magick", "montage", "compare", "identify", "mogrify", "composite"), _magick),

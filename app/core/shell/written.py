@@ -54,14 +54,24 @@ REWRITERS: Final = frozenset(("tar", "zip", "gzip", "openssl", "gpg", "base64", 
 
 def fill_files(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> None:
     """Remember what a command puts into files, as far as later commands may run or send it."""
-    if not touches and program not in FETCHERS:
+    fetches = program in FETCHERS
+    if not fetches and any("://" in word for word in words):
+        _fetched(_last_names(words), frame)
+    if not touches and not fetches:
         return
     written = [t.path for t in touches if t.access == "write"]
-    if program in FETCHERS:
-        for path in [*written, *_named_by_url(program, words)]:
-            frame.scope.put(path, UNKNOWN + NETWORK)
-    if not written or program in FETCHERS:
-        return
+    if fetches:
+        _fetched([*written, *_named_by_url(program, words)], frame)
+    elif written:
+        _filled(program, written, frame, touches)
+
+
+def _fetched(paths: list[str], frame: Frame) -> None:
+    for path in paths:
+        frame.scope.put(path, UNKNOWN + NETWORK)
+
+
+def _filled(program: str, written: list[str], frame: Frame, touches: tuple[Touch, ...]) -> None:
     if program in {"cp", "mv", "ln", "install"}:
         _copied(program, written[-1], frame, touches)
     elif program in {"dd", "rsync", "cat"}:
@@ -104,5 +114,9 @@ def _named_by_url(program: str, words: list[str]) -> list[str]:
         return []
     if program not in {"curl", "wget", "aria2c", "axel"}:
         return []
+    return _last_names(words)
+
+
+def _last_names(words: list[str]) -> list[str]:
     names = [word.partition("?")[0].rstrip("/").rpartition("/")[2] for word in words[1:] if not word.startswith("-")]
     return [name for name in names if name]
