@@ -15,7 +15,8 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 class EventHeader(msgspec.Struct, frozen=True, array_like=True):
     """Everything of a row that the chain covers besides the payload's digest. `outcome` is the
-    encoded Outcome of a file event, empty for decisions; `recorded_at_us` is the database's clock.
+    encoded Outcome of a file event, empty for decisions; `recorded_at_us` is the database's clock,
+    to a second, and grows from append to append.
     """
 
     project: str

@@ -13,6 +13,7 @@ _CRASH = "tests/integration/mount_crash_test.py"
 _STORE = "tests/conformance/store_suite/files_log_test.py"
 _DECISIONS = "tests/conformance/store_suite/decisions_log_test.py"
 _POSTGRES = "tests/integration/postgres_store_test.py"
+_FLUSH = "tests/integration/postgres_flush_test.py"
 _TASKS = "tests/integration/celery_store_test.py"
 _WORKERS = "tests/integration/celery_workers_test.py"
 _GATEWAY = "tests/integration/gateway_process_test.py"
@@ -73,13 +74,13 @@ MECHANISMS = (
                     ),
                     Edit(
                         _SCHEMA,
-                        "and incarnation = p_incarnation and last_sequence = p_first - 1;",
-                        "and incarnation = p_incarnation;",
+                        "if last <> n[3] - 1 then",
+                        "if false then",
                     ),
                     Edit(
                         _SCHEMA,
-                        "unique (project, incarnation, sequence)",
-                        "check (true)",
+                        "create unique index file_events_begun",
+                        "create index file_events_begun",
                     ),
                 ),
                 (f"{_STORE}::test_a_batch_sent_again_is_stored_once_and_answered_as_stored[postgres]",),
@@ -193,9 +194,7 @@ MECHANISMS = (
             ),
             Switch(
                 "records do not reach the disk",
-                (
-                    Edit("app/adapters/journal/spool.py", "            self._segment.append(parts, size)\n", ""),
-                ),
+                (Edit("app/adapters/journal/spool.py", "            self._segment.append(parts, size)\n", ""),),
                 (f"{_SPOOL}::test_every_answer_reaches_the_store_once_over_a_bad_broker[0]",),
                 (f"{_SPOOL}::test_answers_get_consecutive_numbers_and_one_write",),
             ),
@@ -261,11 +260,23 @@ MECHANISMS = (
                 (
                     Edit(
                         _SCHEMA,
-                        "sha256(link || p_front ||",
-                        "sha256(p_front ||",
+                        "sha256(link || lead ||",
+                        "sha256(lead ||",
                     ),
                 ),
                 (f"{_POSTGRES}::test_a_changed_byte_and_a_missing_row_are_found_at_their_position",),
+                (f"{_STORE}::test_a_gap_is_refused_and_nothing_is_appended[postgres]",),
+            ),
+            Switch(
+                "a writer that knows the head makes a row's hash without the one before it",
+                (
+                    Edit(
+                        "app/adapters/postgres/links.py",
+                        "(previous, front, _encode(position),",
+                        "(front, _encode(position),",
+                    ),
+                ),
+                (f"{_FLUSH}::test_appends_that_a_writer_hashed_and_that_the_server_hashed_are_one_chain",),
                 (f"{_STORE}::test_a_gap_is_refused_and_nothing_is_appended[postgres]",),
             ),
             Switch(
@@ -290,7 +301,7 @@ MECHANISMS = (
                     ),
                     Edit(
                         _SCHEMA,
-                        "    lock := pg_advisory_xact_lock(p_project, 1);\n",
+                        "    lock := pg_advisory_xact_lock(log_project, 1);\n",
                         "",
                     ),
                 ),

@@ -13,8 +13,13 @@ from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
 _HEAD: Final = struct.Struct("!iiiii").pack
+_HEAD_BYTES: Final = 20
 _LENGTH: Final = struct.Struct("!i").pack
-_SMALL: Final = tuple(struct.Struct("!" + "iq" * count) for count in range(33))
+# a format is parsed once here: for each new length it took longer than the packing
+_BLOCK_COUNT: Final = 64
+_SMALL: Final = tuple(struct.Struct("!" + "iq" * count).pack for count in range(_BLOCK_COUNT))
+_BLOCK: Final = struct.Struct("!" + "iq" * _BLOCK_COUNT).pack
+INT4S, INT8S, BYTEAS, TEXTS = 1007, 1016, 1001, 1009
 _INT8_OID, _INT4_OID, _BYTEA_OID, _TEXT_OID = 20, 23, 17, 25
 
 
@@ -46,8 +51,11 @@ def int8_array(values: Sequence[int]) -> Int8Array:
         return NO_INT8
     fields = [8] * (2 * count)
     fields[1::2] = values
-    packer = _SMALL[count] if count < len(_SMALL) else struct.Struct("!" + "iq" * count)
-    return Int8Array(_HEAD(1, 0, _INT8_OID, count, 1) + packer.pack(*fields))
+    whole, width = count - count % _BLOCK_COUNT, 2 * _BLOCK_COUNT
+    parts = [_HEAD(1, 0, _INT8_OID, count, 1)]
+    parts += [_BLOCK(*fields[at : at + width]) for at in range(0, 2 * whole, width)]
+    parts.append(_SMALL[count - whole](*fields[2 * whole :]))
+    return Int8Array(b"".join(parts))
 
 
 def int4_array(values: Sequence[int]) -> Int4Array:
@@ -69,6 +77,16 @@ def bytea_array(values: Sequence[bytes]) -> ByteaArray:
     parts[1::2] = map(_LENGTH, map(len, values))
     parts[2::2] = values
     return ByteaArray(b"".join(parts))
+
+
+def byteas_of(sent: bytes) -> list[bytes]:
+    """Return the elements of a bytea[] as it is sent, not empty."""
+    values, at = [], _HEAD_BYTES
+    while at < len(sent):
+        end = at + 4 + int.from_bytes(sent[at : at + 4])
+        values.append(sent[at + 4 : end])
+        at = end
+    return values
 
 
 def text_array(values: Sequence[str]) -> TextArray:
@@ -99,19 +117,19 @@ class _PackedDumper(Dumper):
 
 
 class _Int8ArrayDumper(_PackedDumper):
-    oid = 1016
+    oid = INT8S
 
 
 class _Int4ArrayDumper(_PackedDumper):
-    oid = 1007
+    oid = INT4S
 
 
 class _ByteaArrayDumper(_PackedDumper):
-    oid = 1001
+    oid = BYTEAS
 
 
 class _TextArrayDumper(_PackedDumper):
-    oid = 1009
+    oid = TEXTS
 
 
 def register(connection: psycopg.Connection[tuple[object, ...]]) -> None:

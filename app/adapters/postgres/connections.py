@@ -67,14 +67,14 @@ def store_errors() -> Iterator[None]:
         raise StoreRefused(f"Postgres refused: {error}") from error
 
 
-def run(pool: Pool, work: Callable[[Connection], T]) -> T:
-    """Run idempotent `work` on a pooled connection; once more on a fresh one if that connection was dead."""
+def run(pool: Pool, work: Callable[[Connection], T], again: Callable[[Connection], T] | None = None) -> T:
+    """Run idempotent `work` on a pooled connection; once more, or `again`, on a fresh one if that one was dead."""
     try:
         return _lend(pool, work)
     except StoreUnavailable:
         with store_errors():
             pool.check()
-        return _lend(pool, work)
+        return _lend(pool, again or work)
 
 
 def _lend(pool: Pool, work: Callable[[Connection], T]) -> T:

@@ -22,9 +22,15 @@ union all
 select index, hash, size_bytes from content_chunks_past
 where project = %(project)s and inode = %(inode)s and since <= %(at)s and until > %(at)s"""
 
+# the event that began the append, then by position: see file_events.appended
 _VERSION: Final = """
-select position, inode, outcome, payload from file_events
-where project = %s and incarnation = %s and sequence = %s"""
+select e.position, e.inode, e.outcome, e.payload from (
+    select project, incarnation, position - sequence as ahead from file_events
+    where project = %(project)s and incarnation = %(incarnation)s and appended is not null and sequence <= %(sequence)s
+    order by sequence desc limit 1
+) b cross join lateral (
+    select * from file_events t where t.project = b.project and t.position = %(sequence)s + b.ahead offset 0
+) e where e.incarnation = b.incarnation and e.sequence = %(sequence)s"""
 
 _ROOT_FILE: Final = """
 select d.inode, i.node from dentries d join inodes i on i.project = d.project and i.inode = d.inode
@@ -51,7 +57,7 @@ def map_of(connection: Connection, project: int, version: VersionId, *, stored: 
     while version != EMPTY_VERSION:
         row = connection.execute(
             _VERSION,
-            (project, version[0], abs(version[1])),
+            {"project": project, "incarnation": version[0], "sequence": abs(version[1])},
         ).fetchone()
         if row is None:
             if stored:  # an empty map would read as zeros, for good

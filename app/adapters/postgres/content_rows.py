@@ -1,7 +1,7 @@
 """Which chunk stands where: the changes of one append to the content maps, without reading them.
 
 A row that the database may hold is closed blindly (`closed`, `cut`); a row made and replaced within the append becomes
-a past row here. Order of use: close, cut, then put. A file that never had content has nothing to close.
+a past row here. Order of use: close, remove, cut, then put. A file that never had content has nothing to close.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,17 @@ _END: Final = 2**62
 
 
 class ContentChanges(NamedTuple):
-    """Rows to close at (inode, index, until), ranges to cut (inode, first, end, until), rows to insert, past rows."""
+    """As they are sent: rows to close (inode, index, until); those of them that nothing replaces (inode, index); ranges
+    to cut (inode, first, end, until); rows that replace closed ones, and new ones (inode, index, size, since, name);
+    past rows (inode, index, size, since, until, name).
+    """
 
     closed: list[tuple[int, int, int]]
+    gone: list[tuple[int, int]]
     cut: list[tuple[int, int, int, int]]
-    put: list[tuple[int, int, bytes, int, int]]
-    past: list[tuple[int, int, bytes, int, int, int]]
+    put: list[tuple[int, int, int, int, bytes]]
+    new: list[tuple[int, int, int, int, bytes]]
+    past: list[tuple[int, int, int, int, int, bytes]]
 
 
 class ContentRows:
@@ -30,7 +35,7 @@ class ContentRows:
         self._closed: dict[tuple[int, int], int] = {}
         self._cut: dict[int, list[tuple[int, int]]] = {}
         self._empty: set[int] = set()
-        self._past: list[tuple[int, int, bytes, int, int, int]] = []
+        self._past: list[tuple[int, int, int, int, int, bytes]] = []
 
     def __contains__(self, inode: int) -> bool:
         return inode in self._put or inode in self._cut
@@ -78,16 +83,28 @@ class ContentRows:
     def _leave(self, inode: int, index: int, old: tuple[bytes, int, int], position: int) -> None:
         name, size_bytes, since = old
         if since < position:
-            self._past.append((inode, index, name, size_bytes, since, position))
+            self._past.append((inode, index, size_bytes, since, position, name))
 
     def changes(self) -> ContentChanges:
         """Return everything that the append writes."""
+        rows = [
+            (inode, index, size_bytes, since, name)
+            for inode, held in self._put.items()
+            for index, (name, size_bytes, since) in held.items()
+        ]
+        closed = self._closed
         return ContentChanges(
-            [(*key, until) for key, until in self._closed.items()],
+            [(*key, until) for key, until in closed.items()],
+            [key for key in closed if not self._is_replaced(*key)],
             [(inode, *cut) for inode, cuts in self._cut.items() for cut in _steps(cuts)],
-            [(inode, index, *row) for inode, rows in self._put.items() for index, row in rows.items()],
+            [row for row in rows if row[:2] in closed],
+            [row for row in rows if row[:2] not in closed],
             self._past,
         )
+
+    def _is_replaced(self, inode: int, index: int) -> bool:
+        """A cut after the closing must not find the closed row: it would be a past row twice."""
+        return inode not in self._cut and index in self._put.get(inode, ())
 
 
 def _steps(cuts: list[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -1,14 +1,18 @@
-"""Both logs and the tree, reading role: positions are gapless, so who has read N has read everything before it."""
+"""Both logs and the tree, reading role: positions are gapless, so who has read N has read everything before it.
+
+What is returned is on disk (flushed.py).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from app.adapters.postgres import arrays
 from app.adapters.postgres.chain_check import check_chain
 from app.adapters.postgres.connections import Connection, Pool, Row, T, run
 from app.adapters.postgres.content_reads import map_at, map_of, plain_chunks, root_file
+from app.adapters.postgres.flushed import flushed
 from app.adapters.postgres.fold import outcome_of
 from app.adapters.postgres.log_pages import decision_pages, file_pages
+from app.adapters.postgres.sequences import last_sequences
 from app.adapters.postgres.tree_rows import decode_node
 from app.core.ids import GENESIS_HASH, ROOT_INODE
 from app.core.memory_tree import MemoryTree
@@ -31,7 +35,6 @@ _REQUESTS: Final = """
 select e.incarnation, i.origin_name, e.payload, e.outcome
 from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
 where e.project = %s and e.position > %s and e.position <= %s order by e.position"""
-_SEQUENCES: Final = "select incarnation, last_sequence from incarnations where project = %s and incarnation = any(%s)"
 _NODES: Final = "select inode, node from inodes where project = %s"
 _NAMES: Final = "select parent, name, inode from dentries where project = %s"
 _ALIASES: Final = "select inode, target from aliases where project = %s"
@@ -77,8 +80,7 @@ class PostgresFileReader:
 
     def last_sequence(self, incarnation: int) -> int:
         """See FileEventReader."""
-        rows = self._rows(_SEQUENCES, arrays.int8_array([incarnation]))
-        return int(rows[0][1]) if rows else 0
+        return self._run(lambda c, n: last_sequences(c, n, [incarnation])).get(incarnation, 0)
 
     def chunk_map(self, inode: int, version: tuple[int, int]) -> dict[int, tuple[bytes, int]]:
         """See FileEventReader."""
@@ -115,7 +117,7 @@ class PostgresFileReader:
         return self._run(lambda c, n: _in_snapshot(c, lambda: check_chain(c, n, self._project, log)))
 
     def _run(self, work: Callable[[Connection, int], T]) -> T:
-        return run(self._pool, lambda c: work(c, self._number(c)))
+        return run(self._pool, lambda c: flushed(c, work(c, self._number(c))))
 
     def _rows(self, statement: str, *arguments: object) -> list[Row]:
         return self._run(lambda c, n: c.execute(statement.encode(), (n, *arguments), binary=True).fetchall())
@@ -142,9 +144,7 @@ def _load_tree(connection: Connection, number: int, incarnations: Sequence[int],
         if position is not None and position < head.position:
             return _tree_within(connection, number, position)
         nodes, names, aliases = _tree_rows(connection, number, None)
-        known: dict[int, int] = (
-            dict(_fetch(connection, _SEQUENCES, (number, arrays.int8_array(incarnations)))) if incarnations else {}
-        )
+        known = last_sequences(connection, number, incarnations)
         return TreeSnapshot(head, nodes, names, aliases, {i: known.get(i, 0) for i in incarnations})
 
     return _in_snapshot(connection, read)

@@ -7,17 +7,21 @@ for what needs stored content. A retry is harmless: what is stored already is re
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import psycopg
-from psycopg.types.numeric import Int4, Int8
 
 from app.adapters.postgres import arrays, calls
 from app.adapters.postgres.connections import Connection, Pool, run
 from app.adapters.postgres.feed import feed_messages
+from app.adapters.postgres.flushed import flush
 from app.adapters.postgres.fold import CheckMove, CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
+from app.adapters.postgres.links import hashes_of
+from app.adapters.postgres.packing import Scalars, pack
 from app.adapters.postgres.prepared import Prepared, PreparedBatch, check_chunks, prepare
+from app.adapters.postgres.sequences import last_sequences, stored
 from app.adapters.postgres.standing import Head, Origin, Standing
 from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted, keys_of
 from app.core.chunks import project_key
@@ -27,6 +31,8 @@ from app.core.messages import FORMAT, ChunkData, FeedEvent, FeedMessage, Persist
 KNOWN_MAX: Final = 200_000
 _YIELD_MIN: Final = 1
 _YIELD_MAX: Final = 64
+_CROWD: Final = 32
+"""For so many appends after one that met others' the log's lock is given back before the flush."""
 
 
 class Work(NamedTuple):
@@ -74,6 +80,8 @@ class PostgresFileWriter:
         self._guard = threading.Lock()
         self._yield_left = 0
         self._yield_next = _YIELD_MIN
+        self._crowd_left = 0
+        self._clock_ahead_us = 0
 
     def close(self) -> None:
         """Close the pool."""
@@ -164,13 +172,26 @@ class PostgresFileWriter:
             folded = self._fold(standing, work, None)
         except (Unknown, Poisoned, CutHere):
             return None
-        arguments = _parameters(work, standing, folded)
-        result = run(self._pool, lambda c: calls.appended(calls.append(c, arguments)))
-        if not result.is_done:
+        made = self._make(standing, folded)
+        arguments, early = _arguments(work, standing, folded, made), self._crowd_left > 0
+        # never twice: a server that fell may have lost what was looked up, before the log gave its positions anew
+        result = run(self._pool, lambda c: calls.append(c, arguments, early=early), lambda _: calls.NOT_APPENDED)
+        if not _is_done(result):
             self._meet_others(result.status)
             return None
+        self._crowd_left = _CROWD if result.status == "checked" else max(0, self._crowd_left - 1)
         self._yield_next = _YIELD_MIN
-        return self._finish(standing, work, folded, result)
+        return self._finish(standing, work, folded, made if result.status == "made" else result)
+
+    def _make(self, standing: Standing, folded: Folded) -> calls.Appended:
+        """Make what holds if nobody else has appended; without hashes where that is not to be expected."""
+        if not standing.is_exact or self._crowd_left or not self._clock_ahead_us:
+            return calls.Appended("ok", standing.head)
+        at_us = max(time.monotonic_ns() // 1000 + self._clock_ahead_us, standing.at_us + 1)
+        rows = zip(folded.events.numbers[2::3], folded.events.strings[4::6], strict=True)
+        first, previous = standing.head.position + 1, standing.head.hash
+        hashes = hashes_of(previous, folded.front, first, at_us, folded.middles, rows)
+        return calls.Appended("ok", standing.head, at_us, hashes)
 
     def _look_up(self, standing: Standing, work: Work) -> None:
         """Learn rows that are not known; that they may be of a later head is for the append to find."""
@@ -185,7 +206,14 @@ class PostgresFileWriter:
     # the locked way
 
     def _append_locked_retrying(self, work: Work) -> Done:
-        return run(self._pool, lambda c: self._append_locked(c, work))
+        return run(self._pool, lambda c: self._append_locked_flushed(c, work))
+
+    def _append_locked_flushed(self, connection: Connection, work: Work) -> Done:
+        """An answer that was only read may tell of an append whose flush is still under way."""
+        done = self._append_locked(connection, work)
+        if not done.feed:
+            flush(connection)
+        return done
 
     def _append_locked(self, connection: Connection, work: Work) -> Done:
         with self._guard:
@@ -206,9 +234,9 @@ class PostgresFileWriter:
             standing.tree.absorb(*rows)
             left = work.part(max(0, opened.last_sequence + 1 - work.first), len(work.requests))
             folded = self._fold(standing, left, calls.StoredContents(connection, work.project))
-            sent = calls.append(connection, _parameters(left._replace(named_chunks=(), chunks=()), standing, folded))
-        result = calls.appended(sent)
-        if not result.is_done:
+            here = left._replace(named_chunks=(), chunks=())
+            result = calls.append(connection, _arguments(here, standing, folded, calls.Appended("ok")))
+        if not _is_done(result):
             raise StoreUnavailable(f"the files log did not stand still under its lock: {result.status}")
         done = self._finish(standing, left, folded, result)
         return done._replace(rejected=seen.rejected + done.rejected)
@@ -219,7 +247,7 @@ class PostgresFileWriter:
         if work.first > last:
             return Done(last, position)
         rejected: list[Rejection] = []
-        for sequence, stored_at, digest, outcome in calls.stored(
+        for sequence, stored_at, digest, outcome in stored(
             connection, work.project, work.task.incarnation, work.first, last
         ):
             index = sequence - work.first
@@ -249,6 +277,8 @@ class PostgresFileWriter:
     def _finish(self, standing: Standing, work: Work, folded: Folded, result: calls.Appended) -> Done:
         """After the commit: the tree rows are now those of the new head, as far as they were known."""
         count = len(work.requests)
+        self._clock_ahead_us = result.at_us - time.monotonic_ns() // 1000
+        standing.at_us = result.at_us
         if result.head.position != standing.head.position:
             standing.tree.moved(result.head.position - standing.head.position)
         standing.is_exact = standing.is_exact and result.status == "ok"
@@ -257,7 +287,7 @@ class PostgresFileWriter:
         origin = standing.origins[work.task.incarnation]
         standing.origins[work.task.incarnation] = origin._replace(last_sequence=last)
         standing.tree.closed()
-        if len(standing.tree) < KNOWN_MAX:
+        if len(standing.tree) < KNOWN_MAX and (standing.is_exact or self._crowd_left):
             self._keep(work.project, standing)
         events = _feed(origin, work, folded, result)
         feed = feed_messages(work.task.project, work.task.incarnation, result.head.hash, events)
@@ -277,9 +307,16 @@ class PostgresFileWriter:
         return number
 
     def _last(self, number: int, incarnation: int) -> int:
-        statement = "select last_sequence from incarnations where project = %s and incarnation = %s"
-        row = run(self._pool, lambda c: c.execute(statement, (number, incarnation)).fetchone())
-        return 0 if row is None else int(row[0])
+        def read(connection: Connection) -> int:
+            last = last_sequences(connection, number, [incarnation]).get(incarnation, 0)
+            flush(connection)
+            return last
+
+        return run(self._pool, read)
+
+
+def _is_done(result: calls.Appended) -> bool:
+    return result.status in {"made", "ok", "checked"}
 
 
 def _continues(standing: Standing, work: Work) -> bool:
@@ -328,13 +365,12 @@ def _stand(
     return standing, rows
 
 
-def _parameters(work: Work, standing: Standing, folded: Folded) -> list[object]:
-    newest = standing.tree.newest.get(work.task.incarnation, 0)
-    scalars = calls.Scalars(
-        Int4(work.project), Int8(standing.head.position), standing.head.hash if standing.is_exact else b"",
-        Int8(work.task.incarnation), Int8(work.first), work.task.task_id, Int8(newest),
+def _arguments(work: Work, standing: Standing, folded: Folded, made: calls.Appended) -> list[bytes]:
+    scalars = Scalars(
+        work.project, standing.head.position, standing.head.hash if standing.is_exact else b"",
+        work.task.incarnation, work.first, work.task.task_id, made.at_us, made.hashes,
     )  # fmt: skip
-    return calls.parameters(scalars, work.named_chunks, work.chunks, folded)
+    return pack(scalars, work.named_chunks, work.chunks, folded)
 
 
 def _feed(origin: Origin, work: Work, folded: Folded, result: calls.Appended) -> list[FeedEvent]:

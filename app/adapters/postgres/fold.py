@@ -5,7 +5,7 @@ exception the tree that was folded into is no longer that of any head and must b
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -68,26 +68,21 @@ class Task(NamedTuple):
     task_id: str
 
 
-class EventColumns(NamedTuple):
-    """The columns of events that differ within a batch; built as columns, because that is how they are sent.
+class EventRows(NamedTuple):
+    """What differs between the events of a batch, one after the other, as it is sent.
 
-    `context` is the number of an event's strings, `back` the last piece of its header (links.py).
+    Three numbers each: time, inode, place of the context's texts; six strings: path, outcome, payload, digest, the last
+    piece of the header (links.py), and room for the hash.
     """
 
-    at_ns: list[int]
-    inode: list[int]
-    context: list[int]
-    path: list[bytes]
-    outcome: list[bytes]
-    payload: list[bytes]
-    digest: list[bytes]
-    back: list[bytes]
+    numbers: list[int]
+    strings: list[bytes]
 
 
 class Folded(NamedTuple):
     """A batch, folded."""
 
-    events: EventColumns
+    events: EventRows
     outcomes: list[Outcome]
     front: bytes
     contexts: list[Context]
@@ -119,7 +114,7 @@ class Fold:
 
     def run(self, first: int, requests: Sequence[Prepared]) -> Folded:
         """Fold requests from sequence `first` on; raises Poisoned, CutHere or Unknown."""
-        task, outcomes, rows = self._task, list[Outcome](), list[tuple[Any, ...]]()
+        task, outcomes, events = self._task, list[Outcome](), EventRows([], [])
         places = Places()
         links = Links(task.project, self._origin.origin, task.incarnation, task.task_id)
         for index, prepared in enumerate(requests):
@@ -134,8 +129,8 @@ class Fold:
             if prepared.refusal:
                 at_ns, inode = _bounded(at_ns), _bounded(inode)
             back = links.back(sequence, strings, inode, shown, digest)
-            rows.append((at_ns, inode, context, path, shown, prepared.payload, digest, back))
-        events = EventColumns(*map(list, zip(*rows, strict=True)))
+            events.numbers.extend((at_ns, inode, context))
+            events.strings.extend((path, shown, prepared.payload, digest, back, b""))
         reads = self._tree.reads()
         return Folded(
             events, outcomes, links.front, links.contexts, links.middles,

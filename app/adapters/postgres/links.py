@@ -3,6 +3,8 @@
 front + packed(position) + middle + packed(recorded_at_us) + back is app.core.chain's header, then the payload's digest.
 """
 
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -21,6 +23,19 @@ Context = tuple[str, str, str, str, str]
 """kind, agent, session, tool call, decision"""
 
 
+def hashes_of(
+    previous: bytes, front: bytes, first: int, at_us: int, middles: Sequence[bytes], rows: Iterable[tuple[int, bytes]]
+) -> list[bytes]:
+    """Return the hashes of rows from position `first` on, recorded at one time; a row is its context and its back."""
+    at, hashes, position = _encode(at_us), list[bytes](), first
+    ends = [middle + at for middle in middles]
+    for context, back in rows:
+        previous = sha256(b"".join((previous, front, _encode(position), ends[context // 5], back))).digest()
+        hashes.append(previous)
+        position += 1
+    return hashes
+
+
 class Links:
     """The pieces of one batch's rows; requests that share kind and agent share their strings."""
 
@@ -33,7 +48,7 @@ class Links:
         self._known: dict[Context, tuple[int, bytes]] = {}
 
     def context(self, kind: str, request: FileOperationRequest | None) -> tuple[int, bytes]:
-        """Return the number of a request's context, from 1, and its packed strings."""
+        """Return the place of a request's texts among the batch's (2, 7, ...; 1: the task), and its packed strings."""
         if request is None:
             key = (kind, "", "", "", "")
         else:
@@ -43,7 +58,7 @@ class Links:
             kept = (kind, *map(clean, key[1:]))
             self.contexts.append(kept)  # type: ignore[arg-type]
             self.middles.append(_encode(kind))
-            known = self._known[key] = len(self.contexts), b"".join(map(_encode, kept[1:])) + self._after
+            known = self._known[key] = len(key) * len(self.contexts) - 3, b"".join(map(_encode, kept[1:])) + self._after
         return known
 
     def back(self, sequence: int, strings: bytes, inode: int, outcome: bytes, digest: bytes) -> bytes:

@@ -86,11 +86,11 @@ def _grant(connection: Connection) -> None:
         "grant connect on database {db} to weir_writer, weir_reader",
         "grant usage on schema public to weir_writer, weir_reader",
         "grant select on all tables in schema public to weir_writer, weir_reader",
-        "revoke execute on all functions in schema public from public",
-        "grant execute on all functions in schema public to weir_writer",
+        "revoke execute on all routines in schema public from public",
+        "grant execute on all routines in schema public to weir_writer",
         "grant insert on all tables in schema public to weir_writer",
         "revoke insert on migrations from weir_writer",
-        "grant update on log_heads, incarnations, inodes, dentries, aliases, spools to weir_writer",
+        "grant update on log_heads, incarnations, inodes, dentries, aliases, content_chunks, spools to weir_writer",
         "grant delete on inodes, dentries, content_chunks, open_escalations to weir_writer",
     ):
         connection.execute(sql.SQL(text).format(db=database))

@@ -21,10 +21,14 @@ class Head(NamedTuple):
 
 
 class Standing:
-    """Head, tree rows, incarnations. `is_exact`: every row known is that of the head; else each must be compared."""
+    """Head, tree rows, incarnations. `is_exact`: every row known is that of the head; else each must be compared.
+
+    `at_us`: when the last append was recorded, if this writer did it.
+    """
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.is_exact = True
+        self.at_us = 0
         self.tree = TreeRows()
         self.origins: dict[int, Origin] = {}

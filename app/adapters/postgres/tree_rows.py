@@ -36,23 +36,26 @@ class Wanted(NamedTuple):
 
 
 class Reads(NamedTuple):
-    """What a fold relied on, with the `since` of each row: nodes (-1: there is none), and names of folders in paths."""
+    """What a fold relied on: nodes (inode, since; -1: none), names of folders in paths (parent, since, name)."""
 
     nodes: list[tuple[int, int]]
-    names: list[tuple[int, bytes, int]]
+    names: list[tuple[int, int, bytes]]
 
 
 class TreeChanges(NamedTuple):
-    """What an append writes: rows that are new, that replace one (`put`), that ended (`gone`), that were (`past`)."""
+    """What an append writes: rows that are new, that replace one (`put`), that ended (`gone`), that were (`past`).
+
+    As they are sent: inode or parent, inode held, since, until; the byte string last.
+    """
 
     nodes_new: list[tuple[int, int, bytes]]
     nodes_put: list[tuple[int, int, bytes]]
-    nodes_gone: list[int]
+    nodes_gone: list[tuple[int]]
     nodes_past: list[tuple[int, int, int, bytes]]
-    names_new: list[tuple[int, bytes, int, int]]
-    names_put: list[tuple[int, bytes, int, int]]
+    names_new: list[tuple[int, int, int, bytes]]
+    names_put: list[tuple[int, int, int, bytes]]
     names_gone: list[Name]
-    names_past: list[tuple[int, bytes, int, int, int]]
+    names_past: list[tuple[int, int, int, int, bytes]]
     aliases: list[tuple[int, int, int]]
 
 
@@ -105,7 +108,7 @@ class TreeRows:
         self._paths_read: set[int] = set()
         self.newest_before = dict(self.newest)
         self._nodes_past: list[tuple[int, int, int, bytes]] = []
-        self._names_past: list[tuple[int, bytes, int, int, int]] = []
+        self._names_past: list[tuple[int, int, int, int, bytes]] = []
         self._new_aliases: list[tuple[int, int, int]] = []
 
     def closed(self) -> None:
@@ -257,7 +260,7 @@ class TreeRows:
         if key not in self._changed_names:
             since = self._changed_names[key] = -1 if old is None else self._name_since[key]
             if old is not None:
-                self._names_past.append((*key, old, since, self.position))
+                self._names_past.append((key[0], old, since, self.position, key[1]))
         if old is None:
             return False
         self._held.get(old, {}).pop(key, None)
@@ -322,7 +325,7 @@ class TreeRows:
         newest = self.newest_before.get(maker_of_plain(inode))
         return newest is not None and inode > newest
 
-    def _folders_read(self) -> Iterable[tuple[int, bytes, int]]:
+    def _folders_read(self) -> Iterable[tuple[int, int, bytes]]:
         waiting, seen = list(self._paths_read), {int(ROOT_INODE)}
         while waiting:
             inode = waiting.pop()
@@ -332,7 +335,7 @@ class TreeRows:
             for key in self._held.get(inode, ()):
                 waiting.append(key[0])
                 if key not in self._changed_names:
-                    yield (*key, self._name_since[key])
+                    yield key[0], self._name_since[key], key[1]
 
     def take_changes(self) -> TreeChanges:
         """Return the changes since the last call."""
@@ -344,10 +347,14 @@ class TreeRows:
         changes = TreeChanges(
             [(i, since[i], _encode(node)) for i, before, node in nodes if node is not None and before < 1],
             [(i, since[i], _encode(node)) for i, before, node in nodes if node is not None and before > 0],
-            [i for i, before, node in nodes if node is None and before > 0],
+            [(i,) for i, before, node in nodes if node is None and before > 0],
             self._nodes_past,
-            [(*key, held, name_since[key]) for key, before, held in names if held is not None and before < 0],
-            [(*key, held, name_since[key]) for key, before, held in names if held is not None and before >= 0],
+            [(key[0], held, name_since[key], key[1]) for key, before, held in names if held is not None and before < 0],
+            [
+                (key[0], held, name_since[key], key[1])
+                for key, before, held in names
+                if held is not None and before >= 0
+            ],
             [key for key, before, held in names if held is None and before >= 0],
             self._names_past,
             self._new_aliases,

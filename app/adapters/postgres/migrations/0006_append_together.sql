@@ -15,17 +15,6 @@ drop index dentries_past_since;
 create index inodes_past_until on inodes_past using brin (until) with (pages_per_range = 32, autosummarize = on);
 create index dentries_past_until on dentries_past using brin (until) with (pages_per_range = 32, autosummarize = on);
 
--- Take the files log's lock until the transaction ends; return its head and the incarnation's state.
-create function open_files(p_project integer, p_incarnation bigint)
-returns table (head_position bigint, head_hash bytea, origin text, origin_name text, last_sequence bigint, last_inode bigint)
-language plpgsql as $$
-begin
-    perform pg_advisory_xact_lock(p_project, 1);
-    return query select h.position, h.hash, i.origin, i.origin_name, i.last_sequence, i.last_inode
-        from log_heads h left join incarnations i on i.project = p_project and i.incarnation = p_incarnation
-        where h.project = p_project and h.log = 'files';
-end $$;
-
 -- Store chunks that are not there yet.
 create function put_chunks(p_project integer, p_hashes bytea[], p_sizes bigint[], p_encodings text[], p_data bytea[])
 returns void language plpgsql as $$
@@ -42,10 +31,3 @@ begin
         select c.hash from chunks c where c.project = p_project and c.hash = k.h and c.data is not null
     ) is null);
 end $$;
-
--- An unsigned number as MessagePack, as app.core.chain writes it.
-create function packed_number(p bigint) returns bytea language sql immutable as $$
-    select case when p < 128 then substr(int8send(p), 8) when p < 256 then '\xcc'::bytea || substr(int8send(p), 8)
-        when p < 65536 then '\xcd'::bytea || substr(int8send(p), 7)
-        when p < 4294967296 then '\xce'::bytea || substr(int8send(p), 5) else '\xcf'::bytea || int8send(p) end
-$$;

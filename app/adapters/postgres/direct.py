@@ -1,0 +1,60 @@
+"""A statement whose arguments are packed already, straight through libpq: a cursor took 0.1 ms to find that out."""
+
+from collections.abc import Sequence
+from typing import Final
+from weakref import WeakSet
+
+import psycopg
+from psycopg.errors import InvalidSqlStatementName, error_from_result
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+
+from app.adapters.postgres.connections import Connection
+
+_BINARY: Final = 1
+
+
+class DirectStatement:
+    """Takes binary arguments, returns the only field of the only row.
+
+    Outside of transactions it is prepared once a connection, and again after psycopg has dropped all that is prepared,
+    as it does on each rollback. In a transaction, where finding that out would be an error, it is not.
+    """
+
+    def __init__(self, name: str, statement: str, types: Sequence[int]) -> None:
+        self._name, self._statement, self._types = name.encode(), statement.encode(), tuple(types)
+        self._formats = [_BINARY] * len(types)
+        self._prepared: WeakSet[Connection] = WeakSet()
+
+    def run(self, connection: Connection, arguments: Sequence[bytes]) -> bytes:
+        """Run; an argument of b'' is null. Raises what psycopg would."""
+        values = [argument or None for argument in arguments]
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            result = connection.pgconn.exec_params(self._statement, values, self._types, self._formats, _BINARY)
+            return _field(_checked(connection, result))
+        try:
+            return self._run_prepared(connection, values)
+        except InvalidSqlStatementName:
+            self._prepared.discard(connection)
+            return self._run_prepared(connection, values)
+
+    def _run_prepared(self, connection: Connection, values: list[bytes | None]) -> bytes:
+        if connection not in self._prepared:
+            _checked(connection, connection.pgconn.prepare(self._name, self._statement, self._types))
+            self._prepared.add(connection)
+        result = connection.pgconn.exec_prepared(self._name, values, self._formats, _BINARY)  # type: ignore[arg-type]
+        return _field(_checked(connection, result))
+
+
+def _field(result: PGresult) -> bytes:
+    value = result.get_value(0, 0)
+    assert value is not None
+    return value
+
+
+def _checked(connection: Connection, result: PGresult) -> PGresult:
+    if result.status in {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}:
+        return result
+    if connection.pgconn.status == ConnStatus.BAD:
+        raise psycopg.OperationalError(result.get_error_message())
+    raise error_from_result(result)
