@@ -260,7 +260,7 @@ MECHANISMS = (
                 (
                     Edit(
                         _SCHEMA,
-                        "sha256(link || lead ||",
+                        "sha256(done[i + 3] || lead ||",
                         "sha256(lead ||",
                     ),
                 ),

@@ -10,6 +10,7 @@ from app.adapters.postgres.arrays import bytea_array, byteas_of, int8_array, tex
 from app.adapters.postgres.connections import Connection, Row
 from app.adapters.postgres.content_reads import ChunkMap, map_of, plain_chunks
 from app.adapters.postgres.direct import DirectStatement
+from app.adapters.postgres.packing import nothing
 from app.adapters.postgres.standing import Head
 from app.adapters.postgres.tree_rows import TreeRow, Wanted
 from app.core.ids import VersionId
@@ -22,9 +23,9 @@ _TREE_ROWS: Final = "select * from tree_rows(%s, %s, %s, %s)"
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
 _NAMES_BELOW: Final = "select parent, name, inode from dentries where project = %s and parent = any(%s) limit %s"
 _ARGUMENTS: Final = (arrays.INT4S, arrays.INT8S, arrays.BYTEAS, arrays.TEXTS, arrays.INT4S, arrays.BYTEAS)
-_APPEND: Final = DirectStatement("weir_append", "select append_files($1, $2, $3, $4, $5, $6)", _ARGUMENTS)
+_APPEND: Final = DirectStatement("weir_append", "select append_files($1, $2, $3, $4, $5, $6)", _ARGUMENTS, nothing())
 _APPEND_EARLY: Final = DirectStatement(
-    "weir_append_early", "call append_files_early($1, $2, $3, $4, $5, $6, null)", _ARGUMENTS
+    "weir_append_early", "call append_files_early($1, $2, $3, $4, $5, $6, null)", _ARGUMENTS, nothing()
 )
 _TOLD_MIN: Final = 3
 
@@ -112,7 +113,7 @@ def append(connection: Connection, arguments: Sequence[bytes], *, early: bool = 
     status, *told = byteas_of((_APPEND_EARLY if early else _APPEND).run(connection, arguments))
     if len(told) < _TOLD_MIN:
         return Appended(status.decode())
-    return Appended(status.decode(), Head(_number(told[0]), told[1]), _number(told[2]), told[3:])
+    return Appended(status.decode(), Head(_number(told[0]), told[2]), _number(told[1]), told[3:])
 
 
 def _number(sent: bytes) -> int:

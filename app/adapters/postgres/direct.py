@@ -18,11 +18,13 @@ class DirectStatement:
     """Takes binary arguments, returns the only field of the only row.
 
     Outside of transactions it is prepared once a connection, and again after psycopg has dropped all that is prepared,
-    as it does on each rollback. In a transaction, where finding that out would be an error, it is not.
+    as it does on each rollback. In a transaction, where finding that out would be an error, it is not. Before the first
+    use it runs with the arguments `first`, which change nothing: what it runs is then planned.
     """
 
-    def __init__(self, name: str, statement: str, types: Sequence[int]) -> None:
+    def __init__(self, name: str, statement: str, types: Sequence[int], first: Sequence[bytes]) -> None:
         self._name, self._statement, self._types = name.encode(), statement.encode(), tuple(types)
+        self._first = [argument or None for argument in first]
         self._formats = [_BINARY] * len(types)
         self._prepared: WeakSet[Connection] = WeakSet()
 
@@ -42,6 +44,10 @@ class DirectStatement:
         if connection not in self._prepared:
             _checked(connection, connection.pgconn.prepare(self._name, self._statement, self._types))
             self._prepared.add(connection)
+            self._execute(connection, self._first)
+        return self._execute(connection, values)
+
+    def _execute(self, connection: Connection, values: Sequence[bytes | None]) -> bytes:
         result = connection.pgconn.exec_prepared(self._name, values, self._formats, _BINARY)  # type: ignore[arg-type]
         return _field(_checked(connection, result))
 

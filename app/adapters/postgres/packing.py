@@ -16,6 +16,7 @@ from app.core.messages import ChunkData
 Rows = Sequence[tuple[Any, ...]]
 _FEW: Final = 8
 """Up to here new rows go with those that replace others: a look for each costs less than a statement of their own."""
+_SECTIONS: Final = 19
 _NO_ROWS: Final = (0, -1, 0, -1)
 _ENCODINGS: Final = {"raw": 0, "zstd": 1}
 
@@ -112,3 +113,11 @@ def pack(scalars: Scalars, named: Sequence[bytes], chunks: Sequence[ChunkData], 
 
 def _name(row: tuple[int, int, bytes, bytes]) -> bytes:
     return row[2]
+
+
+def nothing() -> list[bytes]:
+    """Return arguments with which append_files runs every statement, of no project and on no rows."""
+    return [
+        int4_array([0, 0, *(1, 0, 1, 0) * _SECTIONS]), int8_array([0, 0, 1, 1]), bytea_array([b"", b""]),
+        text_array([""]), int4_array([]), b"",
+    ]  # fmt: skip

@@ -42,7 +42,8 @@ end $$;
 -- Under the lock: those rows must still be what they were ('stale'), the batch must follow its incarnation ('sequence');
 -- positions, time and hashes are given here, `since` and `until` above n[1] move with the head.
 -- 'missing': a chunk of p_chunks is not stored. 'ok', or 'checked' where others had appended since; else nothing is appended.
--- Returned after 'ok' and 'checked': the position and the hash before, the time, then the hash of each event.
+-- Returned after 'ok' and 'checked': the position before, the time, the hash before, then the hash of each event.
+-- Of a project that is not there all statements run on nothing: for a new connection, so that its first appends need not plan.
 -- 'made': the writer knew the head (all rows that it knew were of it), chose the time n[4] and made the hashes; nothing else
 -- is to be told. The time is the server's, to a second: what is further off, or not after the last append's, is not taken.
 --   s: project, events, then four a section: the first row's place in n, the last row's, the same in b; 0, -1 where there is none
@@ -62,8 +63,8 @@ declare
     link bytea;
     step bigint := 0;
     at bytea;
-    here integer;
-    there integer;
+    context integer;
+    back integer;
     lead bytea;
     cut integer;
     longest bigint := -1;
@@ -103,8 +104,8 @@ begin
             return array['sequence'::bytea];
         end if;
         step := head - n[1];
-        done := array['ok'::bytea, int8send(head), link, int8send(clock)];
-        if step <> 0 or b[1] <> link then
+        done := array['ok'::bytea, int8send(head), int8send(clock), link];
+        if step is distinct from 0 or b[1] is distinct from link then
             -- nodes read: inode, since; names read: parent, since | name
             if exists (
                 select 1 from (select generate_series(s[7], s[8], 2) as k) as r where n[k + 1] <> coalesce(
@@ -121,8 +122,8 @@ begin
             done[1] := 'checked';
         end if;
         at := '\xcf'::bytea || int8send(clock);
-        here := s[15] + 2;
-        there := s[17] + 4;
+        context := s[15] - 1;
+        back := s[17] - 2;
         for i in 1 .. events loop
             if head + i > longest then -- the position's next form in MessagePack
                 if head + i < 128 then lead := b[2]; cut := 8; longest := 127;
@@ -132,13 +133,9 @@ begin
                 else lead := b[2] || '\xcf'; cut := 1; longest := 9223372036854775807;
                 end if;
             end if;
-            link := sha256(link || lead || substr(int8send(head + i), cut) || b[n[here] / 5 + 3] || at || b[there]);
-            done[i + 4] := link;
-            b[there + 1] := link;
-            here := here + 3;
-            there := there + 6;
+            done[i + 4] := sha256(done[i + 3] || lead || substr(int8send(head + i), cut) || b[n[context + 3 * i] / 5 + 3] || at || b[back + 6 * i]);
         end loop;
-        update log_heads set position = head + events, hash = link, recorded_at_us = clock, places = places || p_places
+        update log_heads set position = head + events, hash = done[events + 4], recorded_at_us = clock, places = places || p_places
             where project = log_project and log = 'files' returning cardinality(places) into known;
     end if;
     if known > 320 then
@@ -150,7 +147,7 @@ begin
     insert into file_events (project, position, incarnation, sequence, recorded_at_us, at_ns, inode, kind, agent, session, tool_call,
         decision, task_id, path, outcome, payload, digest, hash, appended)
     select log_project, head + i, n[2], n[3] + i - 1, clock, n[k], n[k + 1], t[n[k + 2]], t[n[k + 2] + 1], t[n[k + 2] + 2],
-        t[n[k + 2] + 3], t[n[k + 2] + 4], t[1], b[j], nullif(b[j + 1], ''::bytea), b[j + 2], b[j + 3], b[j + 5],
+        t[n[k + 2] + 3], t[n[k + 2] + 4], t[1], b[j], nullif(b[j + 1], ''::bytea), b[j + 2], b[j + 3], coalesce(done[i + 4], b[j + 5]),
         case when i = 1 then events end
     from (select generate_series(1, events) as i, generate_series(s[15], s[16], 3) as k, generate_series(s[17], s[18], 6) as j) as r;
     if greatest(s[19], s[23], s[27]) > 0 then -- nodes that were: inode, since, until | node; ended: inode; are: inode, since | node
