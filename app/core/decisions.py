@@ -185,6 +185,7 @@ class ValidateBatch(msgspec.Struct, frozen=True, array_like=True):
 class ValidateReply(msgspec.Struct, frozen=True, array_like=True):
     """One reply a batch, in the order of its calls: the place of each one's ground in the table, its commands, and the
     layer that gave it. Without the table a ruling was 430 bytes, and copying replies 7 us a call.
+    `worker_us` has `shared_us` in it, which asking the shared cache took; `forged` and `stale`: what it ignored.
     """
 
     FORMAT: ClassVar[int] = 3
@@ -198,6 +199,9 @@ class ValidateReply(msgspec.Struct, frozen=True, array_like=True):
     commands: tuple[bytes, ...]
     layers: tuple[str, ...]
     worker_us: int
+    shared_us: int = 0
+    forged: int = 0
+    stale: int = 0
 
     @property
     def rulings(self) -> list[Ruling]:

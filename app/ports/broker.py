@@ -58,7 +58,10 @@ class ChunkCache(Protocol):
 
 
 class SharedDecisions(Protocol):
-    """The shared decision cache: entries carry a MAC and the policy version."""
+    """The shared decision cache: entries carry a MAC and the policy version. `forged` and `stale`: what it ignored."""
+
+    forged: int
+    stale: int
 
     def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Ruling]:
         """Return the entries that are genuine and of this policy version."""

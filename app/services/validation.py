@@ -28,6 +28,7 @@ from app.services.batching import Batch, Batcher, Breaker, Question
 from app.services.decision_cache import INLINE_BYTES, TTL_S, AsyncLRUCache, cache_key
 from app.services.questions import encode_batch, encode_question, wire_of
 from app.services.task_line import Letter
+from app.services.validation_figures import ValidationFigures
 from app.telemetry.metrics import Metrics
 
 TASK: Final = "weir.validate"
@@ -95,7 +96,7 @@ class Validation:
         self._given_before = 0
         self.crowded = False
         """More than 3,000 answers a second were given at the last look: what drains in the background yields."""
-        self._figures = _Figures(metrics)
+        self._figures = ValidationFigures(metrics)
         self._expose(metrics)
 
     @property
@@ -192,7 +193,7 @@ class Validation:
 
     def _take(self, batch: Batch, reply: ValidateReply, rulings: list[Ruling], now: int) -> None:
         self._figures.round_trip_us.record((now - batch.sent_ns) // 1000)
-        self._figures.worker_us.record(reply.worker_us)
+        self._figures.of_worker(reply)
         settle, task_id = self._settle, reply.task_id
         for question, found, layer in zip(batch.questions, rulings, reply.layers, strict=True):
             if question.given is not None:
@@ -359,30 +360,3 @@ def _rulings_of(reply: ValidateReply) -> list[Ruling]:
         return reply.rulings
     except (IndexError, ValueError):  # as wrong as too few of them
         return []
-
-
-class _Figures:
-    def __init__(self, metrics: Metrics) -> None:
-        self.joined = metrics.counter("weir_single_flight_joined_total", "Calls that joined one under way.")
-        self.replies_refused = metrics.counter(
-            "weir_replies_refused_total", "Replies that were malformed, late beyond use or unknown."
-        )
-        self.send_failures = metrics.counter("weir_send_failures_total", "Tasks that the broker did not take.")
-        self.batches_lost = metrics.counter("weir_batches_lost_total", "Batches without a reply for a second.")
-        self.policy_failures = metrics.counter(
-            "weir_policy_failures_total", "Calls on which the gateway's own policy failed."
-        )
-        self.rechecked = metrics.counter(
-            "weir_degraded_rechecked_total", "Degraded answers that a worker has judged since."
-        )
-        self.differences = metrics.counter(
-            "weir_degraded_differences_total", "Degraded answers that a worker judged otherwise."
-        )
-        self.rechecks_dropped = metrics.counter(
-            "weir_degraded_unchecked_total", "Degraded answers that no worker will see."
-        )
-        self.batch_size = metrics.histogram("weir_batch_questions", "Questions in a batch.")
-        self.round_trip_us = metrics.histogram("weir_batch_round_trip_us", "A batch from its cut to its reply.")
-        self.worker_us = metrics.histogram(
-            "weir_batch_worker_us", "A batch inside its worker, as the worker measured it."
-        )

@@ -101,7 +101,8 @@ class WorkerValidator:
         start_ns = time.perf_counter_ns()
         version = self._policy.version
         names = [fingerprint(self._project, version, call) for call in batch.calls] if self._asks() else []
-        known = self._known(names, version)
+        known, ignored = self._known(names, version)
+        shared_us = (time.perf_counter_ns() - start_ns) // 1000
         rulings, layers, fresh = [], [], []
         for index, call in enumerate(batch.calls):
             cached = known.get(names[index]) if known else None
@@ -111,21 +112,26 @@ class WorkerValidator:
             if names and not cached and not found.ground.reads and found.ground.policy_version == version:
                 fresh.append((names[index], found))
         took_us = (time.perf_counter_ns() - start_ns) // 1000
-        return validate_reply(batch.batch_id, task_id, self._worker, rulings, layers, took_us), fresh
+        reply = validate_reply(batch.batch_id, task_id, self._worker, rulings, layers, took_us)
+        if names:
+            reply = msgspec.structs.replace(reply, shared_us=shared_us, forged=ignored[0], stale=ignored[1])
+        return reply, fresh
 
     def _asks(self) -> bool:
         self._batches += 1
         return self._shared is not None and (self._misses < MISSES_MAX or not self._batches % ASKED_EVERY)
 
-    def _known(self, names: Sequence[bytes], version: str) -> dict[bytes, Ruling]:
-        if self._shared is None or not names:
-            return {}
+    def _known(self, names: Sequence[bytes], version: str) -> tuple[dict[bytes, Ruling], tuple[int, int]]:
+        shared = self._shared
+        if shared is None or not names:
+            return {}, (0, 0)
+        forged, stale = shared.forged, shared.stale
         try:
-            known = self._shared.get(names, version)
+            known = shared.get(names, version)
         except BrokerUnavailable:
             known = {}
         self._misses = 0 if known else self._misses + len(names)
-        return known
+        return known, (shared.forged - forged, shared.stale - stale)
 
     def _judge(self, call: Asked) -> Judgement:
         try:

@@ -123,10 +123,12 @@ class Shelf:
     def __init__(self, *, gone: bool = False) -> None:
         self.kept: dict[bytes, Ruling] = {}
         self.gone = gone
+        self.forged = self.stale = 3
 
     def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Ruling]:
         if self.gone:
             raise BrokerUnavailable("gone")
+        self.forged += 1
         return {name: self.kept[name] for name in fingerprints if name in self.kept}
 
     def put(self, entries: Sequence[tuple[bytes, Ruling]], ttl_s: int) -> None:
@@ -158,6 +160,9 @@ def test_only_what_depends_on_the_call_alone_is_shared() -> None:
     assert rules.judged == ["ls", "now", "boom", "now", "boom"]
     assert [decode(ValidateReply, reply).layers[0] for reply in diary.replies] == ["policy", "shared-cache"]
     assert (second.approved, second.blocked, second.escalated) == (2, 1, 0)
+    told = decode(ValidateReply, diary.replies[1])
+    assert (told.forged, told.stale) == (1, 0)
+    assert told.worker_us >= told.shared_us
 
 
 def test_a_shared_cache_that_is_gone_costs_nothing_but_the_judging() -> None:
