@@ -1,87 +1,193 @@
-"""Microseconds of CPU per judgement and per path check, at 100, 1,000 and 10,000 added rules."""
+"""Judging and loading rules beside cedarpy: 100 to 100,000 rules added to the default ones.
 
-import json
+usage: bench_policy.py [--most 100000]
+
+Each call is timed alone (CPU us of the thread), 14 ordinary commands in 150 spellings each. The added rules are of four
+kinds: programs of their own, more of git's sub-commands, arguments of npm, and agents. cedarpy judges the same number of
+policies on the same program and text, given to it resolved: it parses no shell. `waits`: one thread judges without
+end while another loads rules; the longest time between two answers, with the switch interval that gateway and workers have.
+Writes $WEIR_HOME/bench/policy/latest.json.
+"""
+
+import argparse
+import gc
+import math
 import statistics
+import sys
+import threading
 import time
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from app.adapters.policy_files import rule_file
+import cedarpy
+from report import environment, figure, ratios, write
+
+from app.adapters.policy_files import rule_file, rule_text
 from app.core.decisions import ToolCall
 from app.core.policy import Policy, RuleFile, compile_policy
 from app.core.policy.source import Tier
 from app.core.shell import canonical
 
 ROOT = Path(__file__).resolve().parents[2]
+BUDGETS = tomllib.loads((ROOT / "config" / "budgets.toml").read_text())["policy"]
 CWD = "/home/dev/project"
+SPELLINGS = 150
 ORDINARY = [
-    "git status",
-    "ls -la",
-    "pytest -q tests/unit",
-    "git commit -m 'fix: a thing'",
-    "cat README.md",
-    "npm run build",
-    "grep -rn TODO src",
-    "cd src && make test",
-    "python manage.py test",
-    "git diff --stat HEAD~1",
-    "rm -rf build",
-    "find . -name '*.py' | xargs wc -l",
-    "for f in *.py; do echo $f; done",
-    "echo hi > out.txt",
+    "git status src{n}",
+    "ls -la dir{n}",
+    "pytest -q tests/unit/test_{n}.py",
+    "git commit -m 'fix: thing {n}'",
+    "cat README{n}.md",
+    "npm run build{n}",
+    "grep -rn TODO{n} src",
+    "cd src{n} && make test",
+    "python manage.py test app{n}",
+    "git diff --stat HEAD~{n}",
+    "rm -rf build{n}",
+    "find . -name '*{n}.py' | xargs wc -l",
+    "for f in *{n}.py; do echo $f; done",
+    "echo hi > out{n}.txt",
 ]
 
 
-def pack(extra: int) -> Policy:
-    files = [rule_file(path, Tier.DEFAULT) for path in sorted((ROOT / "config" / "policies").glob("*.yaml"))]
-    rules = [
-        {"id": f"x{i}", "match": f"Bash(tool{i % 97} sub{i} --force*)", "decide": "block", "reason": "x"}
-        for i in range(extra)
+def stated(i: int) -> str:
+    match i % 4:
+        case 0:
+            said = f"match: Bash(tool{i % 97} sub{i} --force*)"
+        case 1:
+            said = f"match: Bash(git sub{i} *)"
+        case 2:
+            said = f"command: {{program: npm, args: 'left-pad-{i}*'}}"
+        case _:
+            said = f"match: Bash(tool{i % 97} *), when: {{agent: agent-{i}}}"
+    return f"  - {{id: x{i}, {said}, decide: block, reason: It is rule {i}.}}\n"
+
+
+def added(count: int) -> bytes:
+    return ("rules:\n" + "".join(map(stated, range(count)))).encode()
+
+
+def loaded(text: bytes) -> tuple[Policy, float]:
+    """Return the policy of the default rules and a file, and the CPU seconds of reading and compiling both."""
+    begun = time.thread_time()
+    files: list[RuleFile] = [
+        rule_file(path, Tier.DEFAULT) for path in sorted((ROOT / "config" / "policies").glob("*.yaml"))
     ]
-    return compile_policy([*files, RuleFile("extra.yaml", Tier.DEFAULT, rules, list(range(extra)), b"")])
+    policy = compile_policy([*files, rule_text("added.yaml", Tier.DEFAULT, text, "added.yaml")])
+    return policy, time.thread_time() - begun
 
 
-def cpu_us(step: Callable[[], object], rounds: int = 40) -> float:
+def each_us(judge: Callable[[Any], object], calls: list[Any]) -> list[float]:
     times = []
-    for _ in range(7):
-        begun = time.thread_time_ns()
-        for _ in range(rounds):
-            step()
-        times.append((time.thread_time_ns() - begun) / rounds / 1000)
-    return statistics.median(times)
+    clock = time.thread_time_ns
+    for call in calls:
+        begun = clock()
+        judge(call)
+        times.append((clock() - begun) / 1000)
+    return sorted(times)
 
 
-def main() -> None:
-    figures = []
-    calls = [ToolCall("Bash", {"command": text}, "a", "s", CWD) for text in ORDINARY]
-    shell = statistics.median([cpu_us(lambda t=text: canonical(t, CWD, CWD)) for text in ORDINARY])
-    figures.append({"figure": "canonical form", "system": "weir", "median": shell, "unit": "us"})
-    for extra in (0, 100, 1000, 10_000):
-        begun = time.monotonic()
-        policy = pack(extra)
-        loaded_ms = (time.monotonic() - begun) * 1000
-        each = sorted(cpu_us(lambda c=call: policy.judge(c)) for call in calls)
-        figures.append(
-            {
-                "figure": f"judge at {len(policy.rules)} rules",
-                "system": "weir",
-                "median": statistics.median(each),
-                "p99": each[-1],
-                "unit": "us",
-            }
-        )
-        figures.append(
-            {"figure": f"load {len(policy.rules)} rules", "system": "weir", "median": loaded_ms, "unit": "ms"}
-        )
-        path = cpu_us(lambda: policy.guards.refusal("write", b"src/app/main.py"), 400)
-        figures.append(
-            {"figure": f"path guards at {len(policy.rules)} rules", "system": "weir", "median": path, "unit": "us"}
-        )
-    for figure in figures:
-        print(
-            json.dumps({name: round(value, 2) if isinstance(value, float) else value for name, value in figure.items()})
-        )
+def spoken(name: str, system: str, times: list[float]) -> dict[str, Any]:
+    p50, p99 = statistics.median(times), times[int(len(times) * 0.99)]
+    return figure(name, system, p50, p99, "us CPU a call", [p50])
+
+
+def cedar(count: int) -> Callable[[str], object]:
+    rules = [
+        f'forbid(principal, action, resource) when {{ context.program == "tool{i % 97}" '
+        f'&& context.text like "tool{i % 97} sub{i} --force*" }};'
+        for i in range(count)
+    ]
+    rules.append("permit(principal, action, resource);")
+    policies, entities = cedarpy.PolicySet.from_str("\n".join(rules)), cedarpy.Entities.from_json_str("[]")
+    who = {"principal": 'Agent::"a"', "action": 'Action::"run"', "resource": 'Tool::"Bash"'}
+
+    def judge(text: str) -> object:
+        context = {"program": text.split(" ", 1)[0], "text": text}
+        return cedarpy.is_authorized(who | {"context": context}, policies, entities)
+
+    return judge
+
+
+def judged() -> Iterator[dict[str, Any]]:
+    texts = [text.format(n=n) for n in range(SPELLINGS) for text in ORDINARY]
+    calls = [ToolCall("Bash", {"command": text}, "a", "s", CWD) for text in texts]
+    yield spoken("canonical form alone", "weir", each_us(lambda text: canonical(text, CWD, CWD), texts))
+    for count in (100, 1_000, 10_000):
+        policy, _ = loaded(added(count))
+        each_us(policy.judge, calls[: len(ORDINARY)])
+        yield spoken(f"judge, {count} rules added", "weir", each_us(policy.judge, calls))
+        yield spoken(f"judge, {count} rules added", "cedarpy", each_us(cedar(count), texts[: 2_000_000 // count // 4]))
+        paths = each_us(lambda path, p=policy: p.guards.refusal("write", path), [b"src/app/%d.py" % n for n in range(500)])
+        yield spoken(f"path of a write, {count} rules added", "weir", paths)
+
+
+def loading(most: int) -> Iterator[dict[str, Any]]:
+    before: tuple[int, float] | None = None
+    for count in (n for n in (100, 1_000, 10_000, 100_000) if n <= most):
+        _, took = loaded(added(count))
+        grown = None
+        if before is not None:
+            grown = round(took / before[1] / (count * math.log(count) / before[0] / math.log(before[0])), 2)
+        yield figure(f"load {count} rules added", "weir", took * 1000, None, "ms CPU", [took * 1000], to_n_log_n=grown)
+        before = count, took
+
+
+def waits(count: int) -> dict[str, Any]:
+    sys.setswitchinterval(0.0005)
+    policy, _ = loaded(b"rules: []")
+    call, text, longest, stop = ToolCall("Bash", {"command": "ls -la"}, "a", "s", CWD), added(count), [], False
+
+    def judging() -> None:
+        last = time.monotonic()
+        while not stop:
+            policy.judge(call)
+            now = time.monotonic()
+            longest.append(now - last)
+            last = now
+            time.sleep(0)  # as after a reply: another thread may run
+
+    thread = threading.Thread(target=judging)
+    thread.start()
+    loaded(text)
+    stop = True
+    thread.join()
+    gaps = sorted(gap * 1000 for gap in longest)
+    p99 = gaps[int(len(gaps) * 0.99)]
+    return figure(f"longest wait of a call while {count} rules load", "weir", gaps[-1], p99, "ms", gaps[-3:])
+
+
+def missed(figures: list[dict[str, Any]]) -> Iterator[str]:
+    by = {one["figure"]: one for one in figures if one["system"] == "weir"}
+    few, many = by["judge, 100 rules added"], by["judge, 10000 rules added"]
+    for one in (few, many):
+        if one["median"] >= BUDGETS["judge_p50_us"] or one["p99"] >= BUDGETS["judge_p99_us"]:
+            yield f"{one['figure']}: p50 {one['median']} us, p99 {one['p99']} us"
+    if many["median"] > few["median"] * BUDGETS["judge_flat_ratio_max"]:
+        yield f"judging is not flat: {many['median'] / few['median']:.2f}"
+    for one in figures:
+        if one.get("to_n_log_n") and one["to_n_log_n"] > 1:
+            yield f"{one['figure']}: grew {one['to_n_log_n']} times n log n"
+        if one["figure"].startswith("longest") and one["median"] > BUDGETS["reload_wait_ms_max"]:
+            yield f"{one['figure']}: {one['median']} ms"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--most", type=int, default=100_000)
+    most = parser.parse_args().most
+    begun = environment()
+    gc.freeze()  # as gateway and workers do
+    gc.set_threshold(50_000, 20, 100)
+    figures = [*judged(), *loading(most), *[waits(count) for count in (100, 1_000, 10_000)]]
+    ratios(figures)
+    write("policy", begun, figures)
+    over = list(missed(figures))
+    print("\n".join(over) or "every budget holds")
+    return bool(over)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
