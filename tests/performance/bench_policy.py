@@ -12,8 +12,10 @@ Writes $WEIR_HOME/bench/policy/latest.json.
 import argparse
 import gc
 import math
+import shutil
 import statistics
 import sys
+import tempfile
 import threading
 import time
 import tomllib
@@ -24,7 +26,7 @@ from typing import Any
 import cedarpy
 from report import environment, figure, ratios, write
 
-from app.adapters.policy_files import rule_file, rule_text
+from app.adapters.policy_files import Place, PolicyWatcher, rule_file, rule_text
 from app.core.decisions import ToolCall
 from app.core.policy import Policy, RuleFile, compile_policy
 from app.core.policy.source import Tier
@@ -137,13 +139,15 @@ def loading(most: int) -> Iterator[dict[str, Any]]:
 
 def waits(count: int) -> dict[str, Any]:
     sys.setswitchinterval(0.0005)
-    policy, _ = loaded(b"rules: []")
-    call, text, longest, stop = ToolCall("Bash", {"command": "ls -la"}, "a", "s", CWD), added(count), [], False
+    folder = Path(tempfile.mkdtemp(prefix="bench-policy-"))
+    watcher = PolicyWatcher([Place(ROOT / "config" / "policies"), Place(folder, Tier.USER)])
+    call, longest, stop = ToolCall("Bash", {"command": "ls -la"}, "a", "s", CWD), [], False
+    (folder / "added.yaml").write_bytes(added(count))
 
     def judging() -> None:
         last = time.monotonic()
         while not stop:
-            policy.judge(call)
+            watcher.judge(call)
             now = time.monotonic()
             longest.append(now - last)
             last = now
@@ -151,9 +155,10 @@ def waits(count: int) -> dict[str, Any]:
 
     thread = threading.Thread(target=judging)
     thread.start()
-    loaded(text)
+    assert watcher.refresh(force=True), watcher.alert
     stop = True
     thread.join()
+    shutil.rmtree(folder)
     gaps = sorted(gap * 1000 for gap in longest)
     p99 = gaps[int(len(gaps) * 0.99)]
     return figure(f"longest wait of a call while {count} rules load", "weir", gaps[-1], p99, "ms", gaps[-3:])
