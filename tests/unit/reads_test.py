@@ -74,7 +74,7 @@ class Shelf:
 
     def get(self, fingerprints: Sequence[bytes], policy_version: str) -> dict[bytes, Ruling]:
         found = {name: self.kept[name] for name in fingerprints if name in self.kept}
-        return {name: one for name, one in found.items() if one.policy_version == policy_version}
+        return {name: one for name, one in found.items() if one.ground.policy_version == policy_version}
 
     def put(self, entries: Sequence[tuple[bytes, Ruling]], ttl_s: int) -> None:
         self.kept.update(entries)
@@ -145,7 +145,7 @@ class Ring:
     def right(self, found: Ruling, policy: Policy, call: ToolCall) -> None:
         self.hits += 1
         anew = policy.judge(call, self)
-        assert (found.verdict, found.policy_version) == (anew.verdict, policy.version), call
+        assert (found.verdict, found.ground.policy_version) == (anew.verdict, policy.version), call
 
 
 @pytest.fixture(scope="module")
