@@ -40,7 +40,7 @@ CLEAN_MAX_BYTES: Final = 192 * 1024 * 1024
 T = TypeVar("T")
 WAIT_FIRST_S: Final = 0.05
 WAIT_MAX_S: Final = 2.0
-RULES_S: Final = 0.5
+RULES_S: Final = 0.02
 LOCK_S: Final = 1  # whole seconds: llfuse cuts off the rest
 
 
@@ -60,7 +60,7 @@ class Session:
                     self.state.changes.seal_older_than(SEAL_S)
 
     def follow_rules(self, stopping: Event) -> None:
-        """Body of the rules' thread: changed files are in force within a second, those that do not load are told."""
+        """Body of the rules' thread: changed files are in force within 0.1 s, those that do not load are told."""
         rules = self.state.gate.rules
         while not stopping.wait(RULES_S):
             told = rules.alert
