@@ -59,7 +59,7 @@ class Worker:
         return self.random.choice(sorted(self.files)) if self.files else None
 
     def create(self) -> None:
-        name, data = self.fresh(), self.random.randbytes(self.random.choice((0, 10, 5000, 200_000)))
+        name, data = self.fresh(), self.random.randbytes(self.random.choice((0, 10, 500, 500, 4000, 4000, 4000, 150_000)))
         self.doing = (name,)
         with (self.folder / name).open("xb") as file:
             file.write(data)
@@ -142,7 +142,7 @@ def test_kill_9_amid_mixed_work_loses_and_doubles_nothing(mount: LoneMount, kill
         threads = [threading.Thread(target=worker.run) for worker in workers]
         for thread in threads:
             thread.start()
-        time.sleep(pause.uniform(0.03, 0.4))
+        time.sleep(pause.uniform(0.02, 0.2))
         mount.kill()
         for thread in threads:
             thread.join(20)
