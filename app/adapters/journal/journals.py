@@ -9,7 +9,8 @@ from typing import Any
 
 from app.adapters.journal.doorbell import Doorbell
 from app.adapters.journal.folder import MountFolder
-from app.adapters.journal.reader import JournalReader
+from app.adapters.journal.reader import JournalReader, zeros_at_end
+from app.adapters.journal.zeros_ahead import AHEAD_BYTES
 from app.core.errors import JournalCorrupt
 from app.core.frames import read_header
 
@@ -79,7 +80,7 @@ class FolderJournals:
             for number in files.numbers():
                 if (later, number) >= (incarnation, segment):
                     done = end if (later, number) == (incarnation, segment) else 0
-                    total += max(_size(files.path(number)) - done, 0)
+                    total += _bytes_behind(files.path(number), done)
         return total
 
     def spare(self) -> dict[str, Any]:
@@ -131,8 +132,12 @@ def recovered_incarnations(folder: MountFolder) -> set[int]:
     return found
 
 
-def _size(path: Path) -> int:
+def _bytes_behind(path: Path, done: int) -> int:
+    """Return how much of a segment is behind `done`, zeros at its end left out."""
     try:
-        return path.stat().st_size
+        with path.open("rb") as file:
+            end = os.fstat(file.fileno()).st_size
+            zeros = zeros_at_end(file.fileno(), max(done, end - AHEAD_BYTES * 2), end) if end > done else 0
     except FileNotFoundError:
         return 0
+    return max(end - done - zeros, 0)

@@ -2,7 +2,8 @@
 
 A whole record is seen once, in order. What is behind the last whole record is no record yet: it is looked at
 again. It becomes damage, reported with offset and reason, only when nothing more can come: a further segment
-exists, or the writer is gone. A tail never raises; numbers that do not follow each other do.
+exists, or the writer is gone. Zeros up to the end of the file are none: the writer puts them there for records to
+come. A tail never raises; numbers that do not follow each other do.
 """
 
 import os
@@ -25,6 +26,7 @@ from app.ports import PlacedRecord, TailDamage
 
 READ_BYTES: Final = 1024 * 1024
 _HEADER_BYTES: Final = 64 * 1024
+_NOTHING: Final = bytes(FRAME_BYTES)
 
 
 class JournalReader:
@@ -112,6 +114,9 @@ class JournalReader:
 
     def _read(self, bytes_max: int) -> list[PlacedRecord]:
         wanted = bytes_max
+        if os.pread(self._descriptor, FRAME_BYTES, self._offset) in {b"", _NOTHING}:
+            self._tail = Tail(self._offset, "end")
+            return []
         while True:
             data = os.pread(self._descriptor, wanted, self._offset)
             found = self._parse(data)
@@ -135,10 +140,25 @@ class JournalReader:
 
     def _note_damage(self) -> None:
         name = self._files.path(self._segment).name
-        lost = os.fstat(self._descriptor).st_size - self._offset
+        end = os.fstat(self._descriptor).st_size
+        lost = end - self._offset - zeros_at_end(self._descriptor, self._offset, end)
         if lost and not any(known.file == name for known in self.damage):
-            self.damage.append(TailDamage(name, self._offset, self._tail.reason, lost))
+            reason = "checksum" if self._tail.reason == "end" else self._tail.reason
+            self.damage.append(TailDamage(name, self._offset, reason, lost))
 
     def _leave(self) -> None:
         self._note_damage()
         self.close()
+
+
+def zeros_at_end(descriptor: int, start: int, end: int) -> int:
+    """Return how many bytes before `end` (down to `start`) are zeros."""
+    low = end
+    while low > start:
+        block = max(start, low - _HEADER_BYTES)
+        data = os.pread(descriptor, low - block, block)
+        kept = len(data.rstrip(b"\0"))
+        if kept:
+            return end - block - kept
+        low = block
+    return end - start

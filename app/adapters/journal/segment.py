@@ -1,9 +1,11 @@
 """One append-only file of frames, as journal and spool write it.
 
-An append is one writev. One that the disk takes only in part is cut back to the last whole record, so that
+An append is one pwritev. One that the disk takes only in part is cut back to the last whole record, so that
 a failed call leaves nothing behind; where even the cut fails the segment refuses everything after.
+Behind the records there may be zeros (zeros_ahead.py), which no record begins with: they are a clean end.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -18,15 +20,18 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Segment:
-    """An open segment. `size` counts whole records only; `seed` goes into their checksums."""
+    """An open segment. `size` counts whole records only; `seed` goes into their checksums; `filled` counts the zeros
+    behind them too.
+    """
 
-    __slots__ = ("_broken", "_lost", "_synced", "descriptor", "path", "seed", "size")
+    __slots__ = ("_broken", "_lost", "_synced", "descriptor", "filled", "path", "seed", "size")
 
     def __init__(self, path: Path, descriptor: int, seed: int) -> None:
         self.path = path
         self.descriptor = descriptor
         self.seed = seed
         self.size = 0
+        self.filled = 0
         self._synced = 0
         self._broken = False
         self._lost = False
@@ -36,7 +41,7 @@ class Segment:
         """Create the file with its header; raises JournalFull, and FileExistsError for a name in use."""
         data, seed = encode_header(header)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
             raise
         except OSError as error:
@@ -55,7 +60,7 @@ class Segment:
         if self._broken:
             raise JournalFull(f"{self.path.name} could not be cut back after a failed append")
         try:
-            written = os.writev(self.descriptor, parts)
+            written = os.pwritev(self.descriptor, parts, self.size)
         except OSError as error:
             self._cut_back()
             raise translated(error) from error
@@ -63,6 +68,18 @@ class Segment:
             self._cut_back()
             raise JournalFull(f"the disk took {written} of {total} bytes")
         self.size += total
+
+    def fill(self, zeros: bytes) -> None:
+        """Write `zeros` behind the records and the zeros that are there; raises OSError. Not while an append runs."""
+        start = max(self.filled, self.size)
+        self.filled = start + os.pwrite(self.descriptor, zeros, start)
+
+    def trim(self) -> None:
+        """Cut the zeros off: nothing more is appended."""
+        if self.filled > self.size:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.descriptor, self.size)
+            self.filled = 0
 
     def sync(self) -> None:
         """Flush to disk; raises JournalError where the disk refuses, and ever after."""
@@ -85,6 +102,7 @@ class Segment:
     def _cut_back(self) -> None:
         try:
             os.ftruncate(self.descriptor, self.size)
+            self.filled = 0
         except OSError:
             self._broken = True
 

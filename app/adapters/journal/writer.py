@@ -1,9 +1,10 @@
 """The journal of one incarnation, appending: used by the process that serves the kernel, and by an import.
 
-One writev a record, nothing else: no decoding, no waiting, no copy of the data. Invariants:
+One pwritev a record, nothing else: no decoding, no waiting, no copy of the data. Invariants:
 **a call that raised has left no byte behind**; sequences are 1..N without gaps; the folder's journal.lock is
 held from the first look at older journals until `close`.
-Rotated segments are flushed by the next `sync`, which is one fdatasync for all who wait (group commit).
+Rotated segments are flushed by the next `sync`, which is one fdatasync for all who wait (group commit); from the first
+on, zeros are kept ahead (zeros_ahead.py).
 """
 
 import os
@@ -16,6 +17,7 @@ from app.adapters.journal.doorbell import Doorbell
 from app.adapters.journal.folder import MountFolder
 from app.adapters.journal.group_commit import GroupCommit
 from app.adapters.journal.segment import Buffer, Segment
+from app.adapters.journal.zeros_ahead import ZerosAhead
 from app.core.errors import JournalError, JournalFull
 from app.core.frames import JournalHeader, RecordType, base_body, frame, frame_of_parts, write_head
 from app.core.ids import VersionId
@@ -53,6 +55,7 @@ class JournalWriter:
         self._bell = Doorbell(folder.path)
         self._append_lock = threading.Lock()
         self._flushing = GroupCommit(segment)
+        self._ahead = ZerosAhead(segment, self._append_lock, segment_bytes)
 
     @property
     def incarnation(self) -> int:
@@ -101,14 +104,19 @@ class JournalWriter:
     def sync(self) -> None:
         """Return when everything appended before the call is on disk; raises JournalError."""
         self._flushing.wait()
+        self._ahead.flushed()
 
     def close(self) -> None:
         """Flush, close, and release the folder."""
-        self.sync()
+        self._ahead.stop()
+        with self._append_lock:
+            self._segment.trim()
+        self._flushing.wait()
         self.abandon()
 
     def abandon(self) -> None:
         """Close without a flush, as a kill would."""
+        self._ahead.stop()
         self._flushing.close()
         self._bell.close()
         os.close(self._lock_descriptor)
@@ -126,6 +134,8 @@ class JournalWriter:
         segment = self._header.segment + 1
         header = msgspec.structs.replace(self._header, segment=segment, first_sequence=self.next_sequence)
         path = self.folder.files(header.incarnation).path(header.segment)
-        self._segment = Segment.create(path, header)
+        fresh = Segment.create(path, header)
+        self._segment.trim()
+        self._segment = self._ahead.segment = fresh
         self._header = header
-        self._flushing.follow(self._segment)
+        self._flushing.follow(fresh)
