@@ -31,6 +31,7 @@ SWITCH_INTERVAL_S: Final = 1e-4
 STOP_S: Final = 2.0
 QUIET_S: Final = 0.5
 PATIENCE_S: Final = 2.0
+OWN_OPTIONS: Final = frozenset({"no_xattrs"})
 ASKED_TO_STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -67,7 +68,22 @@ def fuse_options(name: str, asked: list[str], *, read_only: bool) -> set[str]:
     options |= {f"fsname=weir:{name}", "subtype=weir"}
     options |= {"ro"} if read_only else set()
     options |= {"allow_other"} if os.getuid() == 0 else set()
-    return options | {word for text in asked for word in text.split(",") if word}
+    return options | words(asked) - OWN_OPTIONS
+
+
+def words(asked: list[str]) -> set[str]:
+    """Return the single options of `-o a,b -o c`."""
+    return {word for text in asked for word in text.split(",") if word}
+
+
+def mount_options(name: str, chosen: argparse.Namespace) -> MountOptions:
+    """Return what the command line asks of the mount itself."""
+    return MountOptions(
+        name,
+        read_only=chosen.read_only,
+        durability=chosen.durability,
+        xattrs="no_xattrs" not in words(chosen.options),
+    )
 
 
 class Stop:
@@ -169,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         prepare(directory)
         courier = None if chosen.external_courier else CourierChild(name)
         parts = bootstrap.mount_parts(settings, name)
-        options = MountOptions(name, read_only=chosen.read_only, durability=chosen.durability)
+        options = mount_options(name, chosen)
         session = start(parts, options, chosen.agent)
         serve(
             session,

@@ -1,5 +1,6 @@
 """The handlers of a mount as llfuse calls them: each converts, asks, converts, and lets nothing but FUSEError out."""
 
+import errno
 from collections import Counter
 from pathlib import Path
 from typing import Final, NoReturn
@@ -14,6 +15,14 @@ from fuse_mount.state import MountState
 HANDLERS: Final = tuple(name for name in vars(llfuse.Operations) if not name.startswith("_"))
 
 
+XATTR_HANDLERS: Final = ("getxattr", "setxattr", "listxattr", "removexattr")
+
+
+def _unknown(*_request: object) -> NoReturn:
+    """Say that there is no such call: the kernel asks no more, where it asks getxattr before every write else."""
+    raise llfuse.FUSEError(errno.ENOSYS)
+
+
 def _end(*_request: object) -> NoReturn:
     raise SessionEnd
 
@@ -26,6 +35,9 @@ class Operations(ContentCalls):
         self.home = home
         for name in HANDLERS:
             setattr(self, name, answered(getattr(self, name), state.counters))
+        if not state.options.xattrs:
+            for name in XATTR_HANDLERS:
+                setattr(self, name, _unknown)
 
     def end(self) -> None:
         """Answer every further request EIO, and have llfuse end its loops: an error that leaves a handler does that."""

@@ -39,12 +39,13 @@ STALLED_S: Final = 10.0
 
 @dataclass(frozen=True)
 class MountOptions:
-    """What a mount was asked to be. `durability`: 'journal' or 'store'."""
+    """What a mount was asked to be. `durability`: 'journal' or 'store'; without `xattrs` no write asks for one."""
 
     name: str
     read_only: bool = False
     durability: str = "journal"
     pinned_max_bytes: int = PINNED_MAX_BYTES
+    xattrs: bool = True
 
 
 @dataclass

@@ -25,7 +25,6 @@ from app.core.operations import decode_request
 from app.ports import MountParts
 from fuse_mount import __main__ as mount
 from fuse_mount.session import start
-from fuse_mount.state import MountOptions
 
 PROJECT = "0" * 32
 
@@ -111,9 +110,7 @@ def main() -> None:
         PROJECT, Spares(folder), store, store, None, {"commuting_fast_path": True}, rules,
         lambda: DecisionSpool(home / "denials", PROJECT, bytes_max=bound),
     )  # fmt: skip
-    session = start(
-        parts, MountOptions("alone", read_only=chosen.read_only, durability=chosen.durability), chosen.agent
-    )
+    session = start(parts, mount.mount_options("alone", chosen), chosen.agent)
     threading.Thread(target=store.ship, args=(folder, stopping), daemon=True).start()
     if os.environ.get("ALONE_DEAF"):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # what tells llfuse to end does not arrive
