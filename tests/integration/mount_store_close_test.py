@@ -18,7 +18,9 @@ from lone_mount import LoneMount  # noqa: E402
 def mount(tmp_path: Path) -> Iterator[LoneMount]:
     mount = LoneMount(tmp_path / "store", "--durability", "store", environ={"ALONE_SHIPS": "0"})
     yield mount
-    mount.kill()
+    mount.process.kill()
+    mount.process.wait()
+    mount.stop()
 
 
 @pytest.mark.parametrize(
