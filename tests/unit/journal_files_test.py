@@ -191,7 +191,8 @@ def test_sync_is_one_flush_for_all_who_wait(folder, monkeypatch):
     real = os.fdatasync
 
     def slow(descriptor: int) -> None:
-        flushes.append(descriptor)
+        if threading.current_thread().name != "journal-ahead":  # it flushes zeros, and nobody waits for it
+            flushes.append(descriptor)
         time.sleep(0.05)
         real(descriptor)
 
