@@ -40,13 +40,18 @@ class Absurd:
         pick = self.random.random()
         return self.random.choice(NUMBERS) if pick < 0.7 else self.random.randint(0, 400_000) if pick < 0.95 else self.random.getrandbits(64)
 
+    def unopened(self) -> int:
+        """Not this process's own 0, 1 and 2: as root, fchmod(0) once took /dev/null from the whole machine."""
+        number = self.number()
+        return number if number & 0xFFFFFFFF not in (0, 1, 2) else 99
+
     def argument(self, kind: str) -> Any:
         r = self.random
         match kind:
             case "p":
                 return ctypes.c_char_p(r.choice(NAMES)) if r.random() < 0.97 else ctypes.c_void_p(r.choice((0, 1, 1 << 60)))
             case "d":
-                return r.choice(self.open) if r.random() < 0.95 else self.number()
+                return r.choice(self.open) if r.random() < 0.95 else self.unopened()
             case "D":
                 return r.choice((self.folder, -100, r.choice(self.open)))
             case "b":
