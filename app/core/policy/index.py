@@ -1,52 +1,25 @@
 """The index: which rules can at all speak of a command, by tool, program and first argument, fact and place.
 
-Cost is flat in the number of rules: look-ups are by key, and many text patterns under one key become one RE2 set.
+Cost is flat in the number of rules: look-ups are by key, and many under one key are narrowed further (narrowing.py).
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from app.core.policy.glob import expression_set, simple_glob, text_expression
+from app.core.policy.glob import argument_expression, simple_glob
 from app.core.policy.match import Rule, Seen, matches
+from app.core.policy.narrowing import Bucket, Heads
 from app.core.policy.shape import Shape, deeper_words, known_words, loosened, settled, shape_of
 
-SET_FROM: Final = 6
 MEMO_MAX: Final = 4096
+_ANY: Final = "* "
+"""The key of rules for every program that name no sub-command."""
 Step = tuple["Rule | Bucket", bool]
-"""What is asked of each command of a shape: a rule (True: it matches them all), or a set of text rules."""
-
-
-class Bucket:
-    """Rules under one key; those that are nothing but text patterns are asked through one set when they are many."""
-
-    __slots__ = ("_set", "rules", "texts")
-
-    def __init__(self) -> None:
-        self.rules: list[Rule] = []
-        self.texts: list[Rule] = []
-        self._set: Any = None
-
-    def add(self, rule: Rule) -> None:
-        """Keep a rule."""
-        (self.texts if _only_text(rule) else self.rules).append(rule)
-
-    def seal(self) -> None:
-        """Build the set; few text rules are cheaper one by one."""
-        if len(self.texts) < SET_FROM:
-            self.rules += self.texts
-            self.texts = []
-            return
-        self._set = expression_set(
-            ["|".join(f"(?:{text_expression(p.text)})" for p in rule.patterns) for rule in self.texts]
-        )
-
-    def hits(self, text: str) -> list[Rule]:
-        """Return the text rules of the set that may match a command of this text."""
-        return [self.texts[i] for i in self._set.Match(text)]
+"""What is asked of each command of a shape: a rule (True: it matches them all), or a bucket's tables."""
 
 
 def _asked(program: str, seen: Seen) -> list[str]:
-    keys, line, words = [program], seen.line, seen.command.words
+    keys, line, words = [program, _ANY], seen.line, seen.command.words
     if line.positions:
         first = line.positions[0]
         keys += (f"{program} {first}", f"* {first}")
@@ -56,11 +29,7 @@ def _asked(program: str, seen: Seen) -> list[str]:
             keys.append(f"{program} {words[1]}")
     elif len(words) > 1:
         keys.append(f"{program} {words[1]}")
-    return keys if not line.flags else keys + [f"* {flag}" for flag in line.flags]
-
-
-def _only_text(rule: Rule) -> bool:
-    return bool(rule.patterns) and all(p.text for p in rule.patterns)
+    return keys
 
 
 class Index:
@@ -70,11 +39,13 @@ class Index:
         "_by_key",
         "_by_program_glob",
         "_by_tool",
+        "_by_tool_glob",
         "_by_trait",
         "_deeper",
         "_known",
         "_loose",
         "_memo",
+        "_program_globs",
         "_rest",
         "_shapes",
         "_tool_globs",
@@ -84,8 +55,8 @@ class Index:
         self._by_key: dict[str, Bucket] = {}
         self._by_tool: dict[str, Bucket] = {}
         self._by_trait: dict[str, Bucket] = {}
-        self._by_program_glob: list[tuple[str, Rule]] = []
-        self._tool_globs: list[Rule] = []
+        self._program_globs: list[tuple[str, Rule]] = []
+        self._tool_globs: list[tuple[str, Rule]] = []
         self._rest = Bucket()
         self._memo: dict[str, tuple[Rule, ...]] = {}
         for rule in rules:
@@ -94,6 +65,8 @@ class Index:
             for bucket in group.values():
                 bucket.seal()
         self._rest.seal()
+        self._by_program_glob = _heads(self._program_globs)
+        self._by_tool_glob = _heads(self._tool_globs)
         self._known = known_words(rules, list(self._by_key))
         self._deeper = deeper_words(rules)
         self._loose = {id(rule): loosened(rule) for rule in rules}
@@ -103,7 +76,7 @@ class Index:
         if rule.facts:
             return self._put(self._by_trait, rule.facts, rule)
         if rule.programs or rule.program_globs:
-            self._by_program_glob += [(glob, rule) for glob in rule.program_globs if glob != "*" or not _narrows(rule)]
+            self._program_globs += [(glob, rule) for glob in rule.program_globs if glob != "*"]
             return self._put(self._by_key, _keys(rule), rule)
         if rule.patterns:
             return self._add_patterns(rule)
@@ -121,7 +94,7 @@ class Index:
                 key = _text_key(pattern.text)
                 self._put(self._by_key, (key,), rule) if key else self._rest.add(rule)
             elif pattern.tool_glob:
-                self._tool_globs.append(rule)
+                self._tool_globs.append((pattern.tool_glob, rule))
             elif pattern.path is not None:
                 self._rest.add(rule)
             else:
@@ -166,15 +139,17 @@ class Index:
     def _candidates(self, seen: Seen) -> "list[Rule | Bucket]":
         command = seen.command
         found: list[Rule | Bucket] = []
-        _gather(found, (self._rest,))
+        _gather(found, seen, (self._rest,))
         if command.program:
-            _gather(found, map(self._by_key.get, _asked(command.program, seen)))
-            if self._by_program_glob:
+            _gather(found, seen, map(self._by_key.get, _asked(command.program, seen)))
+            if self._program_globs:
                 found += self._globbed(command.program)
         if command.touches or command.facts or command.wrappers:
-            _gather(found, map(self._by_trait.get, self._traits(command)))
-        _gather(found, (self._by_tool.get(seen.tool),))
-        return found + self._tool_globs
+            _gather(found, seen, map(self._by_trait.get, self._traits(command)))
+        _gather(found, seen, (self._by_tool.get(seen.tool),))
+        if self._tool_globs:
+            found += self._by_tool_glob.find(seen.tool)
+        return found
 
     @staticmethod
     def _traits(command: Any) -> set[str]:
@@ -184,37 +159,41 @@ class Index:
     def _globbed(self, program: str) -> tuple[Rule, ...]:
         known = self._memo.get(program)
         if known is None:
-            known = tuple([rule for glob, rule in self._by_program_glob if simple_glob(glob).match(program)])
+            known = tuple([rule for rule in self._by_program_glob.find(program) if _named(rule, program)])
             if len(self._memo) < MEMO_MAX:
                 self._memo[program] = known
         return known
 
 
-def _gather(found: list[Rule | Bucket], buckets: Iterable[Bucket | None]) -> None:
+def _gather(found: list[Rule | Bucket], seen: Seen, buckets: Iterable[Bucket | None]) -> None:
     for bucket in buckets:
         if bucket is not None:
-            found += bucket.rules
-            if bucket.texts:
+            found += bucket.shaped(seen)
+            if bucket.looks_closer:
                 found.append(bucket)
 
 
 def _asked_anew(step: Rule | Bucket, seen: Seen) -> list[Rule]:
-    rules = [step] if isinstance(step, Rule) else step.hits(seen.text)
+    rules = [step] if isinstance(step, Rule) else step.hits(seen)
     return [rule for rule in rules if matches(rule, seen)]
 
 
-def _narrows(rule: Rule) -> bool:
-    return bool(rule.first_words or rule.subcommands or rule.flags)
+def _named(rule: Rule, program: str) -> bool:
+    return any(simple_glob(glob).match(program) for glob in rule.program_globs)
+
+
+def _heads(entries: list[tuple[str, Rule]]) -> Heads:
+    return Heads((glob.partition("*")[0], argument_expression(glob), rule) for glob, rule in entries)
 
 
 def _keys(rule: Rule) -> list[str]:
-    """`program` or `program sub`; a rule for every program is found by its sub-command, else by its flags."""
+    """`program` or `program sub`; `*` stands for every program."""
     programs = [*rule.programs, *[glob for glob in rule.program_globs if glob == "*"]]
     firsts = {*rule.first_words, *[sub[0] if sub[0] != "*" else " ".join(sub[:2]) for sub in rule.subcommands]}
     if firsts:
         return [f"{program} {first}" for program in programs for first in firsts]
     if "*" in programs:
-        return [*rule.programs, *[f"* {flag}" for flag in rule.flags]]
+        return [*rule.programs, _ANY]
     return programs
 
 

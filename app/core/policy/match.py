@@ -54,6 +54,7 @@ class Pattern(msgspec.Struct, frozen=True):
     host: str = ""
     tool_glob: str = ""
     access: frozenset[str] = frozenset()
+    path_glob: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -99,6 +100,8 @@ class Rule(msgspec.Struct, frozen=True):
     facts_not: frozenset[str] = frozenset()
     order: int = 0
     unless: frozenset[str] = frozenset()
+    arg_globs: tuple[str, ...] = ()
+    path_globs: tuple[str, ...] = ()
     branches: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
 
@@ -152,6 +155,8 @@ def compile_rule(stated: Stated, order: int = 0) -> Rule:
         keeps_to=frozenset(names(source.keeps_to)),
         order=order,
         unless=frozenset(names(command.unless)) if command else frozenset(),
+        arg_globs=args,
+        path_globs=(*paths, *[p.path_glob for p in patterns if p.path_glob]),
         branches=names(source.when.branch),
         times=names(source.when.time),
     )
@@ -184,11 +189,11 @@ def _tool_pattern(stated: Stated, tool: str, inner: str) -> Pattern:
     if tool in {"WebFetch", "WebSearch"}:
         return Pattern(frozenset((tool,)), host=inner.removeprefix("domain:").lower())
     if tool in WRITE_TOOLS:
-        return Pattern(
-            WRITE_TOOLS, path=compiled((path_expression(inner),)), access=frozenset(("write", "delete", "change"))
-        )
+        path = compiled((path_expression(inner),))
+        return Pattern(WRITE_TOOLS, path=path, access=CHANGING, path_glob=inner)
     if tool in READ_TOOLS:
-        return Pattern(READ_TOOLS, path=compiled((path_expression(inner),)), access=frozenset(("list", "read", "send")))
+        path = compiled((path_expression(inner),))
+        return Pattern(READ_TOOLS, path=path, access=frozenset(("list", "read", "send")), path_glob=inner)
     raise refusal(stated, f"{tool} takes no pattern in brackets", "use the bare tool name")
 
 

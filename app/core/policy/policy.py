@@ -22,7 +22,7 @@ from app.core.policy.source import RuleFile, RuleSource, Stated, Tier, names, re
 from app.core.policy.world import NOWHERE, Moment, World
 from app.core.shell.form import SHOWN
 
-ENGINE: Final = "5"
+ENGINE: Final = "6"
 EXAMPLE_CWD: Final = "/home/dev/project"
 WORDS_SHOWN_MAX: Final = 64
 RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}
