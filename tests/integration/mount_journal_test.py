@@ -40,7 +40,7 @@ def health(mount: LoneMount) -> dict:
 def test_an_unreadable_tail_costs_what_it_holds_and_nothing_before_and_is_told(mount: LoneMount, damage: str) -> None:
     path = journal(mount)
     whole = path.read_bytes()
-    tails = {"cut": whole[:-7], "flipped": whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:], "appended": whole + b"\0" * 99}
+    tails = {"cut": whole[:-7], "flipped": whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:], "appended": whole + b"\0" * 50 + b"x" * 49}
     path.write_bytes(tails[damage])
     mount.start()
     held = {entry.name: entry.read_bytes() for entry in mount.tree.iterdir()}
@@ -52,6 +52,14 @@ def test_an_unreadable_tail_costs_what_it_holds_and_nothing_before_and_is_told(m
     assert any("unreadable tail" in problem for problem in said["problems"])
     (alert,) = mount_alerts(MountPlace("one", str(mount.root)), said)
     assert "unreadable tail" in alert.detail
+
+
+def test_zeros_behind_the_last_record_are_a_clean_end(mount: LoneMount) -> None:
+    path = journal(mount)
+    path.write_bytes(path.read_bytes() + b"\0" * 99)
+    mount.start()
+    assert {entry.name: entry.read_bytes() for entry in mount.tree.iterdir()} == {f"f{n}": b"%d" % n for n in range(20)}
+    assert not health(mount)["journal_damage"]
 
 
 def test_a_mount_does_not_start_over_a_journal_of_another_origin_and_keeps_it(mount: LoneMount, short_path: Path) -> None:
