@@ -29,6 +29,7 @@ from config.settings import Settings, load
 from workers.rules_watch import RulesWatch
 
 T = TypeVar("T")
+R = TypeVar("R", bound="Rules")
 
 
 class Rules(Policy, PathRules, Protocol):
@@ -63,9 +64,11 @@ class Parts:
 
     @cached_property
     def validator(self) -> WorkerValidator:
-        """Validation."""
+        """Validation; reads the project's scripts where a call runs one."""
         shared = self._kept(bootstrap.shared_decisions_if_on(self._settings))
-        return WorkerValidator(self._settings.project, self._worker, self._rules, self._replies, shared)
+        scripts = self._kept(bootstrap.stored_scripts(self._settings))
+        rules = self._kept_fresh(bootstrap.policy(self._settings, sees=True, scripts=scripts))
+        return WorkerValidator(self._settings.project, self._worker, rules, self._replies, shared)
 
     def warm_up(self) -> None:
         """Build what validation needs, as a first batch would."""
@@ -104,9 +107,7 @@ class Parts:
 
     @cached_property
     def _rules(self) -> Rules:
-        rules = bootstrap.policy(self._settings, sees=True)
-        self._kept(RulesWatch(rules))
-        return rules
+        return self._kept_fresh(bootstrap.policy(self._settings))
 
     @cached_property
     def _replies(self) -> Replies:
@@ -115,6 +116,10 @@ class Parts:
     def close(self) -> None:
         """Close every pool and client."""
         self._open.close()
+
+    def _kept_fresh(self, rules: R) -> R:
+        self._kept(RulesWatch(rules))
+        return rules
 
     def _kept(self, part: T) -> T:
         close = getattr(part, "close", None)

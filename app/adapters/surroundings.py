@@ -1,4 +1,4 @@
-"""The branch and the time, as rules with `when: branch` and `when: time` ask for them.
+"""What judging asks of the world: branch and time for rules that name them, and the project's scripts.
 
 The folder may lie on a mount that hangs: it is looked at in a thread, for READ_S at most, and by one thread at a time.
 Who asks meanwhile gets None, which never approves.
@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 from typing import Final
 
+from app.adapters.stored_scripts import StoredScripts
+from app.core.shell.stored import Lack
+
 READ_S: Final = 0.02
 HEAD_BYTES_MAX: Final = 4096
 _REF: Final = "ref: refs/heads/"
@@ -17,7 +20,8 @@ _REF: Final = "ref: refs/heads/"
 class Surroundings:
     """See World. One thread asks at a time, as a worker process does."""
 
-    def __init__(self) -> None:
+    def __init__(self, scripts: StoredScripts | None = None) -> None:
+        self._scripts = scripts
         self._looking: threading.Thread | None = None
 
     def branch(self, folder: str) -> str | None:
@@ -34,6 +38,10 @@ class Surroundings:
         """See World."""
         now = time.localtime()
         return (now.tm_wday * 24 + now.tm_hour) * 60 + now.tm_min
+
+    def script(self, path: str) -> bytes | Lack:
+        """See World."""
+        return Lack.ABSENT if self._scripts is None else self._scripts.script(path)
 
 
 def _branch(folder: Path) -> str | None:

@@ -11,7 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.bootstrap.rules import policy, policy_at, project_rules, rule_book, rule_keeper, why_rules_do_not_load
+from app.bootstrap.rules import (
+    policy,
+    policy_at,
+    project_rules,
+    rule_book,
+    rule_keeper,
+    stored_scripts,
+    why_rules_do_not_load,
+)
 from app.core.errors import JournalError, RequestInvalid
 from app.ports import (
     ChunkCache,
@@ -38,7 +46,7 @@ from app.services.alerts import Watched
 from app.services.path_check import PathCheck
 from config.settings import ROOT, Settings
 
-__all__ = ["policy", "policy_at", "rule_book"]
+__all__ = ["policy", "policy_at", "rule_book", "stored_scripts"]
 
 if TYPE_CHECKING:
     from app.adapters.journal.folder import MountFolder

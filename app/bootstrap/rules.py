@@ -10,6 +10,7 @@ from config.settings import Settings, admin_policies
 if TYPE_CHECKING:
     from app.adapters.policy_files import Place, PolicyWatcher
     from app.adapters.project_rules import RootFiles
+    from app.adapters.stored_scripts import StoredScripts
 
 PROJECT_RULES: Final = "project-rules"
 """Folder in the home where the project's own rule file lies as it was last found to hold."""
@@ -48,14 +49,28 @@ def rule_book(policies: Path, home: Path | None) -> RuleBook:
     return FolderRuleBook(rule_places(policies, home), home)
 
 
-def policy(settings: Settings, *, sees: bool = False) -> "PolicyWatcher":
+def policy(settings: Settings, *, sees: bool = False, scripts: "StoredScripts | None" = None) -> "PolicyWatcher":
     """The rules in force, which follow their files; every judgement blocks while none could be loaded. Who `sees` looks
-    at branch and time where rules ask for them: not the gateway, whose event loop must not wait for a folder.
+    at branch and time where rules ask for them, and at scripts: not the gateway, whose event loop must not wait.
     """
-    return policy_at(settings.policies, settings.home, sees=sees)
+    return policy_at(settings.policies, settings.home, sees=sees, scripts=scripts)
 
 
-def policy_at(policies: Path, home: Path | None, *, sees: bool) -> "PolicyWatcher":
+def stored_scripts(settings: Settings) -> "StoredScripts":
+    """The project's scripts as the store has them, reading role."""
+    from app.adapters.postgres.connections import open_pool
+    from app.adapters.postgres.scripts import STATEMENT_MS, PostgresScripts
+    from app.adapters.stored_scripts import StoredScripts
+    from app.services.status import mount_places
+
+    pool = open_pool(settings.reader_url, 1, name="weir scripts", statement_ms=STATEMENT_MS)
+    store = PostgresScripts(pool, settings.project)
+    return StoredScripts(store, lambda: [place.path for place in mount_places(settings)])
+
+
+def policy_at(
+    policies: Path, home: Path | None, *, sees: bool, scripts: "StoredScripts | None" = None
+) -> "PolicyWatcher":
     """As `policy`, where there may be no project; creates nothing."""
     from app.adapters.policy_files import PolicyWatcher
     from app.adapters.rule_book import VERSIONS
@@ -63,7 +78,7 @@ def policy_at(policies: Path, home: Path | None, *, sees: bool) -> "PolicyWatche
     from app.adapters.surroundings import Surroundings
     from app.core.policy import NOWHERE
 
-    world = Surroundings() if sees else NOWHERE
+    world = Surroundings(scripts) if sees else NOWHERE
     if home is None:
         return PolicyWatcher(rule_places(policies, home), world)
     return PolicyWatcher(rule_places(policies, home), world, RuleVersions(home / VERSIONS).last)

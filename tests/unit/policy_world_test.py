@@ -14,6 +14,7 @@ from app.core.errors import PolicyInvalid
 from app.core.policy import NOWHERE, Policy
 from app.core.policy.source import Tier
 from app.core.policy.world import is_within
+from app.core.shell.stored import Lack
 
 CWD = "/home/dev/project"
 RULES = """rules:
@@ -37,6 +38,9 @@ class Here:
 
     def minute_of_week(self) -> int | None:
         return self.minute
+
+    def script(self, path: str) -> bytes | Lack:
+        return Lack.ELSEWHERE
 
 
 def rules(folder: Path, push: str = "block", night: str = "22:00-06:00") -> Policy:

@@ -19,6 +19,8 @@ from app.core.decisions import Asked, Judgement, Ruling, ToolCall, ValidateBatch
 from app.core.messages import decode
 from app.core.policy import Policy
 from app.core.policy.source import Tier
+from app.core.shell.places import absolute
+from app.core.shell.stored import Lack
 from app.services.decision_cache import AsyncLRUCache, cache_key
 from app.services.questions import encode_question
 from app.services.worker_validation import WorkerValidator
@@ -32,7 +34,7 @@ RULES = """rules:
   - {{id: rest, match: ["Bash(ls *)", "Bash(bash x.sh)", "Bash(cat *)", "Write(inside/**)"], decide: {rest}, reason: It is harmless.}}
   - {{id: cron, match: Bash(ls *), decide: block, reason: Not on Sundays., when: {{time: "sun 00:00-23:59", agent: cron}}}}
 """
-COMMANDS = ["git push x", "git push x; ls", "make deploy", "ls", "ls -la; make deploy", "bash x.sh", "cat link/f"]
+COMMANDS = ["git push x", "git push x; ls", "make deploy", "ls", "ls -la; make deploy", "bash x.sh", "cat link/f", "ls; timeout 5 bash ./x.sh"]
 BRANCHES = ["main", "topic-1", "other", "", None]
 MINUTES = [*range(0, 7 * 1440, 1009), None]
 SCRIPTS = ["ls\n", "rm -rf /\n", "git push x\n"]
@@ -101,6 +103,14 @@ class Ring:
 
     def minute_of_week(self) -> int | None:
         return self.minute
+
+    def script(self, path: str) -> bytes | Lack:
+        """The script's content lies in the store; the calls run in the folder that it is mounted at."""
+        inside = absolute(str(self.folder), "")
+        if not path.startswith(f"{inside}/"):
+            return Lack.ELSEWHERE
+        file = self.folder / path.removeprefix(f"{inside}/")
+        return file.read_bytes() if file.is_file() else Lack.ABSENT
 
     def push(self, address: str, reply: bytes) -> None:
         self.reply = reply

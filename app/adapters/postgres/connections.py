@@ -31,8 +31,11 @@ _WRITING: Final = f"{_LIMITS} {_GENERIC} {_PLANNING}"
 _READING: Final = f"-c statement_timeout=60s -c default_transaction_read_only=on {_PLANNING}"
 
 
-def open_pool(url: str, size: int, *, writing: bool = False, name: str = "weir") -> Pool:
-    """Open a pool of at most `size` connections; returns without waiting for the server."""
+def open_pool(url: str, size: int, *, writing: bool = False, name: str = "weir", statement_ms: int = 0) -> Pool:
+    """Open a pool of at most `size` connections; returns without waiting for the server. `statement_ms` bounds each
+    statement further than usual.
+    """
+    limit = f" -c statement_timeout={statement_ms}ms" if statement_ms else ""
     return ConnectionPool(
         url,
         connection_class=psycopg.Connection[Row],
@@ -40,7 +43,7 @@ def open_pool(url: str, size: int, *, writing: bool = False, name: str = "weir")
             "autocommit": True,
             "prepare_threshold": 1,
             "connect_timeout": 2,
-            "options": _WRITING if writing else _READING,
+            "options": (_WRITING if writing else _READING) + limit,
             "application_name": name,
             "keepalives_idle": 15,
         },

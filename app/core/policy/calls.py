@@ -10,6 +10,7 @@ from app.core.policy.verbs import NOTHING, said_of
 from app.core.shell import Command, Touch, canonical
 from app.core.shell.form import SHOWN
 from app.core.shell.places import classify
+from app.core.shell.stored import Scripts
 
 SHELL_TOOLS: Final = frozenset(
     ("Bash", "bash", "shell", "run_shell_command", "run_in_terminal", "execute_command", "local_shell", "exec_command")
@@ -19,11 +20,11 @@ PATH_MAX: Final = 4096
 _NO_LINE: Final = Line("", ())
 
 
-def seen_of(call: Asked) -> tuple[list[Seen], tuple[str, ...]]:
+def seen_of(call: Asked, scripts: Scripts | None = None) -> tuple[list[Seen], tuple[str, ...]]:
     """Return what rules are asked about, and the doubts that forbid an approval."""
     project = _project(call)
     if call.tool in SHELL_TOOLS:
-        return _shell(call, project)
+        return _shell(call, project, scripts)
     access = "write" if call.tool in WRITE_TOOLS else "read" if call.tool in READ_TOOLS else ""
     paths, doubt = _paths(call.input, access)
     touches = tuple([Touch(access, path, classify(path, call.cwd, project)) for path in paths])
@@ -47,13 +48,13 @@ def _project(call: Asked) -> str:
     return given if isinstance(given, str) and given.startswith("/") else call.cwd
 
 
-def _shell(call: Asked, project: str) -> tuple[list[Seen], tuple[str, ...]]:
+def _shell(call: Asked, project: str, scripts: Scripts | None) -> tuple[list[Seen], tuple[str, ...]]:
     text = call.input.get("command")
     if isinstance(text, list) and all(isinstance(word, str) for word in text):
         text = " ".join("'" + word.replace("'", "'\\''") + "'" for word in text)
     if not isinstance(text, str):
         return [], ("no-command",)
-    form = canonical(text, call.cwd, project)
+    form = canonical(text, call.cwd, project, scripts)
     return [_seen(call, command, project) for command in form.commands], form.doubts
 
 

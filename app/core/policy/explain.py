@@ -14,6 +14,7 @@ from app.core.policy.faults import FAULTS
 from app.core.policy.match import Rule, Seen
 from app.core.policy.world import Moment, World
 from app.core.shell.form import SHOWN
+from app.core.shell.stored import Scripts
 from app.core.shell.syntax import PLACEHOLDER, parse
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _reasons(
     policy: "Policy", call: Asked, world: World, clock_ns: Callable[[], int]
 ) -> tuple[tuple[str, ...], list[ExplainedCommand], list[LayerTime]]:
     started = clock_ns()
-    seen, doubts = seen_of(call)
+    seen, doubts = seen_of(call, Scripts(world.script))
     read = clock_ns()
     moment = Moment(world, seen)
     found = [policy.standing(one, moment) for one in seen]

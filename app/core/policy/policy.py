@@ -19,8 +19,9 @@ from app.core.policy.guards import PathGuards
 from app.core.policy.index import Index
 from app.core.policy.match import Rule, Seen, compile_rule
 from app.core.policy.source import RuleFile, RuleSource, Stated, Tier, names, refusal, stated_rules
-from app.core.policy.world import NOWHERE, Moment, World
+from app.core.policy.world import NOWHERE, SCRIPT, Moment, World
 from app.core.shell.form import SHOWN
+from app.core.shell.stored import Scripts
 
 ENGINE: Final = "6"
 EXAMPLE_CWD: Final = "/home/dev/project"
@@ -48,26 +49,30 @@ class Policy:
 
     def judge(self, call: Asked, world: World = NOWHERE) -> Judgement:
         """Return what the rules say of a call; never raises."""
+        scripts = Scripts(world.script)
         try:
-            return self._judge(call, world)
+            return self._judge(call, world, scripts)
         except FAULTS as fault:
-            return self._bare(
+            judgement = self._bare(
                 Verdict.BLOCK,
                 f"The policy engine failed on this call ({type(fault).__name__}).",
                 "Report it; split the command up.",
             )
+            return msgspec.structs.replace(judgement, reads=(SCRIPT,)) if scripts.asked else judgement
 
     def matching(self, call: Asked) -> list[Rule]:
         """Return every rule that matches a call, in any of its commands, whatever the world."""
         seen, _ = seen_of(call)
         return [rule for one in seen for rule in self._index.matching(one)]
 
-    def _judge(self, call: Asked, world: World) -> Judgement:
-        seen, doubts = seen_of(call)
-        if not self._worldly:
-            return self._ruled(seen, doubts, None)
-        moment = Moment(world, seen)
-        return msgspec.structs.replace(self._ruled(seen, doubts, moment), reads=tuple(sorted(moment.reads)))
+    def _judge(self, call: Asked, world: World, scripts: Scripts) -> Judgement:
+        seen, doubts = seen_of(call, scripts)
+        moment = Moment(world, seen) if self._worldly else None
+        judgement = self._ruled(seen, doubts, moment)
+        reads = moment.reads if moment is not None else set[str]()
+        if scripts.asked:
+            reads.add(SCRIPT)
+        return msgspec.structs.replace(judgement, reads=tuple(sorted(reads))) if reads else judgement
 
     def _ruled(self, seen: list[Seen], doubts: tuple[str, ...], moment: Moment | None) -> Judgement:
         if not seen and not doubts:

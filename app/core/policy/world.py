@@ -1,4 +1,4 @@
-"""Conditions on what is outside the call: the branch that is checked out, the time of the week.
+"""What is outside the call: the branch that is checked out, the time of the week, scripts that the store holds.
 
 Whoever judges hands in a World; what was asked of it is in the judgement's `reads`, so that it is never cached. What
 cannot be known holds for a rule that blocks or escalates, and not for one that approves.
@@ -13,9 +13,11 @@ from app.core.policy.glob import simple_glob
 from app.core.policy.match import Rule, Seen
 from app.core.policy.source import DAYS, WINDOW
 from app.core.shell.places import classify
+from app.core.shell.stored import Lack
 
 BRANCH: Final = "branch"
 TIME: Final = "time"
+SCRIPT: Final = "script"
 DAY_MINUTES: Final = 24 * 60
 _ELSEWHERE: Final = frozenset(("-C", "--git-dir", "--work-tree", "--namespace"))
 _MOVES: Final = frozenset(
@@ -47,6 +49,11 @@ class World(Protocol):
     def minute_of_week(self) -> int | None:
         """Return the minutes since Monday 00:00, local time."""
 
+    def script(self, path: str) -> bytes | Lack:
+        """Return the content of a file by its absolute path (a home is `~`) as the store has it now, cut off one byte
+        behind SCRIPT_BYTES_MAX; or why there is none.
+        """
+
 
 class Nowhere:
     """A World of which nothing is known: who must not wait (the gateway) judges in it."""
@@ -58,6 +65,10 @@ class Nowhere:
     def minute_of_week(self) -> int | None:
         """See World."""
         return None
+
+    def script(self, path: str) -> bytes | Lack:  # noqa: ARG002  # the port's signature
+        """See World."""
+        return Lack.ABSENT
 
 
 NOWHERE: Final = Nowhere()

@@ -21,14 +21,14 @@ from app.core.shell.reading import Frame, Reading
 Span = tuple[int, int]
 Leaf = Callable[..., str]
 CODE_MAX: Final = 4096
-_STRING: Final = r"""(?:[rbfu]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\[\[.{0,512}?\]\]|`[^`]*`|%q?\{[^}]{0,512}\}|q[qw]?[{(\[/|][^})\]/|]{0,512}[})\]/|])"""
-_LITERAL: Final = re.compile(_STRING, re.DOTALL)
+STRING: Final = r"""(?:[rbfu]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\[\[.{0,512}?\]\]|`[^`]*`|%q?\{[^}]{0,512}\}|q[qw]?[{(\[/|][^})\]/|]{0,512}[})\]/|])"""
+LITERAL: Final = re.compile(STRING, re.DOTALL)
 _RUNS: Final = re.compile(
     r"(?:\b(?:system|popen2?|exec[a-zA-Z]*|spawn[a-zA-Z]*|call|run|check_call|check_output|Popen|getoutput|getstatusoutput|shell_exec|passthru|proc_open|capture2e?|"
     r"capture3|startfile|do shell script|Invoke-Expression|iex|Start-Process|pipeline|sh)\b\s*\(?\s*|qx|%x|^\s*|[=;(]\s*(?=`))\s*(?P<list>\[\s*)?(?P<text>"
-    + _STRING
+    + STRING
     + r"(?:\s*,\s*"
-    + _STRING
+    + STRING
     + r")*)",
     re.DOTALL,
 )
@@ -93,6 +93,16 @@ def _given(words: list[str], frame: Frame) -> str | None:
     return None if asks else frame.stdin
 
 
+def script_word(words: list[str]) -> str:
+    """Return the script file that a command of an interpreter names, '' where it gives it code or a module."""
+    for index, word in enumerate(words[1:], 1):
+        if word == "-m" or _option_code(words[0], word, "".join(words[index + 1 : index + 2])) is not None:
+            return ""
+        if not word.startswith("-") and word != "eval":
+            return word
+    return ""
+
+
 def _option_code(program: str, word: str, following: str) -> str | None:
     options = CODERS[program]
     if program == "pwsh":
@@ -154,18 +164,20 @@ def shell_texts(code: str) -> list[str]:
     """Return the literals that the code hands to a shell or starts as a program."""
     texts: list[str] = []
     for found in _RUNS.finditer(code[:CODE_MAX]):
-        parts = [_literal(part[0]) for part in _LITERAL.finditer(found["text"])]
-        texts.append(" ".join(_quote(part) for part in parts) if len(parts) > 1 else parts[0])
+        parts = [literal_of(part[0]) for part in LITERAL.finditer(found["text"])]
+        texts.append(" ".join(quoted(part) for part in parts) if len(parts) > 1 else parts[0])
         if len(texts) > 16:
             break
     return [text for text in texts if text.strip()]
 
 
-def _quote(word: str) -> str:
+def quoted(word: str) -> str:
+    """Return a word as a shell text that means it."""
     return word if re.fullmatch(r"[\w./:=@%+,~-]+", word) else "'" + word.replace("'", "'\\''") + "'"
 
 
-def _literal(text: str) -> str:
+def literal_of(text: str) -> str:
+    """Return what a literal of any of the languages says."""
     if text.startswith(("'''", '"""', "[[")):
         return text.strip("'\"[]")
     body = re.sub(r"^(?:[rbfu]{0,2}['\"`]|%q?\{|q[qw]?.)", "", text)[:-1]
@@ -174,7 +186,7 @@ def _literal(text: str) -> str:
 
 def _touched(reading: Reading, words: list[str], code: str, facts: tuple[str, ...], frame: Frame, span: Span) -> None:
     access = "delete" if "code-deletes" in facts else "write" if "code-writes" in facts else "read"
-    literals = {_literal(found[0]) for found in _LITERAL.finditer(code[:CODE_MAX])}
+    literals = {literal_of(found[0]) for found in LITERAL.finditer(code[:CODE_MAX])}
     paths = sorted(
         text
         for text in literals

@@ -16,6 +16,7 @@ from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
 from app.core.shell.runners import acts, runs_alone, smuggles
+from app.core.shell.stored import follow_code, follow_path, follow_shell, follow_source
 from app.core.shell.touches import touches_of
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
@@ -112,6 +113,7 @@ def _run_program(reading: Reading, words: list[str], frame: Frame, span: tuple[i
             return output
     if smuggles(program, words):
         reading.doubt("argument-is-a-command")
+    follow_path(reading, program, words, frame, span)
     return leaf(reading, program, words, frame, span)
 
 
@@ -136,11 +138,13 @@ def leaf(reading: Reading, program: str, words: list[str], frame: Frame, span: t
     return output_of(program, words, frame, touches)
 
 
-def lone_leaf(words: list[str], frame: Frame, span: tuple[int, int]) -> Command | None:
+def lone_leaf(words: list[str], frame: Frame, span: tuple[int, int], *, follows: bool) -> Command | None:
     """Return the command of a text without any syntax where it runs nothing else, else None; what it would print
-    matters to nobody, and `frame` is only read.
+    matters to nobody, and `frame` is only read. `follows`: stored scripts are read too.
     """
     program = program_of(words[0])
+    if follows and "/" in program:
+        return None
     if hazard_of(program, words, frame):
         return None
     step = _step(program, words)
@@ -289,6 +293,7 @@ def _shell(reading: Reading, words: list[str], frame: Frame, span: tuple[int, in
     if rest and rest[0] not in {"-", "/dev/stdin", "/dev/fd/0"}:
         content = frame.scope.content(rest[0])
         if content is None:
+            follow_shell(reading, words, rest[0], rest[1:], inner, span)
             return leaf(reading, words[0], words, frame, span, *(("unknown-program",) if marks_of(rest[0]) else ()))
         scope = frame.scope.copy()
         scope.positional = rest[1:]
@@ -333,6 +338,7 @@ def shell_text(reading: Reading, code: str, frame: Frame, words: list[str], span
 
 
 def _coder(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    follow_code(reading, words, frame, span)
     return run_code(reading, words, frame, span, leaf)
 
 
@@ -368,6 +374,7 @@ def _source(reading: Reading, words: list[str], frame: Frame, span: tuple[int, i
     if content is not None:
         return shell_text(reading, content, _inside(frame, "source", span), words, span)
     frame.scope.forget()
+    follow_source(reading, words, frame, span)
     return leaf(reading, "source", words, frame, span, *(("unknown-program",) if marks_of(words[1]) else ()))
 
 

@@ -4,13 +4,16 @@ A Frame is one place of execution: its scope, its text, its standard input and t
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tree_sitter import Node
 
 from app.core.shell.form import Command
 from app.core.shell.scope import Scope
 from app.core.shell.syntax import Parsed, parse_inner
+
+if TYPE_CHECKING:
+    from app.core.shell.stored import Scripts
 
 STEPS_MAX: Final = 600
 """The whole budget of one reading. A step costs 10 to 30 us, so that no text within the bounds takes 20 ms."""
@@ -22,7 +25,9 @@ VALUE_MAX: Final = 64 * 1024
 
 
 class Frame(NamedTuple):
-    """`stdin` None is the caller's own, empty input; `base` is the span in the outermost text, inside an inner one."""
+    """`stdin` None is the caller's own, empty input; `base` is the span in the outermost text, inside an inner one.
+    `followed`: inside a script that was read from the store.
+    """
 
     scope: Scope
     source: bytes
@@ -35,6 +40,7 @@ class Frame(NamedTuple):
     looped: bool = False
     piped: bool = False
     extra: tuple[Node, ...] = ()
+    followed: bool = False
 
     def text(self, node: Node) -> str:
         """Return the source text of a node."""
@@ -48,13 +54,25 @@ class Frame(NamedTuple):
 class Reading:
     """Collects; the functions that walk are given, so that words, launchers and statements can call each other."""
 
-    __slots__ = ("_trees", "commands", "depth", "doubts", "run_node", "run_text", "run_words", "steps", "substituted")
+    __slots__ = (
+        "_trees",
+        "commands",
+        "depth",
+        "doubts",
+        "run_node",
+        "run_text",
+        "run_words",
+        "scripts",
+        "steps",
+        "substituted",
+    )
 
     def __init__(
         self,
         run_node: "Callable[[Reading, Node, Frame], str]",
         run_text: "Callable[[Reading, str, Frame], str]",
         run_words: "Callable[[Reading, list[str], Frame, tuple[int, int]], str]",
+        scripts: "Scripts | None" = None,
     ) -> None:
         self.commands: list[Command] = []
         self.doubts: list[str] = []
@@ -65,6 +83,7 @@ class Reading:
         self.run_node = run_node
         self.run_text = run_text
         self.run_words = run_words
+        self.scripts = scripts
 
     def doubt(self, reason: str) -> None:
         """Note that the text as a whole is not understood."""

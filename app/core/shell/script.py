@@ -15,6 +15,7 @@ from app.core.shell.launch import lone_leaf, note_environment, run_words
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
 from app.core.shell.scope import Function, Scope
+from app.core.shell.stored import Scripts
 from app.core.shell.syntax import WORDS_MAX, parse, plain_words
 from app.core.shell.words import run_inside, text_words, value_of, words_of
 
@@ -25,14 +26,16 @@ _QUIET: Final = frozenset(
 _ROUNDS_MAX: Final = 12
 
 
-def canonical(text: str, cwd: str = "", project: str = "") -> Form:
-    """Return the canonical form of a shell text that would run in `cwd` of the project at `project`."""
+def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | None = None) -> Form:
+    """Return the canonical form of a shell text that would run in `cwd` of the project at `project`; what it runs of
+    `scripts` is read too.
+    """
     words = plain_words(text.strip()) if len(text) < 4096 else None
     if words is not None:
-        alone = lone_leaf(words, _place(cwd, project or cwd), (0, len(text)))
+        alone = lone_leaf(words, _place(cwd, project or cwd), (0, len(text)), follows=scripts is not None)
         if alone is not None:
             return Form((alone,))
-    reading = Reading(run_node, run_text, run_words)
+    reading = Reading(run_node, run_text, run_words, scripts)
     scope = Scope(cwd, project or cwd)
     if words is not None:
         run_words(reading, words, Frame(scope, b""), (0, len(text)))
