@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, urlencode
 
 SOCKET_PATH_MAX: Final = 100
 ADMIN_POLICIES: Final = Path("/etc/weir/policies")
@@ -84,10 +85,9 @@ def load(environ: dict[str, str] | None = None) -> Settings:
         home=home,
         sockets=sockets,
         project=env.get("WEIR_PROJECT") or _project_id(home),
-        redis_url=redis_url or f"unix://{sockets}/redis.sock",
+        redis_url=redis_url or f"unix://{quote(str(sockets))}/redis.sock",
         redis_given=bool(redis_url),
-        reader_url=database_url
-        or f"postgresql://weir_reader@/weir?host={sockets}&passfile={home}/secrets/reader.pgpass",
+        reader_url=database_url or own_postgres_url("weir_reader", sockets, home / "secrets" / "reader.pgpass"),
         database_given=bool(database_url),
         gateway_socket=(home if len(f"{home}/gateway.sock") <= SOCKET_PATH_MAX else sockets) / "gateway.sock",
         gateway_port=int(env.get("WEIR_GATEWAY_PORT", "8787")),
@@ -114,7 +114,13 @@ def admin_policies(environ: Mapping[str, str] = os.environ) -> list[Path]:
 def writer_url(settings: Settings) -> str:
     """Return the URL of the writing role. Called by worker processes and migrations only."""
     given = os.environ.get("WEIR_WRITER_URL", "")
-    return given or f"postgresql://weir_writer@/weir?host={settings.sockets}&passfile={settings.secrets}/writer.pgpass"
+    return given or own_postgres_url("weir_writer", settings.sockets, settings.secrets / "writer.pgpass")
+
+
+def own_postgres_url(role: str, sockets: Path, passfile: Path, database: str = "weir") -> str:
+    """Return the URL of `role` on the Postgres that Weir starts. Quoted: a folder may have blanks, `&` or `%` in it."""
+    where = urlencode({"host": sockets, "passfile": passfile}, quote_via=quote)
+    return f"postgresql://{role}@/{database}?{where}"
 
 
 def socket_folder(home: Path, env: dict[str, str]) -> Path:

@@ -8,6 +8,7 @@ one edit the default rules are in force again in about a third of the time that 
 import gc
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,12 +88,20 @@ def why_not_loaded(places: Sequence[Path | Place]) -> str:
 def rule_file(path: Path, tier: Tier, known: RuleFile | None = None) -> RuleFile:
     """Parse one file; raises PolicyInvalid with the line that YAML stopped at."""
     try:
-        content = path.read_bytes()
+        content = _content(path)
     except OSError as error:
         raise PolicyInvalid(f"{path}: cannot be read ({error.strerror}); check its mode") from error
     if known is not None and known.content == content and known.tier is tier:
         return known
     return rule_text(path.name, tier, content, str(path))
+
+
+def _content(path: Path) -> bytes:
+    # a pipe would hold its reader for ever, and with it every later change of the rules; a device has no end
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PolicyInvalid(f"{path}: is not a file; move it away")
+        return file.read(FILE_BYTES_MAX + 1)
 
 
 def rule_text(name: str, tier: Tier, content: bytes, path: str) -> RuleFile:

@@ -26,6 +26,7 @@ import redis
 from app.adapters.binaries import PostgresBinaries, data_major, find_postgres, find_redis
 from app.adapters.postgres.migrate import migrate
 from app.core.errors import BrokerUnavailable, SetupError, StoreUnavailable, Unavailable
+from config.settings import own_postgres_url
 
 ADMIN: Final = "weir_admin"
 WRITER: Final = "weir_writer"
@@ -217,7 +218,7 @@ def password(secrets: Path, role: str) -> str:
 
 def postgres_url(sockets: Path, secrets: Path, role: str, database: str = DATABASE) -> str:
     """Return the URL of `role` on the Postgres that Weir starts."""
-    return f"postgresql://{role}@/{database}?host={sockets}&passfile={passfile(secrets, role)}"
+    return own_postgres_url(role, sockets, passfile(secrets, role), database)
 
 
 def wait_redis(url: str, timeout_s: float, process: subprocess.Popen[bytes] | None = None) -> None:

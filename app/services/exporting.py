@@ -60,7 +60,10 @@ def export_tree(
     tree = MemoryTree()
     tree.fill(snapshot.nodes, snapshot.dentries, snapshot.aliases)
     start = _find(tree, below)
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestInvalid(f"{target} cannot be made ({error.strerror}); choose a folder that can be made") from error
     export = _Export(reader, tree, tell)
     export.counts.position = snapshot.head.position
     export.run(start, os.fsencode(target))

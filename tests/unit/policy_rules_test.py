@@ -1,5 +1,6 @@
 """Rule files: tiers, lifts, examples, and the refusal of what does not hold."""
 
+import os
 import time
 from pathlib import Path
 
@@ -192,6 +193,17 @@ def test_a_file_of_any_size_is_read_the_same(tmp_path: Path) -> None:
     assert small.lines == [3, 8]
     with pytest.raises(PolicyInvalid, match=r"a\.yaml:9: not YAML"):
         rule_file(write(tmp_path / "b", LS + "  - {id: \n" + "#" * YIELDING_FROM_BYTES), Tier.USER)
+
+
+def test_a_pipe_among_the_rules_is_refused_and_holds_nobody_up(tmp_path: Path) -> None:
+    write(tmp_path, "rules: []")
+    os.mkfifo(tmp_path / "pipe.yaml")  # reading it would wait for a writer, and no later change would be seen
+    with pytest.raises(PolicyInvalid, match="not a file"):
+        load_policy([tmp_path])
+    (tmp_path / "pipe.yaml").unlink()
+    (tmp_path / "pipe.yaml").symlink_to("/dev/zero")
+    with pytest.raises(PolicyInvalid, match="not a file"):
+        load_policy([tmp_path])
 
 
 def test_without_any_valid_rules_everything_is_blocked(tmp_path: Path) -> None:

@@ -9,10 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from redis.connection import parse_url
 
 from app.adapters import backoff
 from app.adapters.supervision import Supervisord, procfile
 from app.core.errors import RequestInvalid
+from app.core.ids import ROOT_INODE
+from app.core.tree import ROOT_NODE
 from app.entry import wait
 from app.entry.cli.log import project_path
 from app.entry.cli.times import parse_time_ns
@@ -137,3 +141,27 @@ def test_a_ready_file_of_a_dead_process_counts_for_nothing(tmp_path):
     assert not wait.is_ready(ready)
     ready.write_text("1")
     assert wait.is_ready(ready)
+
+
+def test_an_export_into_a_folder_that_cannot_be_made_is_one_line_and_no_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestInvalid, match="cannot be made"):
+        exporting.export_tree(EmptyStore(), tmp_path / "file" / "out")
+
+
+class EmptyStore:
+    """A store with nothing but the root."""
+
+    def load_tree(self):
+        nodes = {ROOT_INODE: ROOT_NODE}
+        return SimpleNamespace(nodes=nodes, dentries={}, aliases={}, head=SimpleNamespace(position=0))
+
+
+def test_a_home_with_blanks_and_signs_in_its_name_reaches_its_own_servers(tmp_path):
+    home = tmp_path / "my & 50% +x#"
+    found = weir_settings.load({"WEIR_HOME": str(home)})
+    for url in (found.reader_url, weir_settings.writer_url(found)):
+        words = conninfo_to_dict(url)
+        assert words["host"] == str(found.sockets)
+        assert Path(words["passfile"]).parent == home / "secrets"
+    assert parse_url(found.redis_url)["path"] == f"{found.sockets}/redis.sock"

@@ -35,7 +35,9 @@ def validate(
         str | None, typer.Option("--input", help="The tool's input as JSON, instead of a command.")
     ] = None,
     *,
-    wait: Annotated[float, typer.Option(min=0, help="Wait so many seconds for a person where it escalates.")] = 0,
+    wait: Annotated[
+        float, typer.Option(min=0, max=31_536_000, help="Wait so many seconds for a person where it escalates.")
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide without recording.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> None:

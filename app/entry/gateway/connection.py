@@ -120,6 +120,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._drained_bytes = -1
         self._paused = False
+        self._full = False
         self._held = False
         self._feeding = False
         self._fed = b""
@@ -311,10 +312,12 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: a peer that does not read its answers is not read either."""
+        self._full = True
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
+        self._full = False
         self._read_on()
 
     def hold(self) -> None:
@@ -329,7 +332,9 @@ class HttpConnection(asyncio.Protocol):
         self._read_on()
 
     def _read_on(self) -> None:
-        if self._transport is not None and not self._paused and not self._held and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not (self._paused or self._full or self._held):
             self._transport.resume_reading()
 
     def _refuse_all(self, problem: Problem) -> None:

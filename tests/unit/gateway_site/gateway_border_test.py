@@ -271,3 +271,13 @@ def test_a_chunked_request_with_a_length_is_never_learned(stack):
     client = stack.unix()
     client.send(_request("ls", "Transfer-Encoding: chunked"))
     assert client.read().status == 400
+
+
+def test_who_asks_and_never_reads_is_not_read_for_ever(stack):
+    client = stack.unix()
+    client.socket.settimeout(0.5)
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+    with pytest.raises(TimeoutError):
+        for _ in range(100):  # 130 MB of answers, which the gateway would have to keep
+            client.send(asked)
+    assert stack.unix().get("/healthz").status == 200
