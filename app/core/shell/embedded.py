@@ -9,7 +9,7 @@ literal that looks like a path counts as touched in the way that the effects say
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from app.core.shell.escapes import ansi_c
@@ -23,6 +23,12 @@ Leaf = Callable[..., str]
 CODE_MAX: Final = 4096
 STRING: Final = r"""(?:[rbfu]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\[\[.{0,512}?\]\]|`[^`]*`|%q?\{[^}]{0,512}\}|q[qw]?[{(\[/|][^})\]/|]{0,512}[})\]/|])"""
 LITERAL: Final = re.compile(STRING, re.DOTALL)
+_SINGLE: Final = r"""'(?:[^'\\]|\\.)*'"""
+_DOUBLE: Final = r'''"(?:[^"\\]|\\.)*"'''
+_OPEN: Final = {
+    "single": (_SINGLE, r"""'(?:[^'\\]++|\\.)*+(?:'|(?P<single>\\?\Z))"""),
+    "double": (_DOUBLE, r""""(?:[^"\\]++|\\.)*+(?:"|(?P<double>\\?\Z))"""),
+}
 _RUNS: Final = re.compile(
     r"(?:\b(?:system|popen2?|exec[a-zA-Z]*|spawn[a-zA-Z]*|call|run|check_call|check_output|Popen|getoutput|getstatusoutput|shell_exec|passthru|proc_open|capture2e?|"
     r"capture3|startfile|do shell script|Invoke-Expression|iex|Start-Process|pipeline|sh)\b\s*\(?\s*|qx|%x|^\s*|[=;(]\s*(?=`))\s*(?P<list>\[\s*)?(?P<text>"
@@ -51,6 +57,17 @@ _ENVIRONMENT: Final = re.compile(
     r"os\.environ(?:b\b|\b(?!\s*(?:\[|\.get\b)))|%ENV\b|\bENV\.|\bENV\b(?!\s*[\[{.])|process\.env\b(?!\s*[.\[])|\$_(?:ENV|SERVER)\b|getenv\(\s*\)"
     r"|(?:environ|ENV|[gG]etenv|process\.env)\W{1,4}(?:get\W{1,3})?\w{0,40}(?:TOKEN|SECRET|PASSW|KEY|CREDENTIAL)",
 )
+
+
+def _scan(*ended: str) -> re.Pattern[str]:
+    text = STRING
+    for name, (closed, perhaps_open) in _OPEN.items():
+        text = text.replace(closed, "(?!)" if name in ended else perhaps_open)
+    return re.compile(text, re.DOTALL)
+
+
+_SCANS: Final = {frozenset(names): _scan(*names) for names in ((), ("single",), ("double",), ("single", "double"))}
+"""The literals of code in which single or double quotes no longer end."""
 _DELETES: Final = re.compile(r"remove|unlink|rmtree|rmdir|\brm|delete|Remove-Item|DROP", re.IGNORECASE)
 _PATHS: Final = re.compile(r"[~/.]|[\w-]+[./]")
 _HARMLESS_REQUIRE: Final = re.compile(
@@ -66,6 +83,7 @@ def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf:
     code = _given(words, frame)
     if code is None:
         return None
+    reading.weigh_text(code[:CODE_MAX])
     facts = code_facts(code)
     output: str = leaf(reading, words[0], words, frame, span, *facts)
     _touched(reading, words, code, facts, frame, span)
@@ -171,6 +189,21 @@ def shell_texts(code: str) -> list[str]:
     return [text for text in texts if text.strip()]
 
 
+def literals_of(code: str) -> Iterator[str]:
+    """Yield each literal as it is written. Where one quote does not end, no later one of its kind does: they are looked
+    for no more, which would cost the square of the length.
+    """
+    ended: frozenset[str] = frozenset()
+    position = 0
+    while (found := _SCANS[ended].search(code, position)) is not None:
+        if found.lastgroup is None:
+            yield found[0]
+            position = found.end()
+        else:
+            ended |= {found.lastgroup}
+            position = found.start()
+
+
 def quoted(word: str) -> str:
     """Return a word as a shell text that means it."""
     return word if re.fullmatch(r"[\w./:=@%+,~-]+", word) else "'" + word.replace("'", "'\\''") + "'"
@@ -186,7 +219,7 @@ def literal_of(text: str) -> str:
 
 def _touched(reading: Reading, words: list[str], code: str, facts: tuple[str, ...], frame: Frame, span: Span) -> None:
     access = "delete" if "code-deletes" in facts else "write" if "code-writes" in facts else "read"
-    literals = {literal_of(found[0]) for found in LITERAL.finditer(code[:CODE_MAX])}
+    literals = {literal_of(text) for text in literals_of(code[:CODE_MAX])}
     paths = sorted(
         text
         for text in literals

@@ -15,9 +15,9 @@ from app.core.shell.syntax import Parsed, parse_inner
 if TYPE_CHECKING:
     from app.core.shell.stored import Scripts
 
-STEPS_MAX: Final = 600
-"""The whole budget of one reading. A step costs 10 to 30 us, so that no text within the bounds takes 20 ms."""
-STEP_BYTES: Final = 64
+STEPS_MAX: Final = 500
+"""The whole budget of one reading. A step costs 10 to 25 us, so that no text within the bounds takes 20 ms."""
+STEP_BYTES: Final = 32
 STEP_ITEMS: Final = 4
 DEPTH_MAX: Final = 24
 NODE_DEPTH_MAX: Final = 80
@@ -101,13 +101,17 @@ class Reading:
         """Parse an inner text, once however often it is read; parsing counts as steps by the length of the text."""
         tree = self._trees.get(text)
         if tree is None:
-            self.steps += len(text) // STEP_BYTES
+            self.weigh_text(text)
             tree = self._trees[text] = parse_inner(text)
         return tree
 
     def weigh(self, items: int) -> None:
         """Count what one step does for many items as several steps."""
         self.steps += items // STEP_ITEMS
+
+    def weigh_text(self, text: str) -> None:
+        """Count what is read through from end to end as steps by its length."""
+        self.steps += len(text) // STEP_BYTES
 
     def emit(self, command: Command) -> None:
         """Keep a command, once."""

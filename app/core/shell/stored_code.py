@@ -6,7 +6,7 @@ code that comes decoded or from the network and is run is not understood.
 import re
 from typing import Final
 
-from app.core.shell.embedded import LITERAL, STRING, literal_of, quoted
+from app.core.shell.embedded import LITERAL, STRING, literal_of, literals_of, quoted
 from app.core.shell.form import Command, Touch, marks_of
 from app.core.shell.operands import touch
 from app.core.shell.reading import Frame, Reading
@@ -76,7 +76,7 @@ def _touches(code: str, frame: Frame) -> list[Touch]:
     found: set[tuple[str, str]] = set()
     for line in code.splitlines():
         access = _access(line)
-        said = [literal_of(one[0]) for one in LITERAL.finditer(line)]
+        said = [literal_of(text) for text in literals_of(line)]
         if access != "read":
             said += [names[word] for word in re.findall(r"\w+", line) if word in names]
         found |= {(access, text) for text in said if _is_place(text)}

@@ -12,6 +12,7 @@ import pytest
 from app.adapters.policy_files import load_policy
 from app.core.decisions import ToolCall, Verdict
 from app.core.policy import Policy
+from app.core.shell.embedded import LITERAL, literals_of
 from app.core.shell.launch import run_words
 from app.core.shell.reading import STEPS_MAX, Frame, Reading
 from app.core.shell.scope import Scope
@@ -49,6 +50,8 @@ HARD = {
     "brackets where none belong": "rm " + "( a ) " * 1300,
     "heredocs that never end": "<<A " * 1900,
     "quotes of another language": 'python3 -c "' + "%q{" * 2600 + '"',
+    "quotes whose end is beyond the bound": "python3 - <<'E'\nos.system('" + "\\'\"\\'\"" * 900 + "')\nE",
+    "code in code": 'python3 -c "' + "os.system(r'''" * 12 + "rm ../x " * 300 + "''')" * 12 + '"',
     "a long document": "python3 <<'E'\n" + "[[a]]" * 60_000 + "\nE",
     "many words": "ssh " + "'s/a/b/' " * 880,
 }
@@ -107,6 +110,14 @@ def test_no_generated_rewrite_is_approved_or_slow_however_long_one_tries() -> No
     print(f"\n{case - start} rewrites from {start} in {lasts_s:.0f} s: {len(approved)} approved, {len(slow)} slow")
     assert approved == [], rewritten(random.Random(approved[0]))
     assert slow == [], rewritten(random.Random(slow[0]))
+
+
+def test_literals_of_code_are_what_one_expression_finds() -> None:
+    draw = random.Random(1)
+    pieces = ["'", '"', "\\", "a", "r", "\n", "'''", '"""', "[[", "]]", "`", "%q{", "}", "q(", ")"]
+    for _ in range(3000):
+        code = "".join(draw.choices(pieces, k=draw.randrange(1, 40)))
+        assert list(literals_of(code)) == [found[0] for found in LITERAL.finditer(code)], code
 
 
 @pytest.mark.parametrize("name", HARD)
