@@ -122,6 +122,13 @@ def test_a_script_s_verdict_follows_its_content_at_once(site: Site) -> None:
     assert (found.ground.reads, reply.layers) == (("script",), ("policy",))
 
 
+def test_make_and_npm_run_what_their_files_say_now(site: Site) -> None:
+    for recipe, verdict in (("ls", "approve"), ("rm -rf ~", "block"), ("ls -la", "approve")):
+        site.mount.write("Makefile", f"all: list\nlist:\n\t@{recipe}\nother:\n\trm -rf /\n".encode())
+        site.mount.write("package.json", f'{{"scripts": {{"list": "{recipe}", "other": "rm -rf /"}}}}'.encode())
+        assert [site.verdict(command) for command in ("make", "make -j 2 list", "npm run list", "yarn list")] == [verdict] * 4
+
+
 def test_what_cannot_be_understood_or_is_reached_through_a_link_is_not_approved(site: Site) -> None:
     site.mount.make("link.sh", 0o120777, target=b"/tmp/x.sh")
     for content in (b"ls\n" * SCRIPT_BYTES_MAX, b"ls\n" * 5000, b"ls \xff\n"):

@@ -16,7 +16,7 @@ from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
 from app.core.shell.runners import acts, runs_alone, smuggles
-from app.core.shell.stored import follow_code, follow_path, follow_shell, follow_source
+from app.core.shell.stored import RUN_BY_NAME, follow_code, follow_path, follow_shell, follow_source
 from app.core.shell.touches import touches_of
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
@@ -143,7 +143,7 @@ def lone_leaf(words: list[str], frame: Frame, span: tuple[int, int], *, follows:
     matters to nobody, and `frame` is only read. `follows`: stored scripts are read too.
     """
     program = program_of(words[0])
-    if follows and "/" in program:
+    if follows and ("/" in program or program in RUN_BY_NAME):
         return None
     if hazard_of(program, words, frame):
         return None

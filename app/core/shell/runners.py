@@ -11,6 +11,8 @@ from app.core.shell.follow import Span, inside, kept, text_of
 from app.core.shell.form import UNKNOWN, marks_of
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.reading import Frame, Reading
+from app.core.shell.stored_make import NAMES, follow_make
+from app.core.shell.stored_packages import RUNNERS, follow_package
 from app.core.shell.touches import CHANGERS, DELETERS, LISTERS, PATTERN_FIRST, QUIET, READERS, WRITERS
 from app.core.shell.written import FETCHERS
 
@@ -44,7 +46,6 @@ _SYSTEM: Final = (
     | frozenset(("cp", "mv", "ln", "dd", "find", "xargs", "git", "docker", "kubectl", "env", "sudo", "su", "kill"))
 ) - {"code", "http", "delta", "aws", "test"}
 _TEXTS: Final = frozenset(("--prepare", "--setup", "--cleanup", "--conclude", "-p", "-s", "-c"))
-_MAKEFILES: Final = ("GNUmakefile", "makefile", "Makefile")
 _MAKE_RUNS: Final = re.compile(
     r"\$[({](?:shell|eval|call|file|guile)\b|!=|^\s*(?:-?include|define|export|load)\b|^\s*(?:SHELL|\.SHELLFLAGS|MAKEFLAGS)\s*[:?+]?=",
     re.MULTILINE,
@@ -66,6 +67,8 @@ _TELLS: Final = QUIET | PATTERN_FIRST | LISTERS | SHELLS | frozenset(CODERS) | f
 def runs_package(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Follow `npx rm -rf /`; the launcher itself is kept as a command in any case."""
     index = 1
+    if words[0] in RUNNERS:
+        follow_package(reading, words, frame, span)
     verbs = _VERBS[words[0]]
     if verbs != ("",):
         if len(words) < 2 or words[1] not in verbs:
@@ -99,13 +102,14 @@ def runs_texts(reading: Reading, words: list[str], frame: Frame, span: Span) -> 
 
 
 def runs_recipes(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
-    """Make with a file that the text itself wrote: every recipe of it is read."""
+    """Make with a file that the text itself wrote: every recipe of it is read; else what a stored one would run."""
     named = [b for a, b in pairwise(words) if a in {"-f", "--file", "--makefile"}]
     named += [word.partition("=")[2] or word[2:] for word in words if re.match(r"-f.|--(?:make)?file=", word)]
-    for name in named or _MAKEFILES:
-        content = frame.scope.content(name)
-        if content is not None:
-            read_recipes(reading, content, words, frame, span)
+    written = [content for name in named or NAMES if (content := frame.scope.content(name)) is not None]
+    for content in written:
+        read_recipes(reading, content, words, frame, span)
+    if not written:
+        follow_make(reading, words, frame, span)
     return None
 
 

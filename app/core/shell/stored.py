@@ -21,6 +21,8 @@ from app.core.shell.stored_code import weigh_code
 SCRIPT_BYTES_MAX: Final = 64 * 1024
 ASKED_MAX: Final = 8
 """Files that one call may have read; one that names more is not understood."""
+RUN_BY_NAME: Final = frozenset(("make", "gmake", "npm", "pnpm", "yarn"))
+"""Programs that run what a file of a fixed name says."""
 _ACTIVATE: Final = re.compile(r"(?:.*/)?\.?v?env/bin/activate")
 """Of a virtual environment: generated, not understood by what reads it, and run all day; so left unread."""
 _BINARIES: Final = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"MZ")

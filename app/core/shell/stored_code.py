@@ -9,11 +9,14 @@ from typing import Final
 from app.core.shell.embedded import LITERAL, STRING, literal_of, literals_of, quoted
 from app.core.shell.form import Command, Touch, marks_of
 from app.core.shell.operands import touch
-from app.core.shell.reading import Frame, Reading
+from app.core.shell.reading import STEP_BYTES, Frame, Reading
 from app.core.shell.syntax import TEXT_MAX
 
 Span = tuple[int, int]
 TEXTS_MAX: Final = 32
+OPENS_MAX: Final = 96
+"""Of each of these the end is looked for, from its beginning: 4,000 that never end took 250 ms."""
+_OPENS: Final = re.compile(r"\\['\"`]|\[\[|%q?\{|\bq[qw]?[{(\[/|]|q[{(\[/|]")
 _CALLED: Final = (
     r"system|popen[23]?|exec(?:Sync|File|FileSync|l|le|lp|lpe|v|ve|vp|vpe)|spawn\w*|check_call|check_output|Popen"
     r"|getoutput|getstatusoutput|shell_exec|passthru|proc_open|capture[23]e?|startfile"
@@ -47,9 +50,12 @@ _CREDENTIAL: Final = re.compile(
 def weigh_code(reading: Reading, words: list[str], code: str, frame: Frame, span: Span) -> None:
     """Judge the code of a stored script beside the command that runs it."""
     if len(code) > TEXT_MAX:
-        reading.doubt("script-too-long")
-        return
+        return reading.doubt("script-too-long")
+    reading.steps += len(code) // STEP_BYTES
+    if reading.spent() or len(_OPENS.findall(code)) > OPENS_MAX:
+        return reading.doubt("too-complex")
     facts, touches = _facts(code), _touches(code, frame)
+    reading.steps += len(touches)
     if facts or touches:
         wrappers = (*frame.wrappers, words[0])
         reading.emit(Command(words[0], tuple(words), wrappers, span, frozenset(facts), tuple(touches)))
@@ -58,6 +64,7 @@ def weigh_code(reading: Reading, words: list[str], code: str, frame: Frame, span
     )
     for text in _shell_texts(reading, words[0], code):
         reading.run_text(reading, text, inner)
+    return None
 
 
 def _facts(code: str) -> list[str]:
