@@ -10,6 +10,7 @@ import pytest
 from app.core.decisions import ToolCall, Verdict
 from app.core.policy import Policy, RuleFile, compile_policy
 from app.core.policy.calls import seen_of
+from app.core.policy.glob import compiled, needles, path_expression
 from app.core.policy.match import matches
 from app.core.policy.source import Tier
 
@@ -163,3 +164,12 @@ def test_rules_whose_patterns_are_too_large_for_one_set_are_all_asked() -> None:
 def test_the_beginning_of_a_long_flag_meets_a_rule_for_every_program() -> None:
     rule = {"id": "r", "command": {"program": "*", "flags": "--force-it"}, "decide": "block", "reason": "R."}
     assert policy_of([rule]).judge(bash("foo --force-i x")).verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize("pattern", ["**/x/**", "src/*.py", "./a/b/", "a", "*.pem", "/etc/**", "a?c", "**"])
+def test_what_a_path_glob_matches_holds_its_needle(pattern: str) -> None:
+    wanted, matcher = needles([pattern]), compiled((path_expression(pattern),))
+    draw = random.Random(0)
+    for _ in range(2000):
+        path = "".join(draw.choices(["a", "b", "c", "x", "/", "src", ".py", ".pem", "/etc"], k=draw.randrange(1, 6)))
+        assert not matcher.fullmatch(path) or not wanted or any(one in path for one in wanted), path

@@ -1,6 +1,7 @@
 """Globs and Claude-style patterns as RE2 expressions: linear time whatever an agent or a rule file says."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -53,6 +54,14 @@ def path_expression(pattern: str) -> str:
     if body.endswith("/.*"):
         body, below = body[:-3], "(?:/.*)?"
     return (body if anchored else r"(?:.*/)?" + body) + below
+
+
+def needles(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Return texts of which whatever one of these globs matches holds at least one; none where that may be anything.
+    It is asked for first: 0.1 us instead of 2.
+    """
+    found = [max([part.strip("/") for part in re.split(r"[*?]", p.removeprefix("./"))], key=len) for p in patterns]
+    return tuple(sorted(set(found))) if all(found) else ()
 
 
 def path_stem(pattern: str) -> str:

@@ -69,6 +69,8 @@ class Policy:
         seen, doubts = seen_of(call, scripts)
         moment = Moment(world, seen) if self._worldly else None
         judgement = self._ruled(seen, doubts, moment)
+        if moment is None and not scripts.asked:
+            return judgement
         reads = moment.reads if moment is not None else set[str]()
         if scripts.asked:
             reads.add(SCRIPT)
