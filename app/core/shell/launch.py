@@ -9,14 +9,13 @@ from typing import Final
 from app.core.shell.builtins import BUILTINS
 from app.core.shell.embedded import run_code
 from app.core.shell.form import MARKS, NETWORK, SECRET, UNKNOWN, Command, marks_of, unknown
-from app.core.shell.git_launch import git_alone, run_git
 from app.core.shell.hazards import hazard_of
 from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
-from app.core.shell.runners import acts, runs_alone, smuggles
-from app.core.shell.stored import RUN_BY_NAME, follow_code, follow_path, follow_shell, follow_source
+from app.core.shell.runners import acts, smuggles
+from app.core.shell.stored import follow_code, follow_path, follow_shell, follow_source
 from app.core.shell.touches import touches_of
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
@@ -106,7 +105,7 @@ def _run_program(reading: Reading, words: list[str], frame: Frame, span: tuple[i
     hazard = hazard_of(program, words, frame)
     if hazard:
         reading.doubt(hazard)
-    step = run_path if "/" in name and frame.scope.content(name) is not None else _step(program, words)
+    step = run_path if "/" in name and frame.scope.content(name) is not None else step_of(program, words)
     if step is not None:
         output = step(reading, words if step is run_path else [program, *words[1:]], frame, span)
         if output is not None:
@@ -138,28 +137,12 @@ def leaf(reading: Reading, program: str, words: list[str], frame: Frame, span: t
     return output_of(program, words, frame, touches)
 
 
-def lone_leaf(words: list[str], frame: Frame, span: tuple[int, int], *, follows: bool) -> Command | None:
-    """Return the command of a text without any syntax where it runs nothing else, else None; what it would print
-    matters to nobody, and `frame` is only read. `follows`: stored scripts are read too.
-    """
-    program = program_of(words[0])
-    if follows and ("/" in program or program in RUN_BY_NAME):
-        return None
-    if hazard_of(program, words, frame):
-        return None
-    step = _step(program, words)
-    if step is not None and not (git_alone(words) if step is run_git else runs_alone(program, words)):
-        return None
-    touches = touches_of(program, words, frame)
-    facts = frozenset(facts_of(program, words, frame, touches))
-    return Command(program, tuple(words), (), span, facts, touches)
-
-
 def _ascii(words: list[str]) -> bool:
     return "".join(words).isascii()
 
 
-def _step(program: str, words: list[str]) -> Step | None:
+def step_of(program: str, words: list[str]) -> Step | None:
+    """Return what reads on in what this program runs, None where it is known to run nothing."""
     if len(words) > 1 and f"{program} {words[1]}" in PREFIXES:
         return _prefix_pair
     if program in PREFIXES:

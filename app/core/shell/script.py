@@ -4,14 +4,14 @@ Branches are all read; what they leave different is unknown afterwards. Loops ar
 what an earlier one set. Everything is bounded by the reading's budget.
 """
 
-from functools import lru_cache
 from typing import Final
 
 from tree_sitter import Node
 
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
 from app.core.shell.hidden import doubt_command, prints_archive, prints_secret, text_hides, value_hides
-from app.core.shell.launch import lone_leaf, note_environment, run_words
+from app.core.shell.launch import note_environment, run_words
+from app.core.shell.lone import lone_command
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
 from app.core.shell.scope import Function, Scope
@@ -31,10 +31,9 @@ def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | No
     `scripts` is read too.
     """
     words = plain_words(text.strip()) if len(text) < 4096 else None
-    if words is not None:
-        alone = lone_leaf(words, _place(cwd, project or cwd), (0, len(text)), follows=scripts is not None)
-        if alone is not None:
-            return Form((alone,))
+    alone = lone_command(text, words, cwd, project or cwd, follows=scripts is not None)
+    if alone is not None:
+        return Form((alone,))
     reading = Reading(run_node, run_text, run_words, scripts)
     scope = Scope(cwd, project or cwd)
     if words is not None:
@@ -48,12 +47,6 @@ def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | No
     if parsed.root is not None:
         run_node(reading, parsed.root, Frame(scope, parsed.source, parsed.bodies))
     return Form(tuple(reading.commands), tuple(reading.doubts))
-
-
-@lru_cache(maxsize=64)
-def _place(cwd: str, project: str) -> Frame:
-    # nothing may run in it: it is the same for every text that begins there
-    return Frame(Scope(cwd, project), b"")
 
 
 def run_text(reading: Reading, text: str, frame: Frame) -> str:
@@ -159,7 +152,7 @@ def _command(reading: Reading, node: Node, frame: Frame) -> str:
     for child in frame.extra:
         words += words_of(reading, child, frame)
     doubt_command(reading, node, words, frame)
-    here = frame._replace(extra=())
+    here = frame._replace(extra=()) if frame.extra else frame
     return apply_redirects(
         reading, redirects, here, lambda inner: _assigned_words(reading, assigned, words, inner, node)
     )

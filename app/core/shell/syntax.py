@@ -21,6 +21,11 @@ WORDS_MAX: Final = 800
 HEREDOCS_MAX: Final = 32
 """Heredocs of one text: the grammar's reading of them costs the square of their number."""
 PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+(?: +[A-Za-z0-9_./:=@%+,-]+)*\Z")
+_BARE_WORD: Final = r"[A-Za-z0-9_./:=@%+,-]+"
+_WHOLE_WORD: Final = r"'[A-Za-z0-9_./:=@%+,() *?;|&<>#{}~^-]+'"
+_QUOTED_WORD: Final = re.compile(f"{_BARE_WORD}|{_WHOLE_WORD}|" + _WHOLE_WORD.replace("'", '"'))
+_QUOTED: Final = re.compile(rf"[A-Za-z0-9_./:@%+,-]+(?: +(?:{_QUOTED_WORD.pattern}))*+\Z")
+_DECLARES: Final = frozenset(("declare", "export", "local", "readonly", "typeset", "unset", "unsetenv"))
 RESERVED: Final = frozenset(
     [
         "if",
@@ -70,6 +75,16 @@ def plain_words(text: str) -> list[str] | None:
         return None
     words = text.split()
     return None if words[0] in RESERVED or words[0].startswith("%") else words
+
+
+def quoted_words(text: str) -> list[str] | None:
+    """Return the words of a text whose only shell syntax is quotes around whole words that hold nothing to expand or
+    to evaluate, else None.
+    """
+    if len(text) > SHORT_MAX or _QUOTED.match(text) is None:
+        return None
+    words = [word.strip("'\"") for word in _QUOTED_WORD.findall(text)]
+    return None if words[0] in RESERVED or words[0] in _DECLARES or words[0].startswith("%") else words
 
 
 def parse(text: str) -> Parsed:
