@@ -71,10 +71,10 @@ class Policy:
         judgement = self._ruled(seen, doubts, moment)
         if moment is None and not scripts.asked:
             return judgement
-        reads = moment.reads if moment is not None else set[str]()
-        if scripts.asked:
-            reads.add(SCRIPT)
-        return msgspec.structs.replace(judgement, reads=tuple(sorted(reads))) if reads else judgement
+        if moment is None and not scripts.asked:
+            return judgement
+        reads = {*(moment.reads if moment is not None else ()), *((SCRIPT,) if scripts.asked else ())}
+        return msgspec.structs.replace(judgement, reads=tuple(sorted(reads)))
 
     def _ruled(self, seen: list[Seen], doubts: tuple[str, ...], moment: Moment | None) -> Judgement:
         if not seen and not doubts:

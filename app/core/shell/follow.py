@@ -17,6 +17,13 @@ def kept(reading: Reading, words: list[str], frame: Frame, span: Span) -> str:
     return leaf(reading, words[0], words, frame, span)
 
 
+def text_followed(reading: Reading, text: str, words: list[str], frame: Frame, span: Span) -> None:
+    """Read a text out of a stored script: what it runs of the store itself is not read."""
+    scripts, reading.scripts = reading.scripts, None
+    text_of(reading, text, words, frame, span)
+    reading.scripts = scripts
+
+
 def text_of(reading: Reading, text: str, words: list[str], frame: Frame, span: Span) -> str:
     """Read a text that the launcher gives to a shell."""
     from app.core.shell.launch import shell_text

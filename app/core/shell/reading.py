@@ -25,9 +25,7 @@ VALUE_MAX: Final = 64 * 1024
 
 
 class Frame(NamedTuple):
-    """`stdin` None is the caller's own, empty input; `base` is the span in the outermost text, inside an inner one.
-    `followed`: inside a script that was read from the store.
-    """
+    """`stdin` None is the caller's own, empty input; `base` is the span in the outermost text, inside an inner one."""
 
     scope: Scope
     source: bytes
@@ -40,7 +38,6 @@ class Frame(NamedTuple):
     looped: bool = False
     piped: bool = False
     extra: tuple[Node, ...] = ()
-    followed: bool = False
 
     def text(self, node: Node) -> str:
         """Return the source text of a node."""

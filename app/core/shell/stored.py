@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from app.core.shell.embedded import script_word
-from app.core.shell.follow import Span, inside, text_of
+from app.core.shell.follow import Span, inside, text_followed
 from app.core.shell.form import marks_of
 from app.core.shell.names import CODERS, SHELLS, program_of
 from app.core.shell.places import absolute
@@ -62,7 +62,7 @@ def stored_text(reading: Reading, path: str, frame: Frame, *, runs: bool = False
     """Return the text of a stored file that would run, None where none is to be read; what cannot be read though it
     would run is a doubt. `runs`: it is run by its path, and so may be a program of the machine.
     """
-    if reading.scripts is None or frame.followed or marks_of(path):
+    if reading.scripts is None or marks_of(path):
         return None
     full = absolute(frame.scope.pointed(path), frame.scope.cwd)
     found = reading.scripts.content(full) if full.startswith(("/", "~/")) else Lack.ABSENT
@@ -140,4 +140,4 @@ def _read_shell(reading: Reading, text: str, words: list[str], given: list[str],
     scope.positional = given[1:]
     scope.variables["0"] = given[0]
     scope.arrays["BASH_SOURCE"] = [given[0]]
-    text_of(reading, text, words, frame._replace(scope=scope, followed=True), span)
+    text_followed(reading, text, words, frame._replace(scope=scope), span)

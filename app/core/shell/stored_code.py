@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from app.core.shell.embedded import LITERAL, STRING, literal_of, literals_of, quoted
+from app.core.shell.follow import text_followed
 from app.core.shell.form import Command, Touch, marks_of
 from app.core.shell.operands import touch
 from app.core.shell.reading import STEP_BYTES, Frame, Reading
@@ -59,11 +60,9 @@ def weigh_code(reading: Reading, words: list[str], code: str, frame: Frame, span
     if facts or touches:
         wrappers = (*frame.wrappers, words[0])
         reading.emit(Command(words[0], tuple(words), wrappers, span, frozenset(facts), tuple(touches)))
-    inner = frame._replace(
-        wrappers=(*frame.wrappers, words[0]), base=span, depth=frame.depth + 1, stdin=None, followed=True
-    )
+    inner = frame._replace(wrappers=(*frame.wrappers, words[0]), base=span, depth=frame.depth + 1, stdin=None)
     for text in _shell_texts(reading, words[0], code):
-        reading.run_text(reading, text, inner)
+        text_followed(reading, text, words, inner, span)
     return None
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from posixpath import dirname
 from typing import Final
 
-from app.core.shell.follow import Span, inside, text_of
+from app.core.shell.follow import Span, inside, text_followed
 from app.core.shell.form import UNKNOWN, marks_of
 from app.core.shell.makefile import Makefile, Rule
 from app.core.shell.places import absolute
@@ -23,7 +23,7 @@ _UNKNOWN: Final = "$UNKNOWN_TO_WHOEVER_READS"
 
 def follow_make(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:
     """Read the stored makefile that a call of make would run, each recipe line in a shell of its own."""
-    if reading.scripts is None or frame.followed:
+    if reading.scripts is None:
         return
     folder, names, given, goals = _asked(words)
     scope = frame.scope.copy()
@@ -33,7 +33,7 @@ def follow_make(reading: Reading, words: list[str], frame: Frame, span: Span) ->
     text = "\n".join(texts if names else texts[:1])
     reading.steps += len(text) // _STEP_BYTES
     if text and not reading.spent():
-        _read_recipes(reading, Makefile(text, given), goals, words, inner._replace(followed=True), span)
+        _read_recipes(reading, Makefile(text, given), goals, words, inner, span)
 
 
 def _read_recipes(
@@ -46,7 +46,7 @@ def _read_recipes(
         texts += ["\n".join(lines)] if file.one_shell else lines
     for text in dict.fromkeys([*[text.replace(UNKNOWN, _UNKNOWN) for text in file.shell], *texts]):
         if text.strip() and not text.startswith("#") and not reading.spent():
-            text_of(reading, text, words, frame._replace(scope=frame.scope.copy()), span)
+            text_followed(reading, text, words, frame._replace(scope=frame.scope.copy()), span)
     if file.doubt:
         reading.doubt(file.doubt)
 

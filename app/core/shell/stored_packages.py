@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 from app.core.shell.embedded import quoted
-from app.core.shell.follow import Span, inside, text_of
+from app.core.shell.follow import Span, inside, text_followed
 from app.core.shell.form import UNKNOWN, marks_of
 from app.core.shell.places import absolute
 from app.core.shell.reading import Frame, Reading
@@ -24,7 +24,7 @@ _AT_PACK: Final = ("prepublishOnly", "prepack", "prepare", "postpack", "publish"
 
 def follow_package(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:
     """Read the scripts of the stored package.json that a call of a package tool would run."""
-    if reading.scripts is None or frame.followed:
+    if reading.scripts is None:
         return
     folder, rest = _operands(words)
     names, arguments = _named(words[0], rest)
@@ -37,7 +37,7 @@ def follow_package(reading: Reading, words: list[str], frame: Frame, span: Span)
     for name, script in (_scripts(reading, text) if text is not None else {}).items():
         if name in names or marks_of("".join(names)):
             given = " ".join([script, *[quoted(word) for word in arguments]]) if name == names[0] else script
-            text_of(reading, given, words, inner._replace(scope=scope.copy(), followed=True), span)
+            text_followed(reading, given, words, inner._replace(scope=scope.copy()), span)
 
 
 def _operands(words: list[str]) -> tuple[str, list[str]]:
