@@ -15,12 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from app import bootstrap
-from app.services import exporting, importing
+from app.services import catching_up, exporting, importing
 from app.services.status import mount_places
 from config.settings import load
 
 SHOWN: Final = 10
 REDRAW_S: Final = 0.1
+WAIT_S: Final = 60.0
 
 
 def register(app: typer.Typer) -> None:
@@ -69,19 +70,25 @@ def export_command(
     *,
     path: Annotated[str, typer.Option("--path", metavar="P", help="Only this folder of the project.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Write over what is in DIR.")] = False,
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, metavar="S", help="Seconds for what this machine's mounts still ship.")
+    ] = WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write the project's confirmed tree into a folder, byte for byte."""
     settings = load()
     began = time.monotonic()
+    mounts = [Path(place.path) for place in mount_places(settings)]
     with _bar(quiet=as_json) as show:
+        if wait_s:
+            catching_up.wait_for_mounts(mounts, wait_s, lambda stored, of: show("stored", stored, of))
         counts = exporting.export_tree(
             bootstrap.file_event_reader(settings),
             folder.absolute(),
             os.fsencode(path),
             force=force,
             tell=lambda one: show("export", one.entries, one.entries_total),
-            own=[settings.home, *(Path(place.path) for place in mount_places(settings))],
+            own=[settings.home, *mounts],
         )
     found = _plain(vars(counts), time.monotonic() - began)
     if as_json:
