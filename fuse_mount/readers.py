@@ -100,8 +100,8 @@ class Readers:
                 serve()
             except BlockingIOError:
                 surplus = True
-            except SessionEnd:
-                pass
+            except (SessionEnd, ConnectionAbortedError):
+                pass  # the latter: the last unmount came while the kernel handed a request over
             finally:
                 self._left()
                 if not surplus:

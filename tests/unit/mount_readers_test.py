@@ -14,7 +14,7 @@ from fuse_mount.readers import Readers, SessionEnd
 
 class Kernel:
     """A session on a pipe: a byte is a request; `w` waits until `done` is set, `s` for 0.3 ms (as an fsync
-    does), `e` is refused at the end, `x` ends the session."""
+    does), `e` is refused at the end, `x` ends the session, `u` is cut off by the last unmount."""
 
     def __init__(self) -> None:
         self.descriptor, self.requests = os.pipe()
@@ -35,6 +35,8 @@ class Kernel:
                 return
             if byte == b"e":
                 raise SessionEnd
+            if byte == b"u":
+                raise ConnectionAbortedError
             if byte == b"!":
                 raise ValueError("llfuse failed")
             if byte == b"w":
@@ -136,6 +138,12 @@ def test_a_loop_that_fails_ends_the_mount_and_is_told(kernel: Kernel) -> None:
     kernel.ask(b"!")
     with pytest.raises(ValueError, match="llfuse failed"):
         kernel.readers.run(kernel.descriptor, 2, kernel.serve)
+
+
+def test_a_request_that_the_last_unmount_cuts_off_is_the_end_and_no_failure(kernel: Kernel) -> None:
+    kernel.ask(b"au")
+    kernel.readers.run(kernel.descriptor, 2, kernel.serve)
+    assert kernel.answered == [b"a"]
 
 
 def test_a_stream_of_waits_leaves_one_reader_and_loses_no_request(kernel: Kernel) -> None:
