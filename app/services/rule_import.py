@@ -37,6 +37,8 @@ def import_rules(book: RuleBook, kind: str, source: Path, name: str, home: Path,
     users = book.contents(Tier.USER)
     if not users.get(f"{name}.yaml", _OURS).startswith(_OURS):
         raise RequestInvalid(f"{name}.yaml is a file of your own; choose another --name")
+    if writes and not found.rules and f"{name}.yaml" in users:
+        raise RequestInvalid(f"nothing in {source} becomes a rule (--dry-run says why); the earlier import stays")
     files = book.replaced(Tier.USER, users | {f"{name}.yaml": content})
     policy = compile_policy(files)
     if not writes:

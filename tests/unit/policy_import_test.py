@@ -199,6 +199,14 @@ def test_an_import_replaces_its_own_file_and_no_other(site: Site) -> None:
     assert [one.version for one in site.book.kept()][0] == again.version
 
 
+def test_a_file_of_which_nothing_becomes_a_rule_takes_no_earlier_import_away(site: Site) -> None:
+    site.brought("codex", CODEX)
+    kept = (site.home / "policies" / "codex.yaml").read_bytes()
+    with pytest.raises(RequestInvalid, match="becomes a rule .* the earlier import stays"):
+        site.brought("codex", '{"permissions": {"deny": ["Bash(ls)"]}}')
+    assert (site.home / "policies" / "codex.yaml").read_bytes() == kept
+
+
 def test_an_import_that_does_not_load_with_the_other_rules_changes_nothing(site: Site) -> None:
     (site.home / "policies").mkdir()
     taken = "rules:\n  - {id: claude-deny-bash-ls, match: Bash(ls), decide: block, reason: Mine.}\n"
