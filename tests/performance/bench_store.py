@@ -19,7 +19,6 @@ import gc
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+from report import environment
 
 from app.adapters import servers
 from app.adapters.postgres.connections import open_pool
@@ -274,20 +274,6 @@ def measure(system: str, place: dict[str, str], workload: str, size: int, writer
         1e6 * sum(seconds) / events for seconds in ([t.client_s for t in timings], [t.backend_s for t in timings])
     ]
     return Sample(events / span, [latency for t in timings for latency in t.latencies], *cpu_us)
-
-
-def environment() -> dict[str, Any]:
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
-    return {
-        "cpus": os.cpu_count(),
-        "cpu": model,
-        "load": os.getloadavg(),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-    }
 
 
 def figures(
