@@ -1,22 +1,22 @@
 """One conversation with a gateway, standard library only: a hook runs before every tool call and must be light.
 
-The gateway is found by `run/gateway.json` in WEIR_HOME, or in the `.weir` of the current folder or of one above it.
-Nothing is created. A conversation in which anything went wrong is closed for good: what came late on it would be taken
-for the answer to the next question.
+Where a gateway is, app.gateway_place says. Who listens on a Unix socket must be this user or root. A conversation in
+which anything went wrong is closed for good: what came late on it would be taken for the answer to the next question.
 """
 
 import contextlib
 import json
 import os
 import socket
+import struct
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 HEAD_BYTES_MAX: Final = 64 * 1024
 _PART_BYTES: Final = 1 << 16
+_PEER: Final = struct.Struct("3i")
 
 
 class NoDecision(Exception):
@@ -53,32 +53,6 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         """Return it for a message; never the token."""
         return self.socket_path or f"{self.host}:{self.port}"
-
-
-def find_home(environ: Mapping[str, str], start: Path) -> Path | None:
-    """Return the WEIR_HOME that is named, or the nearest `.weir` at or above `start`."""
-    if environ.get("WEIR_HOME"):
-        return Path(environ["WEIR_HOME"])
-    for folder in (start, *start.parents):
-        if (folder / ".weir" / "run").is_dir():
-            return folder / ".weir"
-    return None
-
-
-def find_socket(environ: Mapping[str, str] = os.environ, start: Path | None = None) -> str:
-    """Return the path of the gateway's socket; raises GatewayUnreachable."""
-    try:
-        home = find_home(environ, start or Path.cwd())
-    except OSError as error:
-        raise GatewayUnreachable(f"the current folder is gone ({error}); set WEIR_HOME") from error
-    if home is None:
-        raise GatewayUnreachable(
-            "no Weir project here; set WEIR_HOME to the .weir folder of the project, or run `weir up`"
-        )
-    try:
-        return str(json.loads((home / "run" / "gateway.json").read_bytes())["socket"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GatewayUnreachable(f"no gateway runs for {home}; start it with `weir up`") from error
 
 
 def request(route: str, body: bytes, token: str = "", *, last: bool = False) -> bytes:
@@ -157,6 +131,7 @@ class Connection:
         try:
             self._wait_at_most(until)
             self._socket.connect(place)
+            check_peer(self._socket)
         except BaseException:
             self._socket.close()
             raise
@@ -192,6 +167,15 @@ class Connection:
         if left_s <= 0:
             raise TimeoutError("timed out")
         self._socket.settimeout(left_s)
+
+
+def check_peer(connected: socket.socket) -> None:
+    """Raise GatewayUnreachable where another user listens on a Unix socket; root may ask everybody's."""
+    if connected.family != socket.AF_UNIX:
+        return
+    _, uid, _ = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    if uid not in {0, os.geteuid()} and os.geteuid() != 0:
+        raise GatewayUnreachable(f"who listens there is user {uid}, not you or root; it is not believed")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple, TypedDict, TypeVar, Unpack
 import msgspec
 
 from app.core.decisions import Decision, ToolCall, Verdict
-from app.gateway_socket import Address, Answer, GatewayUnreachable, NoDecision, find_socket
+from app.gateway_place import find_socket
+from app.gateway_socket import Address, Answer, GatewayUnreachable, NoDecision
 
 DEADLINE_S: Final = 2.0
 LAYER: Final = "client"
@@ -79,7 +80,8 @@ _many: Final = msgspec.json.Decoder(_Decisions)
 class Caller:
     """Base of both clients.
 
-    Without `socket_path` or `url` (http://host:port, with a token) the gateway is looked for at each call. `agent` and
+    Without `socket_path` or `url` (http://host:port, with a token) the gateway of the project in `home`, WEIR_HOME or
+    the installation's folder is looked for at each call, never one that lies around (app.gateway_place). `agent` and
     `session` default to WEIR_AGENT and WEIR_SESSION, `cwd` to the current folder. `deadline_s` bounds a whole request,
     connecting included; a call's `wait_ms` is added to it. Raises ValueError for a `url` that is none.
     """
@@ -93,6 +95,7 @@ class Caller:
         socket_path: str = "",
         url: str = "",
         token: str = "",
+        home: str = "",
         deadline_s: float = DEADLINE_S,
         raise_on_failure: bool = False,
     ) -> None:
@@ -100,6 +103,7 @@ class Caller:
         self._session = session or os.environ.get("WEIR_SESSION", "")
         self._cwd = cwd
         self._given = Address(socket_path) if socket_path else _tcp_address(url, token) if url else None
+        self._home_given = home
         self._deadline_s = deadline_s
         self._raises = raise_on_failure
 
@@ -111,7 +115,7 @@ class Caller:
         return ToolCall(tool, tool_input, **(own | fields))
 
     def _address(self) -> Address:
-        return self._given or Address(find_socket())
+        return self._given or Address(find_socket(home=self._home_given))
 
     def _failed(self, error: NoDecision, part: Part, started_ns: int) -> list[Decision]:
         if self._raises:

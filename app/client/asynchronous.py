@@ -9,7 +9,16 @@ from typing import Any, Final, Self, Unpack
 
 from app.client.asking import EXPLAIN, Caller, CallFields, Explained, Part, decisions, explained, parts, single
 from app.core.decisions import Decision, ToolCall
-from app.gateway_socket import Address, Answer, AnswerReader, GatewayUnreachable, NoDecision, request, unreachable
+from app.gateway_socket import (
+    Address,
+    Answer,
+    AnswerReader,
+    GatewayUnreachable,
+    NoDecision,
+    check_peer,
+    request,
+    unreachable,
+)
 
 OPEN_MAX: Final = 64
 
@@ -159,7 +168,12 @@ class _Line(asyncio.Protocol):
 async def _open(address: Address) -> _Line:
     loop = asyncio.get_running_loop()
     if address.socket_path:
-        _, line = await loop.create_unix_connection(_Line, address.socket_path)
+        transport, line = await loop.create_unix_connection(_Line, address.socket_path)
+        try:
+            check_peer(transport.get_extra_info("socket"))
+        except BaseException:
+            line.close()
+            raise
     else:
         _, line = await loop.create_connection(_Line, address.host, address.port)
     return line

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from app.entry.cli.control import AGENTS
-from app.gateway_socket import find_socket, post
+from app.gateway_place import find_socket
+from app.gateway_socket import post
 from tests.conftest import Stack, unmount_all
 
 WEIR = str(Path(sys.executable).parent / "weir")

@@ -16,7 +16,8 @@ import pytest
 
 from app import bootstrap
 from app.client import Client
-from app.gateway_socket import GatewayUnreachable, find_socket, post
+from app.gateway_place import find_socket
+from app.gateway_socket import GatewayUnreachable, post
 from app.ports import EventFilter
 from config import settings as weir_settings
 
@@ -298,11 +299,9 @@ def test_the_hook_command_denies_what_it_cannot_decide(lonely, given):
 
 
 def test_the_hook_command_denies_when_no_gateway_answers(tmp_path):
-    environ = {name: value for name, value in os.environ.items() if name != "WEIR_HOME"}
     ran = subprocess.run(
-        [WEIR, "hook", "claude-code"],
+        [WEIR, "hook", "claude-code", "--home", str(tmp_path / ".weir")],
         cwd=tmp_path,
-        env=environ,
         input=json.dumps(HOOK),
         capture_output=True,
         text=True,

@@ -260,11 +260,10 @@ def test_no_gateway_is_a_block_or_an_exception_for_who_wants_one(ask, tmp_path) 
         assert ask("one", socket_path=odd)[0].verdict == "block"
 
 
-def test_a_client_that_finds_no_project_blocks(tmp_path, monkeypatch) -> None:
-    monkeypatch.delenv("WEIR_HOME", raising=False)
-    monkeypatch.chdir(tmp_path)
-    assert "weir up" in Client().validate("Bash", {"command": "ls"}).reason
-    assert "weir up" in asyncio.run(AsyncClient().validate("Bash", {"command": "ls"})).reason
+def test_a_client_whose_project_does_not_run_blocks(tmp_path) -> None:
+    home = str(tmp_path / ".weir")
+    assert "weir up" in Client(home=home).validate("Bash", {"command": "ls"}).reason
+    assert "weir up" in asyncio.run(AsyncClient(home=home).validate("Bash", {"command": "ls"})).reason
 
 
 def test_what_cannot_be_written_as_json_is_a_block_and_the_rest_is_asked(gateway) -> None:

@@ -20,7 +20,8 @@ from app.core.decisions import Decision, ToolCall
 from app.core.policy.explain import ExplainedCommand, Explanation, MatchedRule
 from app.entry.cli.times import plain
 from app.entry.cli.validate import CODES, STYLES, fail, fail_on, tool_call
-from app.gateway_socket import GatewayUnreachable, find_home, find_socket, post
+from app.gateway_place import find_home, find_socket
+from app.gateway_socket import GatewayUnreachable, post
 from config.settings import policies_folder
 
 ANSWER_S: Final = 10.0

@@ -1,4 +1,7 @@
-"""`weir hook claude-code`: an agent's hook JSON on stdin, its contract's JSON on stdout.
+"""`weir hook claude-code --home DIR`: an agent's hook JSON on stdin, its contract's JSON on stdout.
+
+The project is pinned where the hook is installed (`weir hook settings` prints that); the folder in which the agent
+stands has no say in who decides.
 
 Exit codes are only 0 (with an answer) and 2 (refused): agents take every other end of a hook, also a crash or a signal,
 as leave to go on. So the exception hook and the stopping signals end with 2, and a gateway that is away is a deny.
@@ -7,18 +10,22 @@ Standard library only, and little of it: this runs before every tool call.
 
 import json
 import os
+import shlex
 import signal
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from app.gateway_socket import GatewayUnreachable, find_socket, post
+from app.gateway_place import find_socket, pinned_home
+from app.gateway_socket import GatewayUnreachable, post
 
 if TYPE_CHECKING:
     import typer
 
 REFUSED: Final = 2
 AGENTS: Final = ("claude-code",)
+USAGE: Final = "weir hook claude-code [--home /path/to/.weir] | weir hook settings [--home /path/to/.weir]"
 INPUT_BYTES_MAX: Final = 64 * 1024 * 1024
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _URL_SAFE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
@@ -30,16 +37,42 @@ def main(arguments: list[str]) -> int:
     for number in _SIGNALS:
         signal.signal(number, _refuse_signal)
     if arguments in (["--help"], ["-h"]):
-        print("usage: weir hook claude-code < hook.json\n\nReads the agent's hook JSON, prints its contract's answer.")
+        print(f"usage: {USAGE} < hook.json\n\nReads the agent's hook JSON, prints its contract's answer.")
+        print("`weir hook settings` prints what to put into the agent's settings.")
         return 0
-    if len(arguments) != 1 or arguments[0] not in AGENTS:
-        return _refuse(f"usage: weir hook {'|'.join(AGENTS)}")
-    return _write(_ask(arguments[0], sys.stdin.buffer.read(INPUT_BYTES_MAX)))
+    name, *rest = arguments or [""]
+    home = _home(rest)
+    if home is None or name not in (*AGENTS, "settings"):
+        return _refuse(f"usage: {USAGE}")
+    if name == "settings":
+        return _settings(home)
+    return _write(_ask(name, sys.stdin.buffer.read(INPUT_BYTES_MAX), home))
 
 
-def _ask(agent: str, body: bytes) -> bytes:
+def _home(arguments: list[str]) -> str | None:
+    match arguments:
+        case []:
+            return ""
+        case ["--home", home] if home:
+            return home
+        case _:
+            return None
+
+
+def _settings(home: str) -> int:
     try:
-        answer = post(find_socket(), f"/v1/hooks/{agent}{_name(os.environ.get('WEIR_AGENT', ''))}", body)
+        place = pinned_home(home=home)
+    except GatewayUnreachable as error:
+        return _refuse(str(error))
+    words = [str(Path(sys.argv[0]).absolute()), "hook", "claude-code", "--home", str(place)]
+    hook = {"type": "command", "command": shlex.join(words), "onFailure": "block"}
+    print(json.dumps({"hooks": {"PreToolUse": [{"matcher": "*", "hooks": [hook]}]}}, indent=2))
+    return 0
+
+
+def _ask(agent: str, body: bytes, home: str) -> bytes:
+    try:
+        answer = post(find_socket(home=home), f"/v1/hooks/{agent}{_name(os.environ.get('WEIR_AGENT', ''))}", body)
         answered = answer.json()
     except GatewayUnreachable as error:
         return deny(f"Weir is not reachable, so nothing was decided: {error}")
@@ -90,5 +123,8 @@ def register(app: "typer.Typer") -> None:
     import typer
 
     @app.command("hook", help="Answer an agent's hook: its JSON on stdin, its contract's JSON on stdout.")
-    def hook(agent: str = typer.Argument(help=f"One of: {', '.join(AGENTS)}")) -> None:
-        sys.exit(main([agent]))
+    def hook(
+        agent: str = typer.Argument(help=f"One of: {', '.join(AGENTS)}; or `settings`: print the agent's settings."),
+        home: str = typer.Option("", help="The project's .weir folder, by its whole path; else WEIR_HOME."),
+    ) -> None:
+        sys.exit(main([agent, *(["--home", home] if home else [])]))

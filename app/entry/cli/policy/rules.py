@@ -17,7 +17,7 @@ from app.core.errors import PolicyInvalid
 from app.core.policy import Policy, RuleFile, compile_policy
 from app.core.policy.source import Tier
 from app.entry.cli.times import plain
-from app.gateway_socket import find_home
+from app.gateway_place import find_home
 from app.ports import RuleBook
 from config.settings import policies_folder
 
