@@ -23,7 +23,7 @@ from app.core.policy.world import NOWHERE, SCRIPT, Moment, World
 from app.core.shell.form import SHOWN
 from app.core.shell.stored import Scripts
 
-ENGINE: Final = "6"
+ENGINE: Final = "7"
 EXAMPLE_CWD: Final = "/home/dev/project"
 WORDS_SHOWN_MAX: Final = 64
 RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}
@@ -69,8 +69,6 @@ class Policy:
         seen, doubts = seen_of(call, scripts)
         moment = Moment(world, seen) if self._worldly else None
         judgement = self._ruled(seen, doubts, moment)
-        if moment is None and not scripts.asked:
-            return judgement
         if moment is None and not scripts.asked:
             return judgement
         reads = {*(moment.reads if moment is not None else ()), *((SCRIPT,) if scripts.asked else ())}

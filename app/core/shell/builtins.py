@@ -3,7 +3,9 @@
 A step returns None where the command is to be kept like any other one.
 """
 
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.form import UNKNOWN, Command, marks_of, unknown
@@ -11,10 +13,13 @@ from app.core.shell.places import absolute
 from app.core.shell.reading import Frame, Reading
 
 Span = tuple[int, int]
+_ITEMS_MAX: Final = 256
+_AMID: Final = frozenset(("DEBUG", "ERR", "RETURN", "SIGDEBUG"))
+"""What a trap on these changes is changed for the commands that follow."""
 
 
 def _cd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
-    target = next((word for word in words[1:] if not word.startswith("-") or word == "-"), "~")
+    target = next((word for word in words[1:] if not word.startswith("-") or word == "-"), frame.scope.value("HOME"))
     if words[0] == "popd" or target == "-" or target.startswith("+"):
         frame.scope.cwd = UNKNOWN
     elif target != ".":
@@ -32,14 +37,17 @@ def _trap(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
     operands = [word for word in words[1:] if not word.startswith("-")]
     if not operands:
         return None
-    inner = frame._replace(
-        scope=frame.scope.copy(), wrappers=(*frame.wrappers, "trap"), base=span, depth=frame.depth + 1
-    )
+    before = frame.scope.copy()
+    scope = before if _AMID.isdisjoint(operands[1:]) else frame.scope
+    inner = frame._replace(scope=scope, wrappers=(*frame.wrappers, "trap"), base=span, depth=frame.depth + 1)
     if marks_of(operands[0]):
         reading.emit(
             Command("trap", tuple(words), frame.wrappers, span, frozenset(("unknown-code",)), (), unresolved=True)
         )
-    return reading.run_text(reading, operands[0], inner)
+    output = reading.run_text(reading, operands[0], inner)
+    if scope is frame.scope and not scope.join(before):
+        reading.doubt("conditional-function")
+    return output
 
 
 def _alias(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
@@ -67,19 +75,40 @@ def _export(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
 
 def _read(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     names = _names(words)
-    text = (frame.stdin or UNKNOWN).partition("\n")[0]
+    text = _record(words, frame.stdin or UNKNOWN)
     if frame.stdin is None or marks_of(frame.stdin):
         text = unknown(text, frame.stdin or UNKNOWN)
     if "-a" in words and words[-1].isidentifier():
-        frame.scope.arrays[words[-1]] = text.split() or [UNKNOWN]
+        frame.scope.arrays[words[-1]] = _fields(text, frame.scope.value("IFS"), _ITEMS_MAX) or [UNKNOWN]
         return ""
-    fields = text.split(None, max(len(names) - 1, 0)) if names else []
+    fields = _fields(text, frame.scope.value("IFS"), len(names))
     for index, name in enumerate(names):
         stem = frame.stdin if frame.stdin and marks_of(frame.stdin) == UNKNOWN and len(names) == 1 else None
         frame.scope.assign(
             name, stem or (fields[index] if index < len(fields) else (unknown(text) if marks_of(text) else ""))
         )
     return ""
+
+
+def _fields(text: str, separators: str, most: int) -> list[str]:
+    """Cut a record at IFS into `most` fields."""
+    if separators == " \t\n":
+        return text.split(None, most - 1)
+    if not separators.isascii():
+        return [unknown(text)] * most
+    return re.split(f"[{re.escape(separators)}]", text, maxsplit=most - 1) if separators else [text]
+
+
+def _record(words: list[str], text: str) -> str:
+    """What `read` takes of its input: a line, or what `-d` says; without `-r` a backslash quotes what is behind it."""
+    ends = "\n"
+    for word, following in pairwise([*words, "\n"]):
+        found = re.fullmatch(r"-[a-zA-Z]*?d(.*)", word, re.DOTALL)
+        if found is not None:
+            ends = (found[1] or following)[:1]
+    raw = any(re.match(r"-[a-zA-Z]*r", word) for word in words)
+    text = text if raw or "\\" not in text else re.sub(r"\\(\n?)(.?)", r"\2", text)
+    return text.partition(ends)[0] if ends else text
 
 
 def _names(words: list[str]) -> list[str]:

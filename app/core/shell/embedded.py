@@ -70,6 +70,21 @@ _SCANS: Final = {frozenset(names): _scan(*names) for names in ((), ("single",), 
 """The literals of code in which single or double quotes no longer end."""
 _DELETES: Final = re.compile(r"remove|unlink|rmtree|rmdir|\brm|delete|Remove-Item|DROP", re.IGNORECASE)
 _PATHS: Final = re.compile(r"[~/.]|[\w-]+[./]")
+_READS: Final = re.compile(
+    r"\b(?:read_text|read_bytes|file_get_contents|readfile|highlight_file|show_source|linecache|fileinput|io\.lines"
+    r"|readTextFile|Bun\.file|readLines)\b"
+)
+_READS_ONE: Final = re.compile(
+    r"\b(?:Path|file_get_contents|readfile|readTextFile|io\.lines)\(\s*(?![rR]?[fF])(?P<text>"
+    + STRING
+    + r")\s*\)(?:\s*\.\s*read_(?:text|bytes)\b)?",
+    re.DOTALL,
+)
+"""A file that is read by one literal name; every other name may be any."""
+_NO_PATH: Final = re.compile(r"[\n;$]|^[^/~]*[\s(){}]")
+"""Text for people or a program has blanks before any slash; a name that begins with a slash may have them."""
+_PATHS_MAX: Final = 32
+_PATH_MAX: Final = 200
 _HARMLESS_REQUIRE: Final = re.compile(
     r"""require\s*\(?\s*['"](?:\./[\w./-]*package\.json|path|util|assert|url|querystring|os|semver)['"]\s*\)?"""
 )
@@ -167,7 +182,7 @@ def code_facts(code: str) -> tuple[str, ...]:
     bare = _SELF_PARSE.sub("", _HARMLESS_REQUIRE.sub("", code[:CODE_MAX]))
     if _STARTS.search(bare):
         facts.append("code-starts-programs")
-    if _OPAQUE.search(bare):
+    if _OPAQUE.search(bare) or _READS.search(_READS_ONE.sub("", bare)):
         facts.append("code-opaque")
     if _EFFECTS.search(bare):
         facts.append("code-deletes" if _DELETES.search(bare) else "code-writes")
@@ -219,14 +234,13 @@ def literal_of(text: str) -> str:
 
 def _touched(reading: Reading, words: list[str], code: str, facts: tuple[str, ...], frame: Frame, span: Span) -> None:
     access = "delete" if "code-deletes" in facts else "write" if "code-writes" in facts else "read"
-    literals = {literal_of(text) for text in literals_of(code[:CODE_MAX])}
-    paths = sorted(
-        text
-        for text in literals
-        if len(text) < 200 and _PATHS.match(text) and not re.search(r"[\s(){};$]", text) and "://" not in text
-    )
-    if paths:
-        touches = tuple([touch(access, path, frame) for path in paths[:32]])
+    paths = sorted({text for text in map(literal_of, literals_of(code[:CODE_MAX])) if _PATHS.match(text)})
+    named = [text for text in paths if "://" not in text and not _NO_PATH.search(text)]
+    named += [literal_of(found["text"]) for found in _READS_ONE.finditer(code[:CODE_MAX])]
+    if len(named) > _PATHS_MAX or any(len(text) > _PATH_MAX for text in named):
+        reading.doubt("too-many-paths")
+    if named:
+        touches = tuple([touch(access, path, frame) for path in named[:_PATHS_MAX] if len(path) <= _PATH_MAX])
         reading.emit(
             Command(words[0], tuple(words), frame.wrappers, span, frozenset(facts), touches, any(map(marks_of, words)))
         )

@@ -100,6 +100,7 @@ _SED_LINE: Final = re.compile(
 _SED_FLAG: Final = re.compile(r"s([^\w\s\\])(?>(?:\\.|(?!\1)[^\\])*)\1(?>(?:\\.|(?!\1)[^\\])*)\1[0-9gpiImM]*[we]")
 _SED_MAX: Final = 512
 """A longer script is doubted: reading it costs the square of its length."""
+_COMPOUNDS: Final = frozenset(("{", "(", "((", "[[", "if", "for", "while", "until", "case", "select", "function"))
 _TAR_RUNS: Final = ("--abs", "--to-c", "--checkpoint-act", "--use-c", "-I", "--one-top-level=/", "--rsh", "--rmt")
 _SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL", re.IGNORECASE)
 
@@ -290,8 +291,20 @@ def _cd(words: list[str], frame: Frame) -> str:
     return "folder-search-path" if "CDPATH" in frame.scope.variables else ""
 
 
+def _before_compound(words: list[str], frame: Frame) -> str:
+    """The grammar takes what begins behind `coproc` and `time` for words, and its end for that of something else."""
+    return "syntax" if not _COMPOUNDS.isdisjoint(words[1:3]) else ""
+
+
+def _shell_options(words: list[str], frame: Frame) -> str:
+    """With `lastpipe` the last command of a pipe changes the shell, with `extdebug` a trap skips what is written."""
+    return "shell-option" if "lastpipe" in words or "extdebug" in words else ""
+
+
 _HAZARDS: Final[dict[str, Callable[[list[str], Frame], str]]] = {
     **TOOL_HAZARDS,
+    **dict.fromkeys(("shopt", *SHELLS), _shell_options),
+    **dict.fromkeys(("coproc", "time"), _before_compound),
     "xargs": _xargs,
     "parallel": _xargs,
     "git": _git,

@@ -3,78 +3,23 @@ own.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Final
 
 from app.core.shell.builtins import BUILTINS
 from app.core.shell.embedded import run_code
+from app.core.shell.follow import inside
 from app.core.shell.form import MARKS, NETWORK, SECRET, UNKNOWN, Command, marks_of, unknown
 from app.core.shell.hazards import hazard_of
 from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
-from app.core.shell.runners import acts, smuggles
+from app.core.shell.runners import smuggles
 from app.core.shell.stored import follow_code, follow_path, follow_shell, follow_source
 from app.core.shell.touches import touches_of
+from app.core.shell.wrappers import run_env, run_prefix, run_prefix_pair
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
-_TAKES: Final = {
-    "flock": ("-c", "--command"),
-    "runuser": ("-c", "--command"),
-    "uv run": ("-m", "--module"),
-}
-LOADERS: Final = frozenset(
-    [
-        "LD_PRELOAD",
-        "LD_LIBRARY_PATH",
-        "LD_AUDIT",
-        "DYLD_INSERT_LIBRARIES",
-        "DYLD_LIBRARY_PATH",
-        "BASH_ENV",
-        "ENV",
-        "PROMPT_COMMAND",
-        "PS4",
-        "PATH",
-        "GIT_SSH_COMMAND",
-        "GIT_SSH",
-        "GIT_EXTERNAL_DIFF",
-        "GIT_PAGER",
-        "GIT_EDITOR",
-        "GIT_ASKPASS",
-        "SSH_ASKPASS",
-        "PAGER",
-        "LESSOPEN",
-        "MANPAGER",
-        "PERL5OPT",
-        "PERL5LIB",
-        "RUBYOPT",
-        "NODE_OPTIONS",
-        "PYTHONSTARTUP",
-        "PYTHONPATH",
-        "PYTHONHOME",
-        "JAVA_TOOL_OPTIONS",
-        "GIT_CONFIG_COUNT",
-        "GIT_PROXY_COMMAND",
-        "GIT_SEQUENCE_EDITOR",
-        "VISUAL",
-        "EDITOR",
-        "TAR_OPTIONS",
-        "TAPE",
-        "RSYNC_RSH",
-        "GIT_CONFIG_GLOBAL",
-        "GIT_CONFIG_SYSTEM",
-        "WEIR_AGENT",
-        "WEIR_SESSION",
-        "WEIR_HOME",
-        "WEIR_POLICIES",
-        "NPM_CONFIG_REGISTRY",
-        "PIP_INDEX_URL",
-        "BROWSER",
-    ]
-)
-
-
 def run_words(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
     """Read one simple command given as resolved words; return its output as far as it is known."""
     if not words:
@@ -95,7 +40,7 @@ def _run(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]
     if name in frame.scope.aliases and name not in frame.calls:
         return _alias(reading, words, frame, span)
     if " " in name:
-        return shell_text(reading, name, _inside(frame, "text", span), words, span)
+        return shell_text(reading, name, inside(frame, "text", span), words, span)
     return _run_program(reading, words, frame, span)
 
 
@@ -144,9 +89,9 @@ def _ascii(words: list[str]) -> bool:
 def step_of(program: str, words: list[str]) -> Step | None:
     """Return what reads on in what this program runs, None where it is known to run nothing."""
     if len(words) > 1 and f"{program} {words[1]}" in PREFIXES:
-        return _prefix_pair
+        return run_prefix_pair
     if program in PREFIXES:
-        return _prefix
+        return run_prefix
     if program in SHELLS:
         return _shell
     if program in CODERS:
@@ -190,83 +135,10 @@ def _alias(reading: Reading, words: list[str], frame: Frame, span: tuple[int, in
     return reading.run_text(reading, f"{text} {rest}", frame._replace(base=span, calls=(*frame.calls, words[0])))
 
 
-def _prefix_pair(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
-    return _prefix(reading, [f"{words[0]} {words[1]}", *words[2:]], frame, span)
-
-
-def _prefix(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
-    values, skip = PREFIXES[words[0]]
-    if skip > 8:
-        return None
-    if values and any(" " in word and acts(word) for a, word in pairwise(words) if a in values):
-        reading.doubt("argument-is-a-command")
-    index = 1
-    while index < len(words) and words[index].startswith(("-", "+")) and words[index] not in {"-", "--"}:
-        option = words[index]
-        if option in _TAKES.get(words[0], ()) and index + 1 < len(words):
-            return _taken(reading, words, index + 1, _inside(frame, words[0], span), span)
-        index += 2 if option in values else 1
-    index = _after_assignments(words, index + (words[index : index + 1] == ["--"]))
-    inner = words[index + skip :]
-    if words[0] == "flock" and inner[:1] == ["-c"] and len(inner) > 1:
-        return reading.run_text(reading, inner[1], _inside(frame, words[0], span))
-    if not inner:
-        return None
-    return run_words(reading, inner, _inside(frame, words[0], span), span)
-
-
-def note_environment(reading: Reading, span: tuple[int, int], frame: Frame, name: str, text: str) -> None:
-    """Note an assignment that makes later programs load something else."""
-    if name in LOADERS:
-        words = ("export", f"{name}={text}")
-        reading.emit(Command("export", words, frame.wrappers, span, frozenset(("loader-environment",))))
-
-
-def _taken(reading: Reading, words: list[str], index: int, frame: Frame, span: tuple[int, int]) -> str:
-    """What an option of a wrapper runs: a text, or a module of Python."""
-    if words[0] == "uv run":
-        return run_words(reading, ["python", "-m", *words[index:]], frame, span)
-    return reading.run_text(reading, words[index], frame)
-
-
-def _after_assignments(words: list[str], index: int) -> int:
-    while index < len(words) and "=" in words[index] and words[index].partition("=")[0].isidentifier():
-        index += 1
-    return index
-
-
-def _inside(frame: Frame, wrapper: str, span: tuple[int, int]) -> Frame:
-    return frame._replace(wrappers=(*frame.wrappers, wrapper), base=span, depth=frame.depth + 1)
-
-
-def _env(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
-    index, scope = 1, frame.scope.copy()
-    while index < len(words):
-        word = words[index]
-        name, sign, value = word.partition("=")
-        if word in {"-S", "--split-string"} or word.startswith(("-S", "--split-string=")):
-            text = " ".join([word.removeprefix("--split-string=").removeprefix("-S"), *words[index + 1 :]])
-            return reading.run_text(reading, text, _inside(frame, "env", span))
-        if sign and not word.startswith("-"):
-            scope.assign(name, value)
-            if name in LOADERS and not (name == "PATH" and value == UNKNOWN):
-                reading.emit(
-                    Command("export", ("export", word), frame.wrappers, span, frozenset(("loader-environment",)))
-                )
-        elif word in {"-u", "-C", "--unset", "--chdir"}:
-            index += 1
-        elif not word.startswith("-"):
-            break
-        index += 1
-    if index >= len(words):
-        return None
-    return run_words(reading, words[index:], _inside(frame._replace(scope=scope), "env", span), span)
-
-
 def _shell(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
     """`sh -c text`, `sh file`, or a shell that reads its commands from its input."""
     code, rest = _shell_code(words)
-    inner = _inside(frame, words[0], span)
+    inner = inside(frame, words[0], span)
     if code is not None:
         scope = frame.scope.copy()
         scope.positional = rest[1:]
@@ -342,10 +214,12 @@ def _command(reading: Reading, words: list[str], frame: Frame, span: tuple[int, 
         index += 1
     if index >= len(words):
         return ""
-    bare = frame.scope.copy()
-    bare.functions = {}
-    bare.aliases = {}
-    return run_words(reading, words[index:], _inside(frame._replace(scope=bare), "command", span), span)
+    scope = frame.scope
+    functions, aliases = scope.functions, scope.aliases
+    scope.functions, scope.aliases = {}, {}
+    output = run_words(reading, words[index:], inside(frame, "command", span), span)
+    scope.functions, scope.aliases = functions | scope.functions, aliases | scope.aliases
+    return output
 
 
 def _source(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
@@ -355,7 +229,7 @@ def _source(reading: Reading, words: list[str], frame: Frame, span: tuple[int, i
     if content is None and words[1] in {"/dev/stdin", "/dev/fd/0"}:
         content = frame.stdin or ""
     if content is not None:
-        return shell_text(reading, content, _inside(frame, "source", span), words, span)
+        return shell_text(reading, content, inside(frame, "source", span), words, span)
     frame.scope.forget()
     follow_source(reading, words, frame, span)
     return leaf(reading, "source", words, frame, span, *(("unknown-program",) if marks_of(words[1]) else ()))
@@ -368,13 +242,13 @@ def run_path(reading: Reading, words: list[str], frame: Frame, span: tuple[int, 
         return None
     if content.startswith("#!") and "sh" not in content.partition("\n")[0]:
         return leaf(reading, words[0], words, frame, span, "unknown-code")
-    return shell_text(reading, content, _inside(frame, words[0], span), words, span)
+    return shell_text(reading, content, inside(frame, words[0], span), words, span)
 
 
 STEPS: Final[dict[str, Step]] = {
     **BUILTINS,
     **LAUNCHERS,
-    "env": _env,
+    "env": run_env,
     "exec": _exec,
     "command": _command,
     "source": _source,

@@ -15,6 +15,7 @@ from app.core.shell.git_launch import run_git
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.runners import runs_package, runs_recipes, runs_texts
 from app.core.shell.script_options import run_awk, run_rsync, run_sed, run_tar, run_vim
+from app.core.shell.wrappers import moved, where_told
 
 Step = Callable[[Reading, list[str], Frame, Span], str | None]
 _XARGS_VALUES: Final = frozenset(
@@ -161,7 +162,7 @@ def _parallel(reading: Reading, words: list[str], frame: Frame, span: Span) -> s
         text = "\n".join(given)
         return text_of(reading, text, words, inside(frame, "parallel", span), span)
     text = " ".join(rest[:cut])
-    inner = inside(frame, "parallel", span)
+    inner = inside(where_told(words[: index + cut], frame), "parallel", span)
     for item in given[:12]:
         text_of(reading, text.replace("{}", item) if "{}" in text else f"{text} {item}", words, inner, span)
     return unknown(*given)
@@ -182,7 +183,8 @@ def _find(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
             for start in starts or ["."]:
                 path = f"{start.rstrip('/') or ''}/{UNKNOWN}"
                 inner = [word.replace("{}", path) for word in words[index + 1 : end]]
-                printed += _followed(reading, inner, inside(frame, "find", span), span)
+                place = moved(frame, start) if words[index].endswith("dir") else frame
+                printed += _followed(reading, inner, inside(place, "find", span), span)
             index = end
         index += 1
     if not printed:
@@ -191,6 +193,7 @@ def _find(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
 
 
 def _fd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    frame = where_told(words, frame)
     for option in ("-x", "-X", "--exec", "--exec-batch"):
         if option in words:
             inner = words[words.index(option) + 1 :]

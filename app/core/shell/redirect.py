@@ -1,6 +1,6 @@
 """Redirections: what flows into a statement, where its output goes, and the files that this reads and writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tree_sitter import Node
 
@@ -13,17 +13,19 @@ from app.core.shell.words import process, quoted, value_of
 
 
 class Sink:
-    """Where a statement's output goes: files, sockets and process substitutions."""
+    """Where a statement's output goes: files, sockets and process substitutions; and what follows a heredoc."""
 
-    __slots__ = ("captured", "inner", "paths")
+    __slots__ = ("captured", "inner", "paths", "piped", "then")
 
     def __init__(self) -> None:
         self.paths: list[str] = []
         self.inner: list[Node] = []
+        self.piped: list[Node] = []
+        self.then: list[Node] = []
         self.captured = False
 
 
-def run_redirected(reading: Reading, redirects: list[Node], body: Node | None, frame: Frame) -> str:
+def run_redirected(reading: Reading, redirects: Sequence[Node], body: Node | None, frame: Frame) -> str:
     """Read a statement with its redirections; words after a redirection belong to the command."""
     extra = tuple(node for redirect in redirects if redirect.type == "file_redirect" for node in _extra(redirect))
     inside = tuple(
@@ -31,11 +33,9 @@ def run_redirected(reading: Reading, redirects: list[Node], body: Node | None, f
     )
 
     def run(inner: Frame) -> str:
-        return (
-            ""
-            if body is None
-            else reading.run_node(reading, body, inner._replace(extra=(*inner.extra, *extra, *inside)))
-        )
+        if body is None:  # `$(< file)`, and zsh prints what it is given anywhere
+            return inner.stdin or "" if inner.stdin is not frame.stdin else ""
+        return reading.run_node(reading, body, inner._replace(extra=(*inner.extra, *extra, *inside)))
 
     return apply_redirects(reading, redirects, frame, run)
 
@@ -50,38 +50,48 @@ def _extra(redirect: Node) -> list[Node]:
     return named[1:]
 
 
-def apply_redirects(reading: Reading, redirects: list[Node], frame: Frame, run: Callable[[Frame], str]) -> str:
+def apply_redirects(reading: Reading, redirects: Sequence[Node], frame: Frame, run: Callable[[Frame], str]) -> str:
     """Run a statement with its input set and its output sent where the redirections say; return what is left of it."""
     if not redirects:
         return run(frame)
     sink = Sink()
-    trailing: list[Node] = []
     inner = frame
     for redirect in redirects:
-        inner = _incoming(reading, redirect, inner, sink, trailing)
+        inner = _incoming(reading, redirect, inner, sink)
     output = run(inner)
     for path in sink.paths:
         _write(reading, path, output, frame, redirects[0])
     for node in sink.inner:
         process(reading, node, frame._replace(stdin=output))
-    shown = "" if sink.captured else output
-    for node in trailing:
-        shown = reading.run_node(reading, node, frame._replace(scope=frame.scope.copy(), stdin=shown, piped=True))
+    return _behind(reading, sink, frame, "" if sink.captured else output)
+
+
+def _behind(reading: Reading, sink: Sink, frame: Frame, shown: str) -> str:
+    """Read what the grammar hangs on a heredoc: a pipe takes what is shown, behind `&&` runs the shell."""
+    from app.core.shell.chains import run_behind
+
+    for node in sink.piped:
+        shown = run_behind(reading, node, frame, shown)
+    for node in sink.then:
+        before = frame.scope.copy()
+        shown += reading.run_node(reading, node, frame)
+        if not frame.scope.join(before):
+            reading.doubt("conditional-function")
     return shown
 
 
-def _incoming(reading: Reading, redirect: Node, frame: Frame, sink: Sink, trailing: list[Node]) -> Frame:
+def _incoming(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
     match redirect.type:
         case "herestring_redirect":
             target = redirect.named_children[-1]
             return frame._replace(stdin=value_of(reading, target, frame) + "\n")
         case "heredoc_redirect":
-            return _heredoc(reading, redirect, frame, sink, trailing)
+            return _heredoc(reading, redirect, frame, sink)
         case _:
             return _file(reading, redirect, frame, sink)
 
 
-def _heredoc(reading: Reading, redirect: Node, frame: Frame, sink: Sink, trailing: list[Node]) -> Frame:
+def _heredoc(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
     literal, text = False, ""
     for child in redirect.named_children:
         if child.type == "heredoc_start":
@@ -89,10 +99,20 @@ def _heredoc(reading: Reading, redirect: Node, frame: Frame, sink: Sink, trailin
         elif child.type == "heredoc_body":
             text = _body(reading, child, frame, literal=literal)
         elif child.type in {"file_redirect", "herestring_redirect"}:
-            frame = _incoming(reading, child, frame, sink, trailing)
+            frame = _incoming(reading, child, frame, sink)
         elif child.type not in {"heredoc_end", "file_descriptor"} and child.type not in _ARGUMENTS:
-            trailing += child.named_children if child.type == "pipeline" else [child]
+            _follow(reading, child, sink, redirect.child_by_field_name("right"))
     return frame._replace(stdin=text)
+
+
+def _follow(reading: Reading, node: Node, sink: Sink, right: Node | None) -> None:
+    if node == right:
+        sink.then.append(node)
+        return
+    parts = node.named_children if node.type == "pipeline" else [node]
+    if any(part.type == "comment" for part in parts):
+        reading.doubt("syntax")  # what stands behind the body belongs to the pipe, and the grammar does not say so
+    sink.piped += parts
 
 
 def _body(reading: Reading, node: Node, frame: Frame, *, literal: bool) -> str:

@@ -127,6 +127,14 @@ class Scope:
             else:
                 self.variables[name] = value
 
+    def give_back(self, names: list[str], variables: dict[str, str], arrays: dict[str, list[str]]) -> None:
+        """Let these names have the values again that they had in `variables` and `arrays`."""
+        for name in names:
+            self.variables.pop(name, None)
+            self.arrays.pop(name, None)
+        self.variables |= {name: variables[name] for name in names if name in variables}
+        self.arrays |= {name: arrays[name] for name in names if name in arrays}
+
     def forget(self) -> None:
         """A script of unknown content ran in this shell: no variable is certain any more."""
         self.variables = {name: unknown(value) for name, value in self.variables.items()}

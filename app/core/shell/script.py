@@ -8,9 +8,11 @@ from typing import Final
 
 from tree_sitter import Node
 
+from app.core.shell.builtins import BUILTINS
+from app.core.shell.chains import run_list, run_pipeline, run_redirected_statement
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
-from app.core.shell.hidden import doubt_command, prints_archive, prints_secret, text_hides, value_hides
-from app.core.shell.launch import note_environment, run_words
+from app.core.shell.hidden import doubt_command, prints_secret, text_hides, value_hides
+from app.core.shell.launch import run_words
 from app.core.shell.lone import lone_command
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
@@ -18,12 +20,14 @@ from app.core.shell.scope import Function, Scope
 from app.core.shell.stored import Scripts
 from app.core.shell.syntax import WORDS_MAX, parse, plain_words
 from app.core.shell.words import run_inside, text_words, value_of, words_of
+from app.core.shell.wrappers import note_environment
 
 _LOOPS: Final = frozenset(("while_statement", "for_statement", "c_style_for_statement"))
 _QUIET: Final = frozenset(
     ("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number")
 )
 _ROUNDS_MAX: Final = 12
+_OF_THE_SHELL: Final = frozenset(BUILTINS) | {"source", ".", "command", "builtin"}
 
 
 def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | None = None) -> Form:
@@ -103,35 +107,6 @@ def _subshell(reading: Reading, node: Node, frame: Frame) -> str:
     return _sequence(reading, node, frame._replace(scope=frame.scope.copy()))
 
 
-def _list(reading: Reading, node: Node, frame: Frame, *, joined: bool = True) -> str:
-    left, operator, right = _sides(node)
-    chained = left.type == "list" and operator == "&&"
-    first = _list(reading, left, frame, joined=False) if chained else run_node(reading, left, frame)
-    before = frame.scope.copy()
-    second = run_node(reading, right, frame)
-    if (joined or operator == "||") and not frame.scope.join(before):
-        reading.doubt("conditional-function")
-    return first + second
-
-
-def _sides(node: Node) -> tuple[Node, str, Node]:
-    named = node.named_children
-    operator = next((child.type for child in node.children if child.type in {"&&", "||"}), "&&")
-    return named[0], operator, named[-1]
-
-
-def _pipeline(reading: Reading, node: Node, frame: Frame) -> str:
-    flowing = frame.stdin
-    output = ""
-    for child in node.named_children:
-        inner = frame._replace(scope=frame.scope.copy(), stdin=flowing, piped=True, extra=())
-        output = run_node(reading, child, inner)
-        flowing = output
-    if prints_archive([frame.source[child.start_byte : child.start_byte + 64] for child in node.named_children]):
-        reading.doubt("prints-an-archive")
-    return output
-
-
 def _command(reading: Reading, node: Node, frame: Frame) -> str:
     words: list[str] = []
     assigned: list[Node] = []
@@ -165,11 +140,22 @@ def _assigned_words(reading: Reading, assigned: list[Node], words: list[str], fr
         for child in assigned:
             _assignment(reading, child, frame)
         return ""
+    if words[0] in _OF_THE_SHELL or words[0] in frame.scope.functions:
+        return _lent(reading, assigned, words, frame, node)
     inner = frame._replace(scope=frame.scope.copy())
     names = [_assignment(reading, child, inner) for child in assigned]
     return run_words(
         reading, ["env", *[f"{name}={inner.scope.value(name)}" for name in names], *words], inner, frame.span(node)
     )
+
+
+def _lent(reading: Reading, assigned: list[Node], words: list[str], frame: Frame, node: Node) -> str:
+    """`A=1 cd x`: the shell itself runs it, and has its variable back afterwards."""
+    variables, arrays = dict(frame.scope.variables), dict(frame.scope.arrays)
+    names = [_assignment(reading, child, frame) for child in assigned]
+    output = run_words(reading, words, frame, frame.span(node))
+    frame.scope.give_back(names, variables, arrays)
+    return output
 
 
 def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None = None) -> str:
@@ -357,20 +343,15 @@ def _other(reading: Reading, node: Node, frame: Frame) -> str:
     return _sequence(reading, node, frame)
 
 
-def _redirected(reading: Reading, node: Node, frame: Frame) -> str:
-    body = node.child_by_field_name("body")
-    return run_redirected(reading, [c for c in node.named_children if c.type.endswith("_redirect")], body, frame)
-
-
 _STEPS: Final = {
     "program": _sequence,
     "compound_statement": _sequence,
     "do_group": _sequence,
     "subshell": _subshell,
-    "list": _list,
-    "pipeline": _pipeline,
+    "list": run_list,
+    "pipeline": run_pipeline,
     "command": _command,
-    "redirected_statement": _redirected,
+    "redirected_statement": run_redirected_statement,
     "declaration_command": _declaration,
     "unset_command": _unset,
     "test_command": _test,

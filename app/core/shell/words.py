@@ -8,7 +8,7 @@ from tree_sitter import Node
 
 from app.core.shell.escapes import ALTERNATIVES_MAX, ansi_c, braces, unescape, unescape_quoted
 from app.core.shell.expansion import expand
-from app.core.shell.form import UNKNOWN
+from app.core.shell.form import UNKNOWN, unknown
 from app.core.shell.hidden import body_hides, expansion_hides
 from app.core.shell.reading import Frame, Reading
 
@@ -115,7 +115,7 @@ def substitute(reading: Reading, node: Node, frame: Frame) -> str:
     if frame.text(node).startswith("`"):
         code = re.sub(r"\\([`$\\])", r"\1", frame.text(node)[1:-1])
         return reading.run_text(reading, code, inner).rstrip("\n")
-    only = node.named_children
+    only = [child for child in node.named_children if child.type != "comment"]
     if len(only) == 1 and only[0].type == "file_redirect":
         return _slurp(reading, only[0], inner)
     return "".join([reading.run_node(reading, child, inner) for child in only]).rstrip("\n")
@@ -212,7 +212,8 @@ def _split(pieces: list[Piece], separators: str) -> list[str]:
     current: str | None = None
     for piece in pieces:
         if not piece.splits or pattern is None:
-            current = (current or "") + piece.text
+            text = unknown(piece.text) if piece.splits and separators else piece.text  # where it is cut is not known
+            current = (current or "") + text
             continue
         fields = pattern.split(piece.text)
         for index, field in enumerate(fields):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from launches import LAUNCHES
+from states import disturbed, piped_otherwise, read_from_a_file
 
 LENGTH_MAX: Final = 6000
 Words = tuple[str, ...]
@@ -308,11 +309,21 @@ COMPANY: Final[tuple[Callable[[str], str], ...]] = (
 )
 
 
+def _begun(rng: random.Random) -> str:
+    way = rng.random()
+    if way < 0.15:
+        return piped_otherwise(rng.choice(TEXTS), rng)
+    if way < 0.35:
+        return disturbed(rng)
+    return _said(rng.choice(SEEDS), rng)
+
+
 def rewritten(rng: random.Random) -> str:
     """Return one rewrite: at most four wrappers deep, short enough to stay within the bounds of what is read."""
-    text = rng.choice(TEXTS) if rng.random() < 0.15 else _said(rng.choice(SEEDS), rng)
+    text = _begun(rng)
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
-        longer = rng.choice(COMPANY)(rng.choice(rng.choice((WRAPPERS, LAUNCHES)))(text))
+        wrapped = rng.choice(rng.choice((WRAPPERS, LAUNCHES)))(text) if rng.random() < 0.97 else read_from_a_file(text, rng)
+        longer = rng.choice(COMPANY)(wrapped)
         if len(longer) > LENGTH_MAX:
             break
         text = longer

@@ -1,0 +1,126 @@
+"""Lists, pipelines and what is redirected of them, in the order and with the input that a shell gives them.
+
+The grammar hangs a redirection, and a pipe behind it, on all that stands before: of `cd x && y 2>&1 | z` it makes a
+pipeline with `cd x && y` as its first stage. A shell gives both to the last command alone, and what stands before that
+runs in the shell itself: else a folder or a variable that it sets would be forgotten behind the pipe.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tree_sitter import Node
+
+from app.core.shell.hidden import prints_archive
+from app.core.shell.reading import Frame, Reading
+from app.core.shell.redirect import run_redirected
+
+_LAST_STAYS: Final = frozenset(("zsh", "ksh", "mksh", "oksh"))
+"""Shells that run the last stage of a pipe themselves."""
+Last = Callable[[Node], str]
+Stage = tuple[Node, Sequence[Node]]
+"""A statement of a pipeline, and redirections that the grammar has put elsewhere."""
+
+
+def run_list(reading: Reading, node: Node, frame: Frame) -> str:
+    """Read `a && b`, `a || b`."""
+    return _list(reading, node, frame, lambda last: reading.run_node(reading, last, frame), joined=True)
+
+
+def _list(
+    reading: Reading, node: Node, frame: Frame, last: Last, flowing: str | None = None, *, joined: bool
+) -> str:
+    left, operator, right = _sides(node)
+    if left.type == "list" and operator == "&&":
+        plain: Last = lambda other: reading.run_node(reading, other, frame)  # noqa: E731
+        first = _list(reading, left, frame, plain, flowing, joined=False)
+    elif flowing is not None:
+        first = run_behind(reading, left, frame, flowing)
+    else:
+        first = reading.run_node(reading, left, frame)
+    before = frame.scope.copy()
+    second = last(right)
+    if (joined or operator == "||") and not frame.scope.join(before):
+        reading.doubt("conditional-function")
+    return first + second
+
+
+def _sides(node: Node) -> tuple[Node, str, Node]:
+    named = statements(node)
+    operator = next((child.type for child in node.children if child.type in {"&&", "||"}), "&&")
+    return named[0], operator, named[-1]
+
+
+def statements(node: Node) -> list[Node]:
+    """Return what a node consists of; a comment is no stage of a pipeline, and prints nothing into the next one."""
+    return [child for child in node.named_children if child.type != "comment"]
+
+
+def run_pipeline(reading: Reading, node: Node, frame: Frame) -> str:
+    """Read `a | b`, each stage in a shell of its own."""
+    return _chained(reading, _stages(node), frame)
+
+
+def run_redirected_statement(reading: Reading, node: Node, frame: Frame) -> str:
+    """Read a statement with its redirections, which are those of its last command."""
+    body, redirects = _parts(node)
+    if body is None:
+        return run_redirected(reading, redirects, None, frame)
+    return _chained(reading, _with(body, redirects), frame)
+
+
+def run_behind(reading: Reading, node: Node, frame: Frame, flowing: str) -> str:
+    """Read what stands behind a heredoc's pipe: `cat <<E | b && c` gives the text to `b` alone."""
+    if node.type == "list":
+        return _list(reading, node, frame, lambda last: reading.run_node(reading, last, frame), flowing, joined=True)
+    stages = _stages(node) if node.type == "pipeline" else _first(node)
+    return _piped(reading, stages, frame._replace(stdin=flowing))
+
+
+def _stages(node: Node) -> list[Stage]:
+    """Take apart what the grammar nests: `a | b 2>&1 | c` is a pipeline in a redirection in a pipeline."""
+    first, *others = statements(node)
+    return [*_first(first), *[(one, ()) for one in others]]
+
+
+def _first(node: Node) -> list[Stage]:
+    body, redirects = _parts(node) if node.type == "redirected_statement" else (None, ())
+    if body is None or body.type not in {"list", "pipeline"}:
+        return [(node, ())]
+    return _with(body, redirects)
+
+
+def _with(node: Node, redirects: Sequence[Node]) -> list[Stage]:
+    if node.type != "pipeline":
+        return [(node, redirects)]
+    *others, (last, before) = _stages(node)
+    return [*others, (last, (*before, *redirects))]
+
+
+def _parts(node: Node) -> tuple[Node | None, list[Node]]:
+    return node.child_by_field_name("body"), [c for c in node.named_children if c.type.endswith("_redirect")]
+
+
+def _chained(reading: Reading, stages: list[Stage], frame: Frame) -> str:
+    (first, redirects), *others = stages
+    if first.type == "list" and redirects:
+        then: Last = lambda last: _chained(reading, [*_with(last, redirects), *others], frame)  # noqa: E731
+        return _list(reading, first, frame, then, joined=True)
+    if not others:
+        return _stage(reading, first, redirects, frame)
+    return _piped(reading, stages, frame)
+
+
+def _stage(reading: Reading, node: Node, redirects: Sequence[Node], frame: Frame) -> str:
+    return run_redirected(reading, redirects, node, frame) if redirects else reading.run_node(reading, node, frame)
+
+
+def _piped(reading: Reading, stages: list[Stage], frame: Frame) -> str:
+    flowing, output = frame.stdin, ""
+    for index, (node, redirects) in enumerate(stages, 1):
+        stays = index == len(stages) and not _LAST_STAYS.isdisjoint(frame.wrappers)
+        scope = frame.scope if stays else frame.scope.copy()
+        inner = frame._replace(scope=scope, stdin=flowing, piped=True, extra=())
+        flowing = output = _stage(reading, node, redirects, inner)
+    if prints_archive([frame.source[node.start_byte : node.start_byte + 64] for node, _ in stages]):
+        reading.doubt("prints-an-archive")
+    return output
