@@ -23,7 +23,7 @@ from fuse_mount.mount_point import detach, prepare
 from fuse_mount.operations import Operations
 from fuse_mount.session import Session, start
 from fuse_mount.state import MountOptions
-from fuse_mount.watchdog import abort, connection_of, watch
+from fuse_mount.watchdog import abort, connection_of
 
 log: Final = logging.getLogger("fuse_mount")
 THREADS: Final = 16
@@ -147,7 +147,7 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
     try:
         descriptor = session_descriptor()
         background.start("kernel-cache", lambda: session.cache.run(descriptor))
-        background.start("watchdog", lambda: watch(lambda: session.cache.busy_since_s, connection, background.stopping))
+        background.start("watchdog", lambda: session.watch(connection, background.stopping))
         background.start("feed", lambda: session.feed.run(background.stopping))
         background.start("rules", lambda: session.follow_rules(background.stopping))
         background.start("sealer", lambda: session.seal_while(background.stopping))

@@ -58,6 +58,7 @@ class AttributeCalls(NamespaceCalls):
             raise refuse(errno.EROFS)
         inode = state.inode(inode)
         node = state.node(inode)
+        state.shown.drop(inode)
         path = state.tree.path_of(inode)
         state.gate.allow_file("truncate" if fields.update_size else "setattr", path, (inode, node), who)
         if fields.update_size:

@@ -19,6 +19,7 @@ from fuse_mount.content import FileContent
 from fuse_mount.errno_map import refuse
 from fuse_mount.files import Handle
 from fuse_mount.sections import is_section
+from fuse_mount.shown import OPEN_S, OPENS_MAX
 from fuse_mount.who import Who
 
 STORE_WAIT_S: Final = 10.0
@@ -48,7 +49,16 @@ class ContentCalls(AttributeCalls):
             if flags & os.O_ACCMODE != os.O_RDONLY:
                 raise refuse(errno.EROFS)
             return state.files.add(Handle(inode, flags, who, state.sections.content(inode)))
+        if inode in state.shown.before and not flags & os.O_TRUNC:
+            self._await_newest(inode)
         return self._open(state.inode(inode), flags, ctx, who)
+
+    def _await_newest(self, inode: int) -> None:
+        """Let an open wait until the newest version is shown: what is opened then is read before the next one is."""
+        shown, deadline_s = self.state.shown, time.monotonic() + OPEN_S
+        while inode in shown.before and shown.opens < OPENS_MAX and (left_s := deadline_s - time.monotonic()) > 0:
+            with self.state.readers:
+                shown.wait(inode, left_s)
 
     def _open(self, inode: int, flags: int, ctx: llfuse.RequestContext, who: Who) -> int:
         state = self.state
@@ -76,10 +86,12 @@ class ContentCalls(AttributeCalls):
             return handle.frozen[off : off + size]
         if is_section(handle.inode):
             return state.sections.read_stream(handle.inode, off, size)
-        file = state.content(handle.inode)
+        file = state.content_shown(handle.inode)
         if not state.contents.cold_for_read(file, off, size):
             return state.contents.read(file, off, size)
-        file = state.warm(handle.inode, lambda held: state.contents.cold_for_read(held, off, size))
+        file = state.warm(
+            handle.inode, state.content_shown, lambda held: state.contents.cold_for_read(held, off, size)
+        )
         found = state.contents.read(file, off, size)
         state.contents.shrink()
         return found
@@ -92,7 +104,7 @@ class ContentCalls(AttributeCalls):
             raise refuse(errno.EBADF)
         length = len(buf)
         if state.contents.pinned_bytes > state.options.pinned_max_bytes:
-            state.throttle(lambda: state.contents.pinned_bytes > state.options.pinned_max_bytes)
+            state.throttle(handle.inode, lambda: state.contents.pinned_bytes > state.options.pinned_max_bytes)
         if off + length > SIZE_MAX:
             raise refuse(errno.EFBIG)
         if not state.superseded.before:
@@ -108,9 +120,13 @@ class ContentCalls(AttributeCalls):
     def _put(self, file: FileContent, handle: Handle, off: int, buf: bytes) -> None:
         state, length = self.state, len(buf)
         if not handle.append and state.contents.cold_for_write(file, off, length):
-            file = state.warm(handle.inode, lambda held: state.contents.cold_for_write(held, off, length))
+            file = state.warm(
+                handle.inode, state.content, lambda held: state.contents.cold_for_write(held, off, length)
+            )
         elif handle.append and state.contents.cold_for_write(file, file.size, length):
-            file = state.warm(handle.inode, lambda held: state.contents.cold_for_write(held, held.size, length))
+            file = state.warm(
+                handle.inode, state.content, lambda held: state.contents.cold_for_write(held, held.size, length)
+            )
         handle.dirty = True
         state.changes.write(file, file.size if handle.append else off, buf, handle.who, appended=handle.append)
 

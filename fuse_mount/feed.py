@@ -9,6 +9,7 @@ load the tree anew. One thread; it takes llfuse.lock for one slice of events at 
 held.
 """
 
+import stat
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -246,11 +247,17 @@ class Feed:
             elif node is None and inode not in state.changes.orphans:
                 state.contents.let_go(inode)
             if inode in state.lookups:
+                self._go_on_showing(inode, changes)
                 self._cache.forget_inode(
                     kernel_inode(inode), attributes_only=inode not in changes.contents and node is not None
                 )
         for loss in changes.losses:
             self._lost(loss)
+
+    def _go_on_showing(self, inode: int, changes: Changes) -> None:
+        state, before = self._state, changes.replaced.get(inode)
+        if before is not None and stat.S_ISREG(before.mode) and inode not in state.contents.dirty:
+            state.shown.keep(inode, before, contents=inode in changes.contents)
 
     def _supersede(self, changes: Changes, held: dict[int, Node], position: int) -> None:
         files = self._state.files
@@ -288,6 +295,7 @@ class Feed:
     def _replace(self, snapshot: TreeSnapshot) -> None:
         state = self._state
         held = self._held()
+        state.shown.clear()  # the store may have lost what was shown
         for directory in list(state.lookups):
             for name, _ in state.tree.entries(directory):
                 self._cache.forget_entry(kernel_inode(directory), name)

@@ -2,13 +2,16 @@
 
 Notifications are written to the session's own /dev/fuse descriptor by one thread, one at a time, so that a hanging
 one is seen when it hangs; llfuse's own notify queue blocks silently, with its caller, after a thousand. **Nothing
-here is called with llfuse.lock held but the three `forget_*`, which only queue**: the kernel takes the directory's
-inode lock for an entry, and a handler that holds that lock may be waiting for llfuse.lock. A name is *expired*, not
+here is called with llfuse.lock held but `forget_*`, `look` and `reached`, which only queue**: the kernel takes the
+directory's inode lock for an entry, and a handler that holds that lock may be waiting for llfuse.lock.
+A name is *expired*, not
 removed: the next use asks again, and a process whose working directory it is keeps it. Overflow of the queue means
 everything that is known, in slices.
 
-Each notification is sent again 50 ms later: an answer that a handler computed before the change may reach the kernel
-after the first one. `delivered` is the position whose notifications, and those of all before it, the kernel has had.
+What `shown` does not see to (names, directories, inodes that the kernel did not know) is sent again 50 ms later: an
+answer that a handler computed before the change may reach the kernel after the first one. The notification of a changed
+file waits until nobody has it open, 20 ms at most. `delivered` is the position whose notifications, and those of all
+before it, the kernel has had.
 """
 
 import errno
@@ -20,7 +23,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+import llfuse
+
+from fuse_mount.shown import Mark, Shown
 
 QUEUE_MAX: Final = 10_000
 AGAIN_S: Final = 0.05
@@ -58,20 +65,32 @@ def entry_message(parent: int, name: bytes) -> bytes:
     return _HEADER.pack(_HEADER.size + len(body), _INVAL_ENTRY, 0) + body
 
 
-class NotifiedCache:
-    """See KernelCache. `known` returns all inodes and entries that the kernel may hold; `wanted` skips the unknown."""
+class Batch(NamedTuple):
+    """What is sent next: names, and inodes (True: attributes only; None: all that is known)."""
 
-    def __init__(self, counters: Counter[str], known: Known) -> None:
+    entries: Iterable[tuple[int, bytes]]
+    inodes: dict[int, bool] | None
+
+
+class NotifiedCache:
+    """See KernelCache. `known` returns all inodes and entries that the kernel may hold. While one is sent,
+    `busy_since_s` is not 0 and `busy_inode` is the inode, or the directory, that it is of.
+    """
+
+    def __init__(self, counters: Counter[str], known: Known, shown: Shown) -> None:
         self.busy_since_s = 0.0
+        self.busy_inode = 0
         self.delivered = 0
         self._counters = counters
         self._known = known
+        self._shown = shown
         self._inodes: dict[int, bool] = {}
         self._entries: dict[tuple[int, bytes], None] = {}
         self._everything = False
         self._reached = 0
         self._idle = True
         self._again: list[bytes] = []
+        self._unknown: set[int] = set()
         self._again_at_s = 0.0
         self._queued = threading.Condition(threading.Lock())
         self._stopped = False
@@ -117,6 +136,11 @@ class NotifiedCache:
         """How many notifications wait."""
         return len(self._inodes) + len(self._entries)
 
+    def look(self) -> None:
+        """Nobody reads a file any more of which the kernel is to be told."""
+        with self._queued:
+            self._queued.notify()
+
     def stop(self) -> None:
         """End `run` when it is next between two notifications."""
         with self._queued:
@@ -126,34 +150,61 @@ class NotifiedCache:
     def run(self, descriptor: int) -> None:
         """Body of the notifying thread."""
         while (batch := self._next()) is not None:
-            for message in batch:
+            marks = self._shown.marks(batch.inodes)
+            for message in self._all() if batch.inodes is None else self._messages(batch.inodes.items(), batch.entries):
                 self._send(descriptor, message)
+            if batch.inodes is not None:
+                self._remember(batch, marks)
+            if marks:
+                self._show(marks)
             self._resend(descriptor)
 
-    def _next(self) -> Iterator[bytes] | None:
+    def _show(self, marks: list[Mark]) -> None:
+        with llfuse.lock:
+            again = self._shown.told(marks)
+        for inode in again:
+            self._counters["invalidations that a read overtook"] += 1
+            self.forget_inode(inode)
+
+    def _next(self) -> Batch | None:
         with self._queued:
             self._idle = True
             if not self._waiting():
                 self.delivered = max(self.delivered, self._reached)
-            while not (self._waiting() or self._stopped):
-                left_s = self._again_at_s - time.monotonic() if self._again else None
-                if left_s is not None and left_s <= 0:
-                    return iter(())
-                self._queued.wait(left_s)
-            if self._stopped:
-                return None
+            while not self._stopped and (pause_s := self._pause_s()) != 0:
+                self._queued.wait(pause_s)
             self._idle = False
-            everything, self._everything = self._everything, False
-            inodes, self._inodes = self._inodes, {}
-            entries, self._entries = self._entries, {}
-        return self._all() if everything else self._batch(inodes, entries)
+            return None if self._stopped else self._take()
 
-    def _batch(self, inodes: dict[int, bool], entries: dict[tuple[int, bytes], None]) -> Iterator[bytes]:
-        messages = list(self._messages(inodes.items(), entries))
+    def _pause_s(self) -> float | None:
+        """Return how long nothing is to be sent; None where nothing waits."""
+        if self._everything or self._entries:
+            return 0
+        times_s = [self._shown.read_until_s(inode) for inode in self._inodes]
+        if self._again:
+            times_s.append(self._again_at_s)
+        return max(min(times_s) - time.monotonic(), 0) if times_s else None
+
+    def _take(self) -> Batch:
+        if self._everything:
+            self._everything = False
+            self._inodes, self._entries = {}, {}
+            return Batch((), None)
+        now_s = time.monotonic()
+        inodes = {one: only for one, only in self._inodes.items() if self._shown.read_until_s(one) <= now_s}
+        for inode in inodes:
+            del self._inodes[inode]
+        entries, self._entries = self._entries, {}
+        return Batch(entries, inodes)
+
+    def _remember(self, batch: Batch, marks: list[Mark]) -> None:
+        """Have sent again what no answer of ours may overtake unseen: `shown` sees to its own."""
         if not self._again:
             self._again_at_s = time.monotonic() + AGAIN_S
-        self._again += messages
-        return iter(messages)
+        inodes = batch.inodes or {}
+        seen = {mark.inode for mark in marks if mark.inode not in self._unknown}
+        self._again += self._messages([one for one in inodes.items() if one[0] not in seen], batch.entries)
+        self._unknown.clear()
 
     def _resend(self, descriptor: int) -> None:
         if self._again and time.monotonic() >= self._again_at_s:
@@ -175,12 +226,15 @@ class NotifiedCache:
             time.sleep(0)
 
     def _send(self, descriptor: int, message: bytes) -> None:
+        self.busy_inode = int.from_bytes(message[_HEADER.size : _HEADER.size + 8], "little")
         self.busy_since_s = time.monotonic()
         try:
             os.write(descriptor, message)
             self._counters["invalidations"] += 1
         except OSError as error:
-            # ENOENT: the kernel does not know it. ENODEV, EBADF: unmounted. All else is worth a look.
+            if error.errno == errno.ENOENT:
+                self._unknown.add(self.busy_inode)  # yet: a look-up may be under way
+            # ENODEV, EBADF: unmounted. ENODEV, EBADF: unmounted. All else is worth a look.
             if error.errno not in {errno.ENOENT, errno.ENODEV, errno.EBADF, errno.ENOTDIR, errno.EINVAL}:
                 self._counters[f"invalidation errno {error.errno}"] += 1
         finally:

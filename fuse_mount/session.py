@@ -33,6 +33,7 @@ from fuse_mount.readers import PLENTY, Readers
 from fuse_mount.reports import Reports
 from fuse_mount.sections import Sections, kernel_inode
 from fuse_mount.state import MountOptions, MountState
+from fuse_mount.watchdog import watch
 from fuse_mount.who import Callers
 
 log: Final = logging.getLogger(__name__)
@@ -58,6 +59,11 @@ class Session:
             if self.state.contents.dirty:
                 with llfuse.lock:
                     self.state.changes.seal_older_than(SEAL_S)
+
+    def watch(self, connection: str, stopping: Event) -> None:
+        """Body of the watching thread. A notification waits for pages that a read or write under way has locked."""
+        cache, waits = self.cache, self.state.shown.page_waits
+        watch(lambda: cache.busy_since_s, lambda: cache.busy_inode in waits, connection, stopping)
 
     def follow_rules(self, stopping: Event) -> None:
         """Body of the rules' thread: changed files are in force within 0.1 s, those that do not load are told."""
@@ -96,7 +102,8 @@ def start(parts: MountParts, options: MountOptions, agent: str) -> Session:
     tree.load(snapshot.nodes, snapshot.dentries, snapshot.aliases, snapshot.last_sequences)
     journal = parts.journal.start(incarnation, snapshot.last_sequences, _content_of(tree))
     state = _state(parts, options, agent, tree, journal, counters)
-    cache = NotifiedCache(counters, lambda: _known(state))
+    cache = NotifiedCache(counters, lambda: _known(state), state.shown)
+    state.shown.closed = cache.look
     state.superseded.delivered = lambda: cache.delivered
     state.superseded.forget = lambda inode: cache.forget_inode(kernel_inode(inode))
     feed = Feed(state, cache, parts.reader, parts.subscriber, parts.project)

@@ -10,7 +10,8 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +31,7 @@ from fuse_mount.files import Handle, OpenFiles
 from fuse_mount.gate import Gate
 from fuse_mount.readers import Readers
 from fuse_mount.sections import CURRENT, Sections, is_section, kernel_inode
+from fuse_mount.shown import Shown
 from fuse_mount.superseded import Superseded
 from fuse_mount.who import Callers
 
@@ -64,10 +66,15 @@ class MountState:
     files: OpenFiles = field(default_factory=OpenFiles)
     lookups: dict[int, int] = field(default_factory=dict)
     superseded: Superseded = field(default_factory=Superseded)
+    shown: Shown = field(init=False)
     readers: Readers = field(default_factory=lambda: Readers(1))
     progress: threading.Condition = field(default_factory=threading.Condition)
     confirmed: dict[int, int] = field(default_factory=dict)
     made: int = 0
+
+    def __post_init__(self) -> None:
+        """What is shown depends on who reads."""
+        self.shown = Shown(self.files.counts)
 
     def directory(self, parent: int) -> int:
         """Return the tree's inode of a directory where something is to change."""
@@ -102,10 +109,16 @@ class MountState:
         """Return attributes as the kernel gets them."""
         if inode == ROOT_INODE and not node.uid:
             node = replace(node, uid=os.getuid(), gid=os.getgid())
+        before = self.shown.before.get(inode)
+        if before is not None:
+            node = before.node
         file = self.contents.files.get(inode)
         if file is not None and file.version != node.version and not file.since_s:
             file = None
-        return entry_of(kernel_inode(inode), node, file)
+        entry = entry_of(kernel_inode(inode), node, file)
+        if before is not None:
+            entry.attr_timeout = 0.0
+        return entry
 
     def found(self, inode: int, node: Node) -> llfuse.EntryAttributes:
         """Return attributes and count one more look-up by the kernel."""
@@ -113,9 +126,23 @@ class MountState:
         return self.entry(inode, node)
 
     def content(self, inode: int) -> FileContent:
-        """Return the content that programs see of a regular file."""
+        """Return a regular file's newest content, which is shown from now on."""
+        self.shown.drop(inode)
         node = self.node(inode)
         return self.contents.at(inode, node.version, node.size, node.mtime_ns)
+
+    def content_shown(self, inode: int) -> FileContent:
+        """Return the content that programs see of a regular file."""
+        before = self.shown.before.get(inode)
+        if before is None or self._is_own(inode, before.node):
+            return self.content(inode)
+        before.answers += 1
+        return self.contents.at(inode, before.node.version, before.node.size, before.node.mtime_ns)
+
+    def _is_own(self, inode: int, shown: Node) -> bool:
+        """Tell whether this mount has changed a file since: `shown` must not take what nobody else has."""
+        held = self.contents.files.get(inode)
+        return held is not None and held.version != shown.version and held.version == self.node(inode).version
 
     def content_written(self, handle: Handle, fh: int, offset: int, length: int) -> FileContent:
         """Return the content that a write goes to; for a page mapped before a foreign version came, the one before."""
@@ -161,23 +188,26 @@ class MountState:
 
     def released(self, inode: int) -> None:
         """After a last close or a forget: let an inode without a name go."""
+        self.shown.released(inode)
         if inode in self.changes.orphans and not self.files.counts.get(inode):
             self.contents.let_go(inode)
             if not self.lookups.get(inode):
                 del self.changes.orphans[inode]
 
-    def warm(self, inode: int, cold: Callable[[FileContent], list[int]]) -> FileContent:
-        """Fetch what `cold` names until it names nothing; return the content. Releases llfuse.lock."""
-        file = self.content(inode)
+    def warm(
+        self, inode: int, content: Callable[[int], FileContent], cold: Callable[[FileContent], list[int]]
+    ) -> FileContent:
+        """Fetch what `cold` names of `content` until it names nothing; return that. Releases llfuse.lock."""
+        file = content(inode)
         wanted = cold(file)
         deadline_s = time.monotonic() + DEADLINE_S
         while wanted:
             version, known = file.base, file.map
             if self.contents.is_unconfirmed(version):
                 self.counters["own unconfirmed content asked of the store"] += 1
-            with self.readers:
+            with self.waits_with_pages(inode):
                 found = self.cold.fetch(inode, version, known, wanted, deadline_s)
-            file = self.content(inode)
+            file = content(inode)
             if file.base == version:
                 file.map = found.map if file.map is None else file.map
                 for index, data in found.chunks.items():
@@ -188,10 +218,23 @@ class MountState:
                 raise ContentUnavailable(f"inode {inode}: changed faster than it could be read")
         return file
 
-    def throttle(self, tight: Callable[[], bool]) -> None:
-        """Wait while `tight`; ENOSPC when the store has confirmed nothing for 10 s. Releases llfuse.lock."""
+    @contextmanager
+    def waits_with_pages(self, inode: int) -> Iterator[None]:
+        """A read or write of the inode waits, llfuse.lock released: the kernel has pages of it locked."""
+        waits = self.shown.page_waits
+        waits[inode] += 1
+        try:
+            with self.readers:
+                yield
+        finally:
+            waits[inode] -= 1
+            if not waits[inode]:
+                del waits[inode]
+
+    def throttle(self, inode: int, tight: Callable[[], bool]) -> None:
+        """Let a write wait while `tight`; ENOSPC where the store confirms nothing for 10 s. Releases llfuse.lock."""
         self.counters["throttled"] += 1
-        with self.readers, self.progress:
+        with self.waits_with_pages(inode), self.progress:
             while tight():
                 before = dict(self.confirmed)
                 self.progress.wait(STALLED_S)

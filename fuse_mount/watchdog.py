@@ -51,11 +51,18 @@ def abort(connection: str) -> bool:
     return True
 
 
-def watch(busy_since_s: Callable[[], float], connection: str, stopping: Event) -> None:
-    """Body of the watching thread; ends the process when a notification hangs."""
+def watch(
+    busy_since_s: Callable[[], float], waits: Callable[[], bool], connection: str, stopping: Event
+) -> None:
+    """Body of the watching thread; ends the process when a notification hangs, unless it `waits` for a handler of ours
+    that has a deadline of its own.
+    """
+    waited_s = 0.0
     while not stopping.wait(LOOK_S):
-        since_s = busy_since_s()
-        if since_s and time.monotonic() - since_s > HANG_S:
+        since_s, now_s = busy_since_s(), time.monotonic()
+        if since_s and waits():
+            waited_s = now_s
+        if since_s and now_s - max(since_s, waited_s) > HANG_S:
             log.critical("a notification to the kernel hangs for %.1f s: aborting connection %s", HANG_S, connection)
             abort(connection)
             os._exit(ABORTED_EXIT)

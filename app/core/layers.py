@@ -328,4 +328,5 @@ def _join(log: Sequence[Changes]) -> Changes:
         frozenset().union(*(one.entries for one in log)),
         tuple(loss for one in log for loss in one.losses),
         tuple(position for one in log for position in one.mismatches),
+        {inode: node for one in reversed(log) for inode, node in one.replaced.items()},
     )

@@ -1,6 +1,7 @@
 """A tree that remembers what each fold replaced, and can say how it differs from before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from app.core.memory_tree import MemoryTree
@@ -29,7 +30,8 @@ class Changes(NamedTuple):
 
     `inodes`: attributes differ (also: appeared, vanished); `contents`, a part of them: version or size differs;
     `entries`: (directory, name) leads elsewhere or nowhere. `mismatches`: positions whose outcome here is not the
-    store's: this tree is wrong and must be loaded anew.
+    store's: this tree is wrong and must be loaded anew. `replaced`: the nodes before, of those of `inodes` that
+    were there and still are.
     """
 
     inodes: frozenset[int]
@@ -37,6 +39,7 @@ class Changes(NamedTuple):
     entries: frozenset[tuple[int, bytes]]
     losses: tuple[Loss, ...] = ()
     mismatches: tuple[int, ...] = ()
+    replaced: Mapping[int, Node] = MappingProxyType({})
 
 
 NO_CHANGES: Final = Changes(frozenset(), frozenset(), frozenset())
@@ -125,6 +128,7 @@ class Difference:
         inodes: set[int] = set()
         contents: set[int] = set()
         entries: set[tuple[int, bytes]] = set()
+        replaced: dict[int, Node] = {}
         for (kind, key), before in self._before.items():
             now = self._now(kind, key)
             if now == before:
@@ -133,9 +137,9 @@ class Difference:
                 entries.add(key)
             else:
                 inodes.add(key)
-                if kind == NODE and _content_differs(before, now):
-                    contents.add(key)
-        return Changes(frozenset(inodes), frozenset(contents), frozenset(entries), losses, mismatches)
+                if kind == NODE:
+                    _note_node(key, before, now, contents, replaced)
+        return Changes(frozenset(inodes), frozenset(contents), frozenset(entries), losses, mismatches, replaced)
 
     def _now(self, kind: int, key: Any) -> Any:
         match kind:
@@ -145,6 +149,15 @@ class Difference:
                 return self._tree.child(*key)
             case _:
                 return self._tree.aliases.get(key)
+
+
+def _note_node(
+    inode: int, before: Node | None, now: Node | None, contents: set[int], replaced: dict[int, Node]
+) -> None:
+    if _content_differs(before, now):
+        contents.add(inode)
+    if before is not None and now is not None:
+        replaced[inode] = before
 
 
 def _content_differs(before: Node | None, now: Node | None) -> bool:

@@ -35,7 +35,9 @@ FOREIGN = 999
 
 
 class MemoryStore:
-    """See FileEventReader and FeedSubscriber; `lose` drops that many messages, `down` makes every answer fail."""
+    """See FileEventReader and FeedSubscriber; `lose` drops that many messages, `down` makes every answer fail,
+    `frozen_s` delays every answer, `slow_content_s` those with bytes.
+    """
 
     def __init__(self, project: str) -> None:
         self.project = project
@@ -46,6 +48,7 @@ class MemoryStore:
         self.lose = 0
         self.down = False
         self.frozen_s = 0.0
+        self.slow_content_s = 0.0
         self._messages: queue.SimpleQueue[FeedMessage] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._shipping: dict[int, tuple[JournalReader, list[SealPlan]]] = {}
@@ -196,6 +199,7 @@ class MemoryStore:
 
     def chunks(self, hashes):
         self._answer()
+        time.sleep(self.slow_content_s)
         known = {
             hashlib.sha256(data).digest(): data for _, held in list(self.versions.values()) for data in held.values()
         }

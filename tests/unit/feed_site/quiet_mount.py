@@ -220,3 +220,4 @@ class Mount:
 
     def hear(self, *events: FeedEvent) -> None:
         assert self.feed._fold(events)
+        self.state.shown.before.clear()  # as the kernel is told at once
