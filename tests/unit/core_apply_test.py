@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.ids import ROOT_INODE
@@ -107,7 +107,6 @@ def check_tree(tree: MemoryTree) -> None:
 
 
 @given(st.lists(st.tuples(LIKELY, st.sampled_from("mn")), max_size=40))
-@settings(max_examples=250, deadline=None)
 def test_a_tree_stays_a_tree_and_who_is_refused_changes_nothing(asked: list[tuple[Operation, str]]) -> None:
     one, two = MemoryTree(), MemoryTree()
     for sequence, (operation, origin) in enumerate(asked, 1):
@@ -121,7 +120,6 @@ def test_a_tree_stays_a_tree_and_who_is_refused_changes_nothing(asked: list[tupl
 
 
 @given(st.lists(st.one_of(LIKELY, WILD), max_size=25), WILD_INTEGER, st.text(max_size=300))
-@settings(max_examples=250, deadline=None)
 def test_no_decodable_request_makes_the_fold_raise_or_a_number_overflow(
     asked: list[Operation], at_ns: int, origin: str
 ) -> None:
@@ -138,7 +136,6 @@ def test_no_decodable_request_makes_the_fold_raise_or_a_number_overflow(
 
 
 @given(st.lists(LIKELY, max_size=30), st.lists(LIKELY, max_size=10))
-@settings(max_examples=200, deadline=None)
 def test_taking_pending_requests_back_restores_exactly_what_was_there(
     first: list[Operation], then: list[Operation]
 ) -> None:
@@ -169,7 +166,6 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.booleans(), st.integers(1, 4))
-@settings(max_examples=300, deadline=None)
 def test_the_visible_tree_is_confirmed_plus_pending_and_each_difference_is_reported(
     steps: list, commuting: bool, batch: int
 ) -> None:

@@ -1,6 +1,6 @@
 """Composing chunks equals writing to one flat array of bytes."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.chunks import Extent, ResizeTo, chunk_hash, compose, project_key, touched
@@ -31,7 +31,6 @@ def split(data: bytes) -> dict[int, bytes]:
 
 
 @given(st.binary(max_size=50), CHANGES)
-@settings(max_examples=500, deadline=None)
 def test_a_composed_version_holds_the_bytes_of_every_write_and_truncation(
     base: bytes, changes: list[Extent | ResizeTo]
 ) -> None:
@@ -44,7 +43,6 @@ def test_a_composed_version_holds_the_bytes_of_every_write_and_truncation(
 
 
 @given(st.binary(max_size=50), CHANGES)
-@settings(max_examples=300, deadline=None)
 def test_every_chunk_below_the_length_has_its_whole_length(base: bytes, changes: list[Extent | ResizeTo]) -> None:
     want = flat(base, changes)
     made = compose(split(base), len(base), changes, len(want), CHUNK)

@@ -1,7 +1,7 @@
 """Damage to a journal costs what follows it and nothing before; another journal's records are refused."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import JournalCorrupt, JournalForeign
@@ -49,7 +49,6 @@ def read(data: bytes) -> tuple[list[bytes], Tail]:
 
 
 @given(BODIES, st.integers(0, 10_000))
-@settings(max_examples=200, deadline=None)
 def test_a_journal_cut_anywhere_gives_every_whole_record_before_the_cut(bodies: list[bytes], cut: int) -> None:
     data, start, ends = written(bodies)
     cut = min(cut, len(data))
@@ -65,7 +64,6 @@ def test_a_journal_cut_anywhere_gives_every_whole_record_before_the_cut(bodies: 
 
 
 @given(BODIES, st.integers(0, 10_000), st.integers(1, 255))
-@settings(max_examples=200, deadline=None)
 def test_a_flipped_byte_costs_its_record_and_what_follows_and_nothing_before(
     bodies: list[bytes], at: int, flip: int
 ) -> None:

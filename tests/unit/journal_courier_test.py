@@ -281,7 +281,7 @@ def test_everything_journalled_arrives_in_order_and_whole(folder):
     assert folder.spare()["incarnation"] == 100
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(s, marks=pytest.mark.thorough) for s in range(4, 24))])
 def test_a_broker_that_loses_doubles_and_delays_changes_nothing(folder, seed):
     store = Store(seed, loss=0.2, double=0.2, delay=0.3)
     store.forget_ahead = 0.2

@@ -174,7 +174,7 @@ WITHOUT_CALLER = st.one_of(
 STEPS = st.one_of(CALLS.map(lambda call: (call, True)), WITHOUT_CALLER.map(lambda call: (call, False)))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, min_size=5, max_size=60), st.sampled_from([0, 0, 3, 7]))
 def test_nothing_but_fuse_error_leaves_a_handler(steps: list[Any], full: int) -> None:
     mount, counters = operations(full)

@@ -1,7 +1,7 @@
 """Path rules: what guards a path, and that the quick look never lets pass what a rule matches."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import StoreUnavailable
@@ -30,14 +30,12 @@ PATHS = st.lists(st.sampled_from([b"a", b"b", b"ab", b"x.b", b".", b"\xff", "é"
 
 
 @given(st.lists(PATTERNS, min_size=1, max_size=3), PATHS.map(b"/".join))
-@settings(max_examples=150, deadline=None)
 def test_a_path_is_refused_exactly_where_one_of_the_patterns_matches_it(patterns: list[str], path: bytes) -> None:
     found = guards(rule("one", "block", patterns)).refusal("write", path)
     assert (found is not None) == any(compiled_bytes((path_expression(p),)).fullmatch(path) for p in patterns)
 
 
 @given(st.lists(PATTERNS, min_size=1, max_size=3), PATHS, st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
 def test_no_rule_reaches_into_a_directory_that_is_said_to_be_free(patterns: list[str], parts: list[bytes], cut: int) -> None:
     guarding, cut = guards(rule("one", "block", patterns)), min(cut, len(parts) - 1)
     if cut and not guarding.reaches_into(b"/".join(parts[:cut])):

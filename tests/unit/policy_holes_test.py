@@ -289,6 +289,16 @@ def pack() -> Policy:
     return load_policy([PACK])
 
 
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    """Return the pack without the rules that name harm."""
+    folder = tmp_path_factory.mktemp("harmless")
+    for file in PACK.glob("*.yaml"):
+        if file.name != "10-harm.yaml":
+            (folder / file.name).write_text(file.read_text())
+    return load_policy([folder])
+
+
 def _judged(pack: Policy, command: str, cwd: str = CWD) -> Verdict:
     return pack.judge(ToolCall("Bash", {"command": command}, "claude", "", cwd)).verdict
 
@@ -341,8 +351,5 @@ def test_a_system_folder_is_no_project(pack: Policy, cwd: str, command: str) -> 
     "command",
     ["rm -rf /bin", "rm -rf /usr", "rm -rf ~", "rm -rf /", "echo a > /etc/x", "find / -delete", "sed -i s/a/b/ /etc/x"],
 )
-def test_without_the_harm_rules_system_deletes_are_still_not_approved(command: str, tmp_path: Path) -> None:
-    for file in PACK.glob("*.yaml"):
-        if file.name != "10-harm.yaml":
-            (tmp_path / file.name).write_text(file.read_text())
-    assert _judged(load_policy([tmp_path]), command) is not Verdict.APPROVE
+def test_without_the_harm_rules_system_deletes_are_still_not_approved(harmless: Policy, command: str) -> None:
+    assert _judged(harmless, command) is not Verdict.APPROVE

@@ -47,6 +47,14 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
+@pytest.fixture
+def empty_site(tmp_path: Path) -> Site:
+    """Make a project without the default pack, whose loading takes most of a test that judges nothing."""
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "a.yaml").write_text("rules: []\n")
+    return Site(tmp_path, tmp_path / "pack")
+
+
 def test_an_allowed_prefix_of_claudes_is_approved_and_nothing_chained_redirected_or_hidden_behind_it(
     site: Site,
 ) -> None:
@@ -112,11 +120,9 @@ def test_claudes_paths_keep_their_anchors(site: Site) -> None:
     ],
 )
 def test_what_cannot_be_said_is_named_with_its_reason_and_never_guessed(
-    tmp_path: Path, key: str, entry: str, why: str
+    empty_site: Site, key: str, entry: str, why: str
 ) -> None:
-    (tmp_path / "pack").mkdir()
-    (tmp_path / "pack" / "a.yaml").write_text("rules: []\n")
-    done = Site(tmp_path, tmp_path / "pack").claude(**{key: [entry]}, writes=False)
+    done = empty_site.claude(**{key: [entry]}, writes=False)
     assert not done.rules
     (left,) = done.untranslated
     assert left.entry == entry
@@ -172,20 +178,20 @@ def test_codex_prefixes_decide_as_they_did_there(site: Site) -> None:
         "x = 1",
     ],
 )
-def test_what_is_no_plain_prefix_is_left_out_by_name(site: Site, text: str) -> None:
-    done = site.brought("codex", text, writes=False)
+def test_what_is_no_plain_prefix_is_left_out_by_name(empty_site: Site, text: str) -> None:
+    done = empty_site.brought("codex", text, writes=False)
     assert not done.rules
     assert len(done.untranslated) == 1
 
 
-def test_a_rules_file_is_read_and_never_run(site: Site, tmp_path: Path) -> None:
+def test_a_rules_file_is_read_and_never_run(empty_site: Site, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    done = site.brought("codex", f'prefix_rule(pattern=[open({str(mark)!r}, "w").name])', writes=False)
+    done = empty_site.brought("codex", f'prefix_rule(pattern=[open({str(mark)!r}, "w").name])', writes=False)
     assert len(done.untranslated) == 1
     assert not mark.exists()
     for broken in ("prefix_rule(", "(" * 100_000, "\0"):
         with pytest.raises(RequestInvalid, match=r"codex.txt:\d+: not a rules file"):
-            site.brought("codex", broken)
+            empty_site.brought("codex", broken)
 
 
 def test_an_import_replaces_its_own_file_and_no_other(site: Site) -> None:

@@ -1,6 +1,6 @@
 """The short way to a path's classes tells the same as the whole way: a name that means something is never 'just a file'."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.shell.known_paths import AGENT_PARTS, PERSISTENT, SECRET_NAMES, SECRET_PARTS, SECRET_SUFFIXES, SECRETS
@@ -24,7 +24,6 @@ _FOLDER = st.one_of(
 )
 
 
-@settings(max_examples=800, deadline=None)
 @given(_PATH, _FOLDER, st.one_of(st.just(""), _FOLDER))
 def test_no_path_is_taken_for_an_ordinary_one_that_the_whole_way_finds_to_be_special(
     path: str, cwd: str, project: str

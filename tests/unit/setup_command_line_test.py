@@ -1,8 +1,6 @@
 """Small parts of the command line: times, paths, odd names, names of mounts, the generated configuration."""
 
 import configparser
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ from app.core.errors import RequestInvalid
 from app.core.ids import ROOT_INODE
 from app.core.tree import ROOT_NODE
 from app.entry import wait
+from app.entry.cli import main
 from app.entry.cli.log import project_path
 from app.entry.cli.times import parse_time_ns
 from app.ports import LoggedEvent, Program
@@ -90,15 +89,18 @@ def test_a_mount_is_refused_where_something_is(settings, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["/proc/x", "/proc/1/status", "/sys/x", "relative-file", "/dev/null/x"])
-def test_a_folder_that_cannot_be_mounted_at_is_one_line_and_no_traceback(tmp_path, place):
+def test_a_folder_that_cannot_be_mounted_at_is_one_line_and_no_traceback(tmp_path, monkeypatch, capsys, place):
     (tmp_path / "relative-file").touch()
-    environ = {"WEIR_HOME": str(tmp_path / "h"), "WEIR_MOUNT": str(tmp_path / "mnt"), "PATH": os.environ["PATH"]}
-    words = [sys.executable, "-c", "from app.entry.cli import main; main()", "mount", place]
-    environ["PYTHONPATH"] = str(ROOT)
-    ran = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith(f"weir: {(tmp_path / place)}")
-    assert ran.stderr.count("\n") == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEIR_HOME", str(tmp_path / "h"))
+    monkeypatch.setenv("WEIR_MOUNT", str(tmp_path / "mnt"))
+    monkeypatch.setattr(sys, "argv", ["weir", "mount", place])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (1, "")
+    assert said.err.startswith(f"weir: {(tmp_path / place)}")
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("into", [b"../x", b"/etc/x", b"a/../../x", b"..", b"a\0b"])

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.adapters.policy_files import load_policy
@@ -18,14 +18,12 @@ def pack() -> Policy:
     return load_policy([ROOT / "config" / "policies"])
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200), st.sampled_from(["Bash", "Write", "Read", "WebFetch", "X"]))
 def test_judging_is_total(text: str, tool: str) -> None:
     given_input = {"command": text, "file_path": text, "url": text}
     assert pack().judge(ToolCall(tool, given_input, text[:5], "", text[:20])).verdict in set(Verdict)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="ab $'\"`(){}[]<>|&;\\\n=!*?~#-/", max_size=60))
 def test_a_dangerous_command_after_any_line_of_noise_is_not_approved(noise: str) -> None:
     answer = pack().judge(ToolCall("Bash", {"command": f"rm -rf /\n{noise}"}, "a", "", "/home/dev/project"))
