@@ -33,7 +33,7 @@ class Asked(msgspec.Struct, frozen=True, array_like=True, gc=False):
     context: dict[str, Any] = {}
 
 
-class ToolCall(Asked, frozen=True, forbid_unknown_fields=True, array_like=False, gc=False):
+class ToolCall(Asked, frozen=True, forbid_unknown_fields=True, omit_defaults=True, array_like=False, gc=False):
     """What an agent is about to do: the body of POST /v1/validate."""
 
     tool_call: str = ""

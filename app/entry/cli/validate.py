@@ -74,12 +74,19 @@ def _input(command: list[str] | None, tool_input: str | None) -> dict[str, Any]:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_distinct)
     except ValueError as error:
         fail(f"--input is not JSON: {error}")
     if not isinstance(value, dict):
         fail('--input must be a JSON object such as {"file_path": "a.txt"}')
     return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
 
 
 def _ask(call: dict[str, Any], *, as_json: bool) -> Decision:

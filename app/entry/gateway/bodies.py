@@ -8,6 +8,7 @@ import msgspec
 
 from app.core.decisions import ToolCall
 from app.entry.gateway.problems import Problem
+from app.entry.gateway.repeats import refuse_repeats
 
 CALLS_MAX: Final = 1000
 NAME_CHARACTERS_MAX: Final = 512
@@ -42,6 +43,7 @@ def decode_one(body: bytes) -> ToolCall:
     """Return the call of a body; raises Problem."""
     try:
         call = _one.decode(body)
+        refuse_repeats(body, (call,))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(error) from error
     check_call(call, body)
@@ -52,6 +54,7 @@ def decode_many(body: bytes) -> list[ToolCall]:
     """Return the calls of a body, 1 to 1,000; raises Problem, naming the first bad one."""
     try:
         calls = _many.decode(body).calls
+        refuse_repeats(body, calls, 1)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _first_bad(body) or malformed(error) from error
     if not 1 <= len(calls) <= CALLS_MAX:

@@ -6,7 +6,6 @@ refused body is drained for a while, so that the peer reads the answer and not a
 """
 
 import asyncio
-import http
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,19 +14,20 @@ from typing import Final, Protocol, cast
 import httptools
 
 from app.core.errors import WeirError
-from app.entry.gateway.access import Credentials
 from app.entry.gateway.heads import Head, KnownHeads
 from app.entry.gateway.problems import Problem
+from app.entry.gateway.requests import Request
 
 HEAD_BYTES_MAX: Final = 32 * 1024
 BODY_BYTES_MAX: Final = 1024 * 1024
 PIPELINE_MAX: Final = 64
 DRAIN_BYTES_MAX: Final = 32 * 1024 * 1024
+BARRED_S: Final = 2.0
 IDLE_NS_MAX: Final = 75_000_000_000
+SILENT_NS_MAX: Final = 15_000_000_000
+"""How long a new connection may be silent: who has never asked holds a place that another could have."""
 ARRIVAL_NS_MAX: Final = 15_000_000_000
-JSON: Final = b"application/json"
 _HEADERS: Final = frozenset({b"host", b"origin", b"authorization", b"content-type", b"expect", b"content-length"})
-_heads: dict[tuple[int, bytes], bytes] = {}
 _known: Final = KnownHeads()
 FAULTS: Final = (
     ArithmeticError,
@@ -42,48 +42,6 @@ FAULTS: Final = (
     WeirError,
 )
 """What a fault in serving a request would raise; the parser turns those in its callbacks into one error of its own."""
-
-
-class Request:
-    """One request and the place of its answer in the connection's order."""
-
-    __slots__ = ("_connection", "_done", "body", "headers", "keep_alive", "method", "path", "query", "started_ns")
-
-    def __init__(
-        self, connection: "HttpConnection", head: Head | None = None, body: bytes = b"", now_ns: int = 0
-    ) -> None:
-        self._connection = connection
-        self._done: bytes | None = None
-        self.method, self.path, self.query, self.headers, _, _ = head or Head(b"", b"", b"", {}, 0, 0)
-        self.body = body
-        self.keep_alive = True
-        self.started_ns = now_ns
-
-    @property
-    def over_tcp(self) -> bool:
-        """Tell whether it came over TCP, where a token is asked for."""
-        return self._connection.over_tcp
-
-    @property
-    def done(self) -> bytes | None:
-        """Return the bytes of the answer, None while there is none."""
-        return self._done
-
-    def credentials(self) -> Credentials:
-        """Return what it brings besides its body."""
-        get = self.headers.get
-        return Credentials(
-            get(b"host", b""), get(b"origin", b""), get(b"authorization", b""), get(b"content-type", b"")
-        )
-
-    def answer(self, status: int, body: bytes, media_type: bytes = JSON) -> None:
-        """Answer; only the first answer counts, and one whose peer is gone goes nowhere."""
-        if self._done is None:
-            connection = self._connection
-            closing = b"" if self.keep_alive and not connection.closing else b"Connection: close\r\n"
-            head = _heads.get((status, media_type)) or _head(status, media_type)
-            self._done = b"%b%d\r\n%b\r\n%b" % (head, len(body), closing, body)
-            connection.flush()
 
 
 class Site(Protocol):
@@ -119,6 +77,8 @@ class HttpConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._drained_bytes = -1
+        self._barred: Problem | None = None
+        self._asked = False
         self._paused = False
         self._full = False
         self._held = False
@@ -145,7 +105,15 @@ class HttpConnection(asyncio.Protocol):
         """Tell whether nothing came for too long between requests, or a request takes too long to arrive."""
         if self._current is not None:
             return now_ns - self._begun_ns > ARRIVAL_NS_MAX
-        return not self._order and now_ns - self.last_ns > IDLE_NS_MAX
+        return not self._order and now_ns - self.last_ns > (IDLE_NS_MAX if self._asked else SILENT_NS_MAX)
+
+    def give_up(self) -> None:
+        """End a stale connection; who sent a part of a request is told, in its own contract."""
+        if self._current is None:
+            self._close()
+        else:
+            detail = f"the request took longer than {ARRIVAL_NS_MAX // 10**9} s to arrive"
+            self._refuse_all(Problem(408, "slow-request", detail, "send it at once"))
 
     # ---- asyncio
 
@@ -153,9 +121,10 @@ class HttpConnection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
         self.last_ns = time.monotonic_ns()
-        problem = self._site.joined(self)
-        if problem is not None:
-            self._refuse_all(problem)
+        self._barred = self._site.joined(self)
+        if self._barred is not None:
+            # not refused yet: a hook takes every answer but its own contract's for leave, so its path has to be known
+            asyncio.get_running_loop().call_later(BARRED_S, self._refuse_barred)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """See asyncio.Protocol."""
@@ -166,11 +135,12 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self.last_ns = time.monotonic_ns()
+        self._asked = True
         if self._drained_bytes >= 0:
             self._drain(len(data))
             return
         self._feeding = True
-        head = _known.of(data) if self._current is None and not self.closing else None
+        head = _known.of(data) if self._current is None and not self.closing and self._barred is None else None
         problem = self._feed(data) if head is None else self._take(head, data)
         self._feeding = False
         if problem is not None:
@@ -181,8 +151,10 @@ class HttpConnection(asyncio.Protocol):
         self.flush()
 
     def eof_received(self) -> bool:
-        """See asyncio.Protocol: a peer that only stopped writing still gets its answers."""
+        """See asyncio.Protocol: a peer that only stopped writing still gets its answers, also to half a request."""
         self.closing = True
+        if self._current is not None:
+            self._refuse_all(Problem(400, "cut-short", "the request ends before its end", "send it whole"))
         return bool(self._order)
 
     def _take(self, head: Head, data: bytes) -> Problem | None:
@@ -254,6 +226,8 @@ class HttpConnection(asyncio.Protocol):
         request.path, _, request.query = request.path.partition(b"?")
         request.keep_alive = self._parser.should_keep_alive()
         headers = request.headers
+        if self._barred is not None:
+            raise self._barred
         if self._parser.should_upgrade():
             raise Problem(400, "upgrade", "this server speaks HTTP/1.1 only", "send no Upgrade header", "Upgrade")
         if int(headers.get(b"content-length", b"0")) > BODY_BYTES_MAX:
@@ -339,6 +313,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _refuse_all(self, problem: Problem) -> None:
         request = self._current or Request(self)
+        if self._current is not None and not request.method:
+            request.method = self._parser.get_method()
         request.keep_alive = False
         request.path = request.path.partition(b"?")[0]
         self._current = None
@@ -347,6 +323,10 @@ class HttpConnection(asyncio.Protocol):
         self.closing = True
         self._site.refuse(request, problem)
         asyncio.get_running_loop().call_later(2, self._close)
+
+    def _refuse_barred(self) -> None:
+        if self._barred is not None and self._drained_bytes < 0 and self._transport is not None:
+            self._refuse_all(self._barred)
 
     def _drain(self, size_bytes: int) -> None:
         self._drained_bytes += size_bytes
@@ -374,10 +354,3 @@ def _head_too_large() -> Problem:
 def _body_too_large() -> Problem:
     remedy = "send large content as a file, and its path; or split the calls"
     return Problem(413, "large-body", f"the body passes {BODY_BYTES_MAX} bytes", remedy)
-
-
-def _head(status: int, media_type: bytes) -> bytes:
-    phrase = http.HTTPStatus(status).phrase.encode()
-    head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: " % (status, phrase, media_type)
-    _heads[status, media_type] = head
-    return head

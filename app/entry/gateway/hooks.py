@@ -12,6 +12,7 @@ import msgspec
 from app.core.decisions import Decision, ToolCall, Verdict
 from app.core.shell.form import UNKNOWN
 from app.entry.gateway.problems import Problem
+from app.entry.gateway.repeats import refuse_repeats_in
 
 PERMISSIONS: Final = {Verdict.APPROVE: "allow", Verdict.BLOCK: "deny", Verdict.ESCALATE: "ask"}
 NOT_GATES: Final = frozenset(
@@ -43,8 +44,7 @@ class PreToolUse(msgspec.Struct, frozen=True):
 
 
 _KNOWN: Final = frozenset(field.name for field in msgspec.structs.fields(PreToolUse))
-_keys: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_call: Final = msgspec.json.Decoder(PreToolUse)
+_whole: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 class HookCall(NamedTuple):
@@ -70,8 +70,10 @@ class PreToolUseAnswer(msgspec.Struct, frozen=True):
 
 def decode_pre_tool_use(body: bytes, agent: str) -> HookCall:
     """Return the call of a Claude Code hook body; raises Problem, msgspec.DecodeError or RecursionError."""
-    unknown = len(_keys.decode(body).keys() - _KNOWN)
-    hook = _call.decode(body)
+    whole = _whole.decode(body)
+    refuse_repeats_in(body, whole)
+    unknown = len(whole.keys() - _KNOWN)
+    hook = msgspec.convert(whole, PreToolUse)
     if hook.hook_event_name in NOT_GATES:
         return HookCall(None, unknown)
     if not hook.tool_name or hook.tool_input is None:

@@ -27,7 +27,7 @@ from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.periodic import Heartbeat, Periodic, RulesWatch
 from app.entry.gateway.pressure import Pressure
-from app.entry.gateway.site import CONNECTIONS_MAX, GatewaySite
+from app.entry.gateway.site import BARRED_MAX, CONNECTIONS_MAX, GatewaySite
 from app.services.escalation_desk import EscalationDesk
 from app.services.task_line import TaskLine
 from app.services.validation import Validation
@@ -88,7 +88,7 @@ def _calm_the_collector() -> None:
 
 def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS_MAX + 256
+    wanted = CONNECTIONS_MAX + BARRED_MAX + 256
     if soft < wanted and hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
@@ -209,8 +209,8 @@ class Gateway:
         finally:
             os.umask(mask)
         listener = free_port(self._settings.gateway_port)
-        unix = Door(loop, near, lambda: HttpConnection(site, over_tcp=False))
-        tcp = Door(loop, listener, lambda: HttpConnection(site, over_tcp=True))
+        unix = Door(loop, near, lambda: HttpConnection(site, over_tcp=False), lambda: site.full)
+        tcp = Door(loop, listener, lambda: HttpConnection(site, over_tcp=True), lambda: site.full)
         self._gate.port = listener.getsockname()[1]
         where = Where(os.getpid(), str(path), "127.0.0.1", self._gate.port, f"http://127.0.0.1:{self._gate.port}")
         write_whole(self._settings.run / "gateway.json", msgspec.json.encode(where))
@@ -238,11 +238,16 @@ class Door:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, listener: socket.socket, factory: Callable[[], HttpConnection]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: socket.socket,
+        factory: Callable[[], HttpConnection],
+        full: Callable[[], bool],
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._factory = factory
+        self._full = full
         self._entering: set[asyncio.Task[object]] = set()
         listener.setblocking(False)
         listener.listen(BACKLOG)
@@ -258,6 +263,9 @@ class Door:
             self._loop.add_reader(self._listener, self._let_in)
 
     def _let_in(self) -> None:
+        if self._full():  # who comes waits in the backlog: descriptors are left for Redis, spool and files
+            self._wait()
+            return
         for _ in range(ENTRIES_A_TICK):
             try:
                 caller, _address = self._listener.accept()
@@ -265,13 +273,16 @@ class Door:
                 return
             except OSError as error:  # no descriptor is left: who comes waits in the backlog for a while
                 print(f"alert: a connection could not be taken: {error}", file=sys.stderr, flush=True)
-                self._loop.remove_reader(self._listener)
-                self._loop.call_later(CLOSED_S, self._open)
+                self._wait()
                 return
             caller.setblocking(False)
             task = self._loop.create_task(self._enter(caller))
             self._entering.add(task)
             task.add_done_callback(self._entering.discard)
+
+    def _wait(self) -> None:
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(CLOSED_S, self._open)
 
     async def _enter(self, caller: socket.socket) -> None:
         try:
@@ -286,7 +297,7 @@ async def _close_stale(site: GatewaySite) -> None:
         now = time.monotonic_ns()
         for connection in list(site.connections):
             if connection.is_stale(now):
-                connection.transport.close()
+                connection.give_up()
 
 
 def free_port(first: int) -> socket.socket:

@@ -15,12 +15,17 @@ from app.core.decisions import Asked, Decision, ToolCall, Verdict
 from app.core.errors import RequestInvalid
 from app.core.policy import Explanation
 from app.entry.gateway import access, bodies, hooks
-from app.entry.gateway.connection import JSON, HttpConnection, Request
+from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.problems import Problem, document
+from app.entry.gateway.requests import JSON, Request
 from app.services.answering import Answer, Answered
 from app.telemetry.metrics import Counter, Metrics
 
 CONNECTIONS_MAX: Final = 4096
+TCP_MAX: Final = 3072
+"""Of them over TCP, where every local user may connect: the rest is for this user's own socket."""
+BARRED_MAX: Final = 512
+"""Connections beyond, which are only told so."""
 PROBLEM: Final = b"application/problem+json"
 HOOKS: Final = b"/v1/hooks/"
 DECISIONS: Final = b"/v1/decisions/"
@@ -114,6 +119,7 @@ class GatewaySite:
         self._gate = gate
         self._openapi = openapi
         self.connections: set[HttpConnection] = set()
+        self._over_tcp = 0
         self.draining = False
         self._requests: dict[tuple[str, int], Counter] = {}
         self._unknown_keys = metrics.counter(
@@ -136,9 +142,12 @@ class GatewaySite:
     def joined(self, connection: HttpConnection) -> Problem | None:
         """See connection.Site."""
         self.connections.add(connection)
-        if self.draining or len(self.connections) > CONNECTIONS_MAX:
+        self._over_tcp += connection.over_tcp
+        crowded = connection.over_tcp and self._over_tcp > TCP_MAX
+        if self.draining or crowded or len(self.connections) > CONNECTIONS_MAX:
             remedy = "try again in a second; keep fewer connections open"
-            return Problem(503, "busy", f"the gateway stops, or has {CONNECTIONS_MAX} connections", remedy)
+            bound = TCP_MAX if crowded else CONNECTIONS_MAX
+            return Problem(503, "busy", f"the gateway stops, or has {bound} connections", remedy)
         if connection.over_tcp:
             return None
         uid = access.peer_uid(connection.transport.get_extra_info("socket"))
@@ -148,7 +157,13 @@ class GatewaySite:
 
     def left(self, connection: HttpConnection) -> None:
         """See connection.Site."""
-        self.connections.discard(connection)
+        self.connections.remove(connection)
+        self._over_tcp -= connection.over_tcp
+
+    @property
+    def full(self) -> bool:
+        """Tell whether nobody more can even be refused."""
+        return len(self.connections) >= CONNECTIONS_MAX + BARRED_MAX
 
     # ---- requests
 
