@@ -47,6 +47,28 @@ def probes(settings: Settings, log_starts: Mapping[str, int] | None) -> dict[str
     }  # fmt: skip
 
 
+def server_probes(settings: Settings) -> dict[str, Probe]:
+    """Return what tells whether the two servers answer, whoever started them."""
+    return {
+        "Redis": lambda: _frozen(settings.run / "redis.ready") or _pings(settings.redis_url),
+        "Postgres": lambda: _frozen(settings.run / "postgres.ready") or _takes_connections(settings.reader_url),
+    }
+
+
+def _frozen(ready: Path) -> str:
+    return _serves(ready) if ready.exists() else ""
+
+
+def _takes_connections(url: str) -> str:
+    import psycopg
+
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.Error as error:
+        return f"takes no connection ({str(error).splitlines()[0]})"
+    return ""
+
+
 def _serves(ready: Path) -> str:
     """Tell whether the process that a ready file names lives and none of its servers is frozen (kill -STOP)."""
     try:

@@ -1,7 +1,6 @@
 """The composition root: the only package that names concrete adapters.
 
-One function a process or service; adapters are imported inside it, so that each process loads only what it
-needs. Nothing is opened at import: pools and clients are opened by the caller's process, after any fork.
+Adapters are imported in functions: a process loads only what it needs. Nothing is opened at import or before a fork.
 """
 
 import os
@@ -220,11 +219,13 @@ def programs() -> list[Program]:
     return [program._replace(nice=nice.get(program.name, 0)) for program in procfile((ROOT / "Procfile").read_text())]
 
 
-def probes(settings: Settings, log_starts: Mapping[str, int] | None) -> Mapping[str, Callable[[], str]]:
-    """What tells from outside that a program serves."""
+def probes(
+    settings: Settings, log_starts: Mapping[str, int] | None, *, servers: bool = False
+) -> Mapping[str, Callable[[], str]]:
+    """What tells from outside that a program serves; with `servers`: Redis and Postgres, whoever started them."""
     from app.adapters import probes as outside
 
-    return outside.probes(settings, log_starts)
+    return outside.server_probes(settings) if servers else outside.probes(settings, log_starts)
 
 
 def migrate_database(

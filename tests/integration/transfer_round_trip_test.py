@@ -21,6 +21,7 @@ from app.services.importing import Options, import_folder
 from config.settings import Settings, load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+WEIR = str(Path(sys.executable).parent / "weir")
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +190,25 @@ def test_an_import_killed_in_the_middle_is_finished_by_the_next_and_doubles_noth
     makes = [e for e in reader.log(EventFilter(path=b"sixth", limit=100_000)) if e.kind in ("create", "mkdir", "symlink")]
     assert len({event.path for event in makes}) == len(makes), "every path was made once"
     assert list(settings.mounts.glob("import-*")) == []
+
+
+def test_an_import_says_within_two_seconds_that_redis_hangs_and_goes_on_when_it_is_back(
+    tmp_path, short_path, own_redis, environ
+) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "a").write_text("a")
+    ours = environ | {"WEIR_HOME": str(short_path / "h"), "REDIS_URL": own_redis.url}
+    os.kill(own_redis.process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    subprocess.run([WEIR, "import", "--help"], env=ours, check=True, capture_output=True)
+    start_s, began = time.monotonic() - began, time.monotonic()  # how long a program takes to start beside others
+    running = subprocess.Popen([WEIR, "import", tmp_path / "p", "--json"], env=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        said, took_s = running.stderr.readline(), time.monotonic() - began
+    finally:
+        os.kill(own_redis.process.pid, signal.SIGCONT)
+        running.kill()
+        running.communicate()
+    assert "Redis does not answer" in said
+    assert "weir up" in said
+    assert took_s < 2 + 3 * start_s

@@ -16,8 +16,9 @@ from rich.progress import Progress as Bar
 
 from app import bootstrap
 from app.services import catching_up, exporting, importing
+from app.services.silence import Silence
 from app.services.status import mount_places
-from config.settings import load
+from config.settings import Settings, load
 
 SHOWN: Final = 10
 REDRAW_S: Final = 0.1
@@ -45,9 +46,10 @@ def import_command(
     settings = load()
     options = importing.Options(os.fsencode(into), agent, special)
     began = time.monotonic()
-    with _bar(quiet=as_json) as show:
+    with _bar(quiet=as_json) as show, _silence(settings) as silence:
 
         def tell(progress: importing.Progress) -> None:
+            silence.moved((progress.entries, progress.journalled, progress.acked))
             done = 0 if not progress.journalled else progress.acked / progress.journalled
             show(progress.note or "import", int(progress.entries * done), progress.entries_total)
 
@@ -102,6 +104,15 @@ def export_command(
         _say_paths("not written", counts.skipped)
     if counts.skipped:
         sys.exit(1)
+
+
+def _silence(settings: Settings) -> Silence:
+    def say(words: str) -> None:
+        remedy = "it goes on once that is mended: see `weir status`, `weir doctor`; `weir up` starts what is missing"
+        print(f"waiting: {words}; {remedy}", file=sys.stderr, flush=True)
+
+    servers = bootstrap.probes(settings, None, servers=True)
+    return Silence(servers, say, "nothing moves, though Redis and Postgres answer")
 
 
 @contextmanager
