@@ -15,6 +15,7 @@ import llfuse
 
 from app import bootstrap
 from app.core.errors import WeirError
+from config.mount_options import OWN, problem, words
 from config.settings import load
 from fuse_mount.courier_child import CourierChild
 from fuse_mount.guard import Background
@@ -31,7 +32,6 @@ SWITCH_INTERVAL_S: Final = 1e-4
 STOP_S: Final = 2.0
 QUIET_S: Final = 0.5
 PATIENCE_S: Final = 2.0
-OWN_OPTIONS: Final = frozenset({"no_xattrs"})
 ASKED_TO_STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -68,12 +68,7 @@ def fuse_options(name: str, asked: list[str], *, read_only: bool) -> set[str]:
     options |= {f"fsname=weir:{name}", "subtype=weir"}
     options |= {"ro"} if read_only else set()
     options |= {"allow_other"} if os.getuid() == 0 else set()
-    return options | words(asked) - OWN_OPTIONS
-
-
-def words(asked: list[str]) -> set[str]:
-    """Return the single options of `-o a,b -o c`."""
-    return {word for text in asked for word in text.split(",") if word}
+    return options | words(asked) - set(OWN)
 
 
 def mount_options(name: str, chosen: argparse.Namespace) -> MountOptions:
@@ -83,6 +78,7 @@ def mount_options(name: str, chosen: argparse.Namespace) -> MountOptions:
         read_only=chosen.read_only,
         durability=chosen.durability,
         xattrs="no_xattrs" not in words(chosen.options),
+        open_sections="open_sections" in words(chosen.options),
     )
 
 
@@ -174,6 +170,8 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
 def main(arguments: list[str] | None = None) -> int:
     """Mount and serve; exit code 0 after an orderly end, 1 where it could not be done."""
     chosen = parser().parse_args(arguments)
+    if refused := problem(chosen.options):
+        parser().error(refused)
     stop = Stop()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -17,7 +17,7 @@ import llfuse
 from app.core.ids import ROOT_INODE
 from fuse_mount.attributes import absent, fixed
 from fuse_mount.errno_map import refuse
-from fuse_mount.streams import Streams
+from fuse_mount.streams import Streams, modes
 
 SECTIONS: Final = 1 << 62
 CURRENT: Final = SECTIONS + 1
@@ -26,8 +26,7 @@ DEBUG: Final = SECTIONS + (1 << 19)
 _STREAM_FILES: Final = SECTIONS + (1 << 20)
 _RENDERED: Final = SECTIONS + (1 << 40)
 _NAMES: Final = {b"current": CURRENT, b"streams": STREAMS, b"debug": DEBUG}
-_DIRECTORY: Final = stat.S_IFDIR | 0o555
-_FILE: Final = stat.S_IFREG | 0o444
+_ROOT: Final = stat.S_IFDIR | 0o555
 
 
 def kernel_inode(inode: int) -> int:
@@ -41,11 +40,14 @@ def is_section(inode: int) -> bool:
 
 
 class Sections:
-    """The inodes above the tree; `debug` renders each file's bytes."""
+    """The inodes above the tree; `debug` renders each file's bytes. What stands in debug/ and streams/ names the paths
+    and commands of every user of the mount: it is readable by whoever runs it only, unless by `everybody`.
+    """
 
-    def __init__(self, streams: Path) -> None:
+    def __init__(self, streams: Path, *, everybody: bool = False) -> None:
         self.debug: dict[bytes, Callable[[], bytes]] = {}
-        self._streams = Streams(streams, STREAMS, _STREAM_FILES)
+        self._directory, self._file = modes(everybody=everybody)
+        self._streams = Streams(streams, STREAMS, _STREAM_FILES, everybody=everybody)
         self._since_ns = time.time_ns()
         self._rendered: dict[int, bytes] = {}
         self._next = _RENDERED
@@ -66,26 +68,26 @@ class Sections:
     def _render(self, name: bytes) -> llfuse.EntryAttributes:
         self._next += 1
         data = self._rendered[self._next] = self.debug[name]()
-        entry = fixed(self._next, _FILE, len(data), time.time_ns())
+        entry = fixed(self._next, self._file, len(data), time.time_ns())
         entry.entry_timeout = 0.0
         return entry
 
     def getattr(self, inode: int) -> llfuse.EntryAttributes:
         """Return the attributes of a section's inode."""
         if inode in {llfuse.ROOT_INODE, DEBUG}:
-            return fixed(inode, _DIRECTORY, 0, self._since_ns)
+            return fixed(inode, _ROOT if inode == llfuse.ROOT_INODE else self._directory, 0, self._since_ns)
         data = self._rendered.get(inode)
         if data is not None:
-            return fixed(inode, _FILE, len(data), self._since_ns)
+            return fixed(inode, self._file, len(data), self._since_ns)
         return self._streams.getattr(inode)
 
     def entries(self, inode: int) -> list[tuple[bytes, int, int]]:
         """Return (name, inode, mode) of a directory above the tree."""
         match inode:
             case llfuse.ROOT_INODE:
-                return [(name, number, _DIRECTORY) for name, number in _NAMES.items()]
+                return [(name, number, _ROOT) for name, number in _NAMES.items()]
             case _ if inode == DEBUG:
-                return [(name, DEBUG + 1 + at, _FILE) for at, name in enumerate(sorted(self.debug))]
+                return [(name, DEBUG + 1 + at, self._file) for at, name in enumerate(sorted(self.debug))]
             case _ if self._streams.is_folder(inode):
                 return self._streams.entries(inode)
             case _:

@@ -133,7 +133,7 @@ def _state(
         cold=ColdContent(parts.reader, parts.cache),
         callers=Callers(agent, readers),
         readers=readers,
-        sections=Sections(parts.journal.path / "streams"),
+        sections=Sections(parts.journal.path / "streams", everybody=options.open_sections),
         counters=counters,
         gate=Gate(tree, counters, parts.rules, parts.denials),
     )

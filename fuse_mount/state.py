@@ -41,13 +41,16 @@ STALLED_S: Final = 10.0
 
 @dataclass(frozen=True)
 class MountOptions:
-    """What a mount was asked to be. `durability`: 'journal' or 'store'; without `xattrs` no write asks for one."""
+    """What a mount was asked to be. `durability`: 'journal' or 'store'; without `xattrs` no write asks for one;
+    `open_sections`: everybody may read debug/ and streams/.
+    """
 
     name: str
     read_only: bool = False
     durability: str = "journal"
     pinned_max_bytes: int = PINNED_MAX_BYTES
     xattrs: bool = True
+    open_sections: bool = False
 
 
 @dataclass

@@ -17,16 +17,20 @@ import llfuse
 from fuse_mount.attributes import absent, fixed
 from fuse_mount.errno_map import refuse
 
-_DIRECTORY: Final = stat.S_IFDIR | 0o500
-_FILE: Final = stat.S_IFREG | 0o400
-"""They name the paths of every user of the mount: for whoever runs it."""
 _AGENTS: Final = b"agents"
+
+
+def modes(*, everybody: bool) -> tuple[int, int]:
+    """Return those of a folder and of a file that the mount itself makes."""
+    bits = 0o555 if everybody else 0o500
+    return stat.S_IFDIR | bits, stat.S_IFREG | (bits & 0o444)
 
 
 class Streams:
     """`first` is the folder's own inode; `first` + 1 that of agents/, its files follow."""
 
-    def __init__(self, folder: Path, first: int, files_from: int) -> None:
+    def __init__(self, folder: Path, first: int, files_from: int, *, everybody: bool = False) -> None:
+        self._folder_mode, self._file_mode = modes(everybody=everybody)
         self._folders = {first: os.fsencode(folder), first + 1: os.fsencode(folder / "agents")}
         self._top = first
         self._next = files_from
@@ -70,20 +74,20 @@ class Streams:
 
     def entries(self, folder: int) -> list[tuple[bytes, int, int]]:
         """Return (name, inode, mode) of a folder; a number is one to look at only."""
-        found = [(_AGENTS, folder + 1, _DIRECTORY)] if folder == self._top else []
+        found = [(_AGENTS, folder + 1, self._folder_mode)] if folder == self._top else []
         try:
             with os.scandir(self._folders[folder]) as held:
                 files = sorted((entry.name, entry.inode()) for entry in held if entry.is_file(follow_symlinks=False))
         except FileNotFoundError:
             return found
-        return [*found, *[(name, self._numbers.get(number, self._top), _FILE) for name, number in files]]
+        return [*found, *[(name, self._numbers.get(number, self._top), self._file_mode) for name, number in files]]
 
     def getattr(self, inode: int) -> llfuse.EntryAttributes:
         """Return the attributes of a folder or a file."""
         if inode in self._folders:
-            return fixed(inode, _DIRECTORY, 0, 0, timeout_s=0.0)
+            return fixed(inode, self._folder_mode, 0, 0, timeout_s=0.0)
         found = os.fstat(self._file(inode).descriptor)
-        return fixed(inode, _FILE, found.st_size, found.st_mtime_ns, timeout_s=0.0)
+        return fixed(inode, self._file_mode, found.st_size, found.st_mtime_ns, timeout_s=0.0)
 
     def read(self, inode: int, offset: int, size: int) -> bytes:
         """Return a part of a file."""

@@ -28,6 +28,7 @@ _TIMEOUT_S: Final = 10.0
 _RETRIES: Final = 1_000_000  # it never gives up, it only slows down (backoff.py)
 # an agent may have called; and compiling every module anew costs each start a second
 _NOT_HANDED_ON: Final = ("WEIR_AGENT", "WEIR_SESSION", "WEIR_TOOL_CALL", "PYTHONDONTWRITEBYTECODE")
+_BLANK: Final = "WEIR_BLANK"
 _DOWN: Final = (OSError, http.client.HTTPException)
 _NO_SUCH: Final = {"BAD_NAME", "NOT_RUNNING"}
 _SPAWNED: Final = re.compile(r"INFO spawned: '([^']+)'")
@@ -220,7 +221,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     """Return the caller's environment with complete places, and without what must not reach the programs."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON}
     places = {"WEIR_HOME": str(settings.home), "WEIR_MOUNT": str(settings.mount_point), "PYTHONUNBUFFERED": "1"}
-    return kept | places
+    return kept | places | {_BLANK: " "}
 
 
 def _until(true: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
@@ -241,8 +242,10 @@ def _is_there(pid: int) -> bool:
 
 
 def _plain(value: object) -> str:
-    """Return text that supervisord's parser leaves alone: % is its expansion sign, ; begins a comment."""
-    return str(value).replace("%", "%%").replace(" ;", " \\;")
+    """Return text that supervisord's parser leaves alone: % is its expansion sign, a blank before ; or # begins a
+    comment that no sign escapes; what comes of an expansion is not looked at again.
+    """
+    return re.sub(r" (?=[;#])", f"%(ENV_{_BLANK})s", str(value).replace("%", "%%"))
 
 
 def _quoted(command: str) -> str:

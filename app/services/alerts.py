@@ -93,6 +93,7 @@ def _dropped(watched: Watched) -> list[Alert]:
         return []  # a problem already: Redis does not answer
     remedy = "see who else writes to this Redis (weir logs); told until an hour has passed without another"
     return [
-        Alert("queue", f"{count} messages in the queue {queue} were not ours and were dropped", remedy)
+        # who reaches Redis can write any name there
+        Alert("queue", f"{count} messages in the queue {queue[:64]!a} were not ours and were dropped", remedy)
         for queue, count in sorted(dropped.items())
     ]

@@ -14,10 +14,12 @@ from typing import Final, NamedTuple
 from app.core.errors import RequestInvalid
 from app.ports import Program
 from app.services.status import MountPlace, mount_places
+from config import mount_options
 from config.settings import Settings
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _RESERVED: Final = {"main"}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class MountWish(NamedTuple):
@@ -33,6 +35,7 @@ class MountWish(NamedTuple):
 
 def checked(settings: Settings, wish: MountWish, kind_of: str) -> MountWish:
     """Return the wish with a name; raises RequestInvalid where it cannot be. `kind_of`: what is mounted there now."""
+    _check_words(wish)
     places = mount_places(settings)
     name = wish.name or _free_name(wish.folder.name, places)
     if not _NAME.fullmatch(name) or name in _RESERVED or name.startswith("import-"):
@@ -42,15 +45,27 @@ def checked(settings: Settings, wish: MountWish, kind_of: str) -> MountWish:
     for place in places:
         if place.name == name and place.path != str(wish.folder):
             raise RequestInvalid(f"the name {name!r} is taken by {place.path}; give another with --name")
-    if wish.folder.is_relative_to(settings.mount_point) or wish.folder.is_relative_to(settings.home):
-        raise RequestInvalid(f"{wish.folder} is inside {settings.mount_point} or {settings.home}: choose another")
-    try:
-        taken = wish.folder.exists() and (not wish.folder.is_dir() or any(wish.folder.iterdir()))
-    except OSError as error:
-        raise RequestInvalid(f"{wish.folder} cannot be looked at ({error.strerror}); choose another") from error
-    if taken:
-        raise RequestInvalid(f"{wish.folder} is not an empty folder; choose one that is empty or not there")
+    _check_folder(settings, wish.folder)
     return wish._replace(name=name)
+
+
+def _check_words(wish: MountWish) -> None:
+    if problem := mount_options.problem(wish.options):
+        raise RequestInvalid(problem)
+    for word in (str(wish.folder), wish.agent):
+        if _CONTROL.search(word):
+            raise RequestInvalid(f"{word!r} has a control character: choose another folder or name")
+
+
+def _check_folder(settings: Settings, folder: Path) -> None:
+    if folder.is_relative_to(settings.mount_point) or folder.is_relative_to(settings.home):
+        raise RequestInvalid(f"{folder} is inside {settings.mount_point} or {settings.home}: choose another")
+    try:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise RequestInvalid(f"{folder} cannot be looked at ({error.strerror}); choose another") from error
+    if taken:
+        raise RequestInvalid(f"{folder} is not an empty folder; choose one that is empty or not there")
 
 
 def _free_name(wanted: str, places: Sequence[MountPlace]) -> str:

@@ -1,6 +1,7 @@
 """streams/ and debug/ on a real mount, read as people read files: cat, grep, tail -f, ls."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -89,3 +90,37 @@ def test_nothing_above_the_project_can_be_changed(mount: LoneMount, files: Folde
         with pytest.raises(OSError, match="."):
             (mount.root / path).rename(mount.tree / "stolen")
     assert run("cat", str(mount.root / "streams" / "events")) == "line\n"
+
+
+def modes(mount: LoneMount) -> dict[str, int]:
+    paths = ("", "debug", "debug/health", "streams", "streams/events", "streams/agents")
+    return {path: (mount.root / path).stat().st_mode & 0o777 for path in paths}
+
+
+def read_by_nobody(mount: LoneMount, path: str) -> int:
+    """Return the exit code of a cat by another user."""
+    root = os.open(mount.root, os.O_RDONLY)  # the folders above are this user's alone
+    try:
+        command = ["cat", f"/proc/self/fd/{root}/{path}"]
+        return subprocess.run(command, user=65534, pass_fds=[root], capture_output=True, check=False).returncode
+    finally:
+        os.close(root)
+
+
+def test_what_other_agents_did_is_for_whoever_runs_the_mount(mount: LoneMount, files: FolderStreams) -> None:
+    files.append(b"line\n", {})
+    (mount.tree / "f").write_text("x")
+    assert modes(mount) == {"": 0o555, "debug": 0o500, "debug/health": 0o400, "streams": 0o500, "streams/events": 0o400, "streams/agents": 0o500}
+    if os.getuid() == 0:
+        assert read_by_nobody(mount, "current/f") == 0
+        assert read_by_nobody(mount, "debug/health") != 0
+        assert read_by_nobody(mount, "streams/events") != 0
+
+
+def test_the_sections_are_for_everybody_where_the_mount_was_asked_for_that(short_path: Path) -> None:
+    mount = LoneMount(short_path / "open", "-o", "open_sections")
+    FolderStreams(mount.folder / "home" / "alone" / "streams").append(b"line\n", {})
+    assert modes(mount) == {"": 0o555, "debug": 0o555, "debug/health": 0o444, "streams": 0o555, "streams/events": 0o444, "streams/agents": 0o555}
+    if os.getuid() == 0:
+        assert read_by_nobody(mount, "debug/health") == read_by_nobody(mount, "streams/events") == 0
+    assert mount.stop() == 0

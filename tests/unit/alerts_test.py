@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.services import alerts
-from app.services.alerts import _denials
+from app.services.alerts import Watched, _denials, _dropped
 
 
 def test_refusals_of_a_mount_that_nobody_ships_are_told_before_their_bound(
@@ -18,3 +18,9 @@ def test_refusals_of_a_mount_that_nobody_ships_are_told_before_their_bound(
     monkeypatch.setattr(alerts, "DENIALS_MAX_BYTES", 1000)
     (alert,) = _denials(tmp_path)
     assert "mount main" in alert.detail
+
+
+def test_a_name_of_a_queue_that_a_stranger_wrote_cannot_steer_the_terminal() -> None:
+    (alert,) = _dropped(Watched(lambda: "", lambda: {"files\x1b[2J\n" + "x" * 1000: 3}, lambda: ""))
+    assert alert.detail.isprintable()
+    assert len(alert.detail) < 200

@@ -1,6 +1,7 @@
 """Small parts of the command line: times, paths, odd names, names of mounts, the generated configuration."""
 
 import configparser
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from redis.connection import parse_url
+from supervisor.options import UnhosedConfigParser
 
 from app.adapters import backoff
 from app.adapters.supervision import Supervisord, procfile
@@ -45,8 +47,19 @@ def test_a_name_that_is_not_utf8_is_kept_in_base64():
 def test_a_path_below_the_mount_is_the_projects_path(settings):
     assert project_path(settings, f"{settings.mount_point}/current/src/a.py") == b"src/a.py"
     assert project_path(settings, "src/../src/a.py") == b"src/a.py"
-    with pytest.raises(RequestInvalid):
-        project_path(settings, "/etc/passwd")
+    for outside in ("/etc/passwd", "../x", "src/../../x", ".."):
+        with pytest.raises(RequestInvalid, match="outside of the project"):
+            project_path(settings, outside)
+
+
+def test_the_log_of_a_path_outside_of_the_project_is_wrong_usage_and_not_an_empty_log(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WEIR_HOME", str(tmp_path / "h"))
+    monkeypatch.setattr(sys, "argv", ["weir", "log", "../x"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert "outside of the project" in said.err
 
 
 def test_times_are_ages_or_iso_and_anything_else_is_refused():
@@ -72,6 +85,28 @@ def test_percent_signs_and_quotes_reach_the_program_unchanged(settings):
     assert "x@%h" in command
     assert '\\"it\'s\\"' in command
     assert "nice -n 5" in command
+
+
+@pytest.mark.parametrize("argument", ["a ;b", "a #b", "a  #  ;;b", "it's \"b\"", "a\\;b", "a\\", "50%s %(x)s", "ö $HOME `x`"])
+def test_an_argument_of_any_signs_reaches_its_program_unchanged(settings, argument):
+    wish = MountWish(Path("/x") / argument, "n", options=("noatime",))
+    parser = UnhosedConfigParser()
+    parser.read_string("".join(Supervisord(settings)._sections(mounting.mount_programs(wish, "python"))))
+    command = parser.saneget("program:mount-n", "command", expansions={"ENV_WEIR_BLANK": " "})
+    inner = shlex.split(command)[-1]
+    assert shlex.split(inner)[:5] == ["exec", "python", "-m", "fuse_mount", f"/x/{argument}"]
+
+
+@pytest.mark.parametrize(("asked", "told"), [("bogus", "no option of a mount; there are: allow_other"), ("max_read", "takes a number"), ("ro,size=1m", "'size=1m'")])
+def test_an_option_that_no_mount_takes_is_refused_before_anything_is_started(settings, tmp_path, asked, told):
+    with pytest.raises(RequestInvalid, match=told):
+        mounting.checked(settings, MountWish(tmp_path / "second", "", options=(asked,)), "")
+    assert mounting.checked(settings, MountWish(tmp_path / "second", "", options=("allow_other,max_read=4096", "no_xattrs")), "")
+
+
+def test_a_folder_with_a_line_break_in_its_name_is_refused_before_anything_is_started(settings, tmp_path):
+    with pytest.raises(RequestInvalid, match="control character"):
+        mounting.checked(settings, MountWish(tmp_path / "a\nb", "second"), "")
 
 
 @pytest.mark.parametrize("name", ["main", "import-1", "../x", "Ä", "a" * 64])

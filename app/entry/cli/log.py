@@ -42,9 +42,13 @@ def log(
 ) -> None:
     """Show events, newest first."""
     settings = weir_settings.load()
+    try:
+        wanted_path = project_path(settings, path)
+    except RequestInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="PATH") from error
     wanted = EventFilter(
         log="decisions" if decisions else "files",
-        path=project_path(settings, path),
+        path=wanted_path,
         agent=agent,
         since_ns=parse_time_ns(since, "--since"),
         until_ns=parse_time_ns(until, "--until"),
@@ -70,9 +74,10 @@ def project_path(settings: Settings, given: str) -> bytes:
     for folder in (settings.mount_point / "current", *Path(given).parents):
         if folder.name == "current" and whole.is_relative_to(folder):
             return os.fsencode(whole.relative_to(folder))
-    if Path(given).is_absolute():
-        raise RequestInvalid(f"{given} is not below {settings.mount_point / 'current'}")
-    return os.fsencode(os.path.normpath(given))
+    name = os.path.normpath(given)
+    if Path(given).is_absolute() or Path(name).parts[:1] == ("..",):
+        raise RequestInvalid(f"{given} is outside of the project: name a path below {settings.mount_point / 'current'}")
+    return os.fsencode(name)
 
 
 def _entries(reader: LogReader, wanted: EventFilter) -> Iterator[Entry]:
