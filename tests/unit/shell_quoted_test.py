@@ -48,6 +48,16 @@ def test_what_is_read_without_a_tree_is_what_the_tree_says() -> None:
         assert script.canonical(text, CWD, CWD) == by_tree(text), text
 
 
+def test_globs_and_tildes_need_no_tree() -> None:
+    draw = random.Random(4)
+    words = [*OPTIONS, "*", "*.py", "a?", "~", "~/x", "~dev/.ssh", "HEAD~3", "HEAD^", "^x", "a=~/b", "/etc/*", "if=~", "2", ".*"]
+    texts = [" ".join([draw.choice(PROGRAMS), *draw.choices(words, k=draw.randrange(1, 5))]) for _ in range(1500)]
+    texts = [text for text in texts if text.split()[0] not in {"export", "unset"}]
+    assert sum(plain_words(text) is not None for text in texts) > 1000
+    for text in texts:
+        assert script.canonical(text, CWD, CWD) == by_tree(text), text
+
+
 @pytest.mark.parametrize(
     "text",
     [

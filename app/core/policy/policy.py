@@ -36,7 +36,7 @@ class Policy:
     `stands_in`: no rules could be loaded.
     """
 
-    __slots__ = ("_index", "_worldly", "guards", "rules", "sources", "stands_in", "version")
+    __slots__ = ("_index", "_refs", "_worldly", "guards", "rules", "sources", "stands_in", "version")
 
     def __init__(self, rules: Sequence[Rule], version: str, sources: Mapping[str, RuleSource] = {}) -> None:
         self.rules = tuple(rules)
@@ -44,6 +44,7 @@ class Policy:
         self.stands_in = False
         self.version = version
         self._index = Index(rules)
+        self._refs = {id(rule): (RuleRef(rule.id, rule.file, rule.line),) for rule in self.rules}
         self._worldly = any(rule.branches or rule.times for rule in rules)
         self.guards = PathGuards(rules)
 
@@ -99,8 +100,7 @@ class Policy:
     def _answer(self, verdict: Verdict, rule: Rule | None, one: Seen | None, inner: list[InnerCommand]) -> Judgement:
         commands = tuple(inner) if one is not None and one.command.program else ()
         if rule is not None:
-            refs = (RuleRef(rule.id, rule.file, rule.line),)
-            return Judgement(verdict, refs, rule.reason, rule.remedy, self.version, commands)
+            return Judgement(verdict, self._refs[id(rule)], rule.reason, rule.remedy, self.version, commands)
         what = _shown(one) if one is not None else ""
         why = (
             "has words that are known only when it runs"
@@ -147,7 +147,7 @@ def _strongest(found: list[Rule]) -> Rule | None:
 
 def _inner(one: Seen, verdict: Verdict, rule: Rule | None) -> InnerCommand:
     command = one.command
-    words = command.words[:WORDS_SHOWN_MAX]
+    words = command.words if len(command.words) <= WORDS_SHOWN_MAX else command.words[:WORDS_SHOWN_MAX]
     if not "".join(words).isascii():
         words = tuple([word.translate(SHOWN) for word in words])
     return InnerCommand(words, command.wrappers, command.span, _WRITTEN[verdict], rule.id if rule else "")

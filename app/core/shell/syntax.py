@@ -20,8 +20,8 @@ WORDS_MAX: Final = 800
 """Words of one command: each costs up to 15 us."""
 HEREDOCS_MAX: Final = 32
 """Heredocs of one text: the grammar's reading of them costs the square of their number."""
-PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+(?: +[A-Za-z0-9_./:=@%+,-]+)*\Z")
-_BARE_WORD: Final = r"[A-Za-z0-9_./:=@%+,-]+"
+_BARE_WORD: Final = r"[A-Za-z0-9_./:=@%+,~^*?-]+"
+PLAIN: Final = re.compile(rf"[A-Za-z0-9_./:@%+,-]+(?: +{_BARE_WORD})*\Z")
 _WHOLE_WORD: Final = r"'[A-Za-z0-9_./:=@%+,() *?;|&<>#{}~^-]+'"
 _QUOTED_WORD: Final = re.compile(f"{_BARE_WORD}|{_WHOLE_WORD}|" + _WHOLE_WORD.replace("'", '"'))
 _QUOTED: Final = re.compile(rf"[A-Za-z0-9_./:@%+,-]+(?: +(?:{_QUOTED_WORD.pattern}))*+\Z")
