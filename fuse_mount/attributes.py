@@ -9,7 +9,7 @@ import llfuse
 from app.core.chunks import HOLE
 from app.core.ids import CHUNK_BYTES
 from app.core.tree import Node
-from fuse_mount.content import FileContent
+from fuse_mount.file_content import FileContent
 
 KEPT_S: Final = 300.0
 BLOCK: Final = 512

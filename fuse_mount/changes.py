@@ -5,6 +5,7 @@ goes back.** A seal bears the time of its last write (or of a later attribute ch
 it stays true. Called with llfuse.lock held, and appends only: nothing here waits.
 """
 
+import contextlib
 import errno
 import stat
 import time
@@ -13,14 +14,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from app.core.errors import JournalFull
 from app.core.ids import EMPTY_VERSION
 from app.core.layers import LayeredTree
 from app.core.messages import Outcome
 from app.core.operations import Content, FileOperationRequest, Operation, RemoveXattr, SetAttr, SetXattr, kind_of
 from app.core.tree import Node
 from app.ports import OperationLog
-from fuse_mount.content import Contents, FileContent
+from fuse_mount.content import Contents
 from fuse_mount.errno_map import errno_of_rejection, refuse
+from fuse_mount.file_content import FileContent
 from fuse_mount.who import Who
 
 SEAL_BYTES: Final = 8 * 1024 * 1024
@@ -105,15 +108,16 @@ class Changes:
         """Journal and keep written bytes; they are sealed later."""
         if not file.since_s:
             self._name_base(file)
-        self.journal.append_write(file.inode, offset, data)
+        place = self.journal.append_write(file.inode, offset, data)
         if not file.since_s:
             file.append_from = file.size if appended else -1
             self._writers[file.inode] = (who, 0)
         elif not appended:
             file.append_from = -1
-        self._contents.write(file, offset, data, self.now_ns(), time.monotonic())
+        self._contents.write(file, offset, data, self.now_ns(), time.monotonic(), place)
         if file.unsealed_bytes >= SEAL_BYTES:
-            self.seal(file)
+            with contextlib.suppress(JournalFull):  # the write itself is done; the sealer tries again
+                self.seal(file)
 
     def _name_base(self, file: FileContent) -> None:
         """Say in the journal what the coming writes are made to, where its records do not show it: recovery puts

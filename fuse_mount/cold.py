@@ -1,20 +1,23 @@
-"""Content that is not here: asked of the shared cache, then of the store, within a deadline.
+"""Content that is not in memory: read where it is parked, or asked of the shared cache, then of the store, within a
+deadline.
 
 Called **with llfuse.lock released**, from requests that the kernel enters with a file's lock, never with a directory's.
 The asking runs on a few threads of its own, so that a server that hangs costs a request its 5 s and no more.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as DeadlinePassed
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from app.core.chunks import HOLE
 from app.core.errors import ContentUnavailable, Unavailable
 from app.core.ids import VersionId
-from app.ports import ChunkCache, FileEventReader
+from app.ports import ChunkCache, FileEventReader, Parking
+from fuse_mount.parked import Parts, read
 
+T = TypeVar("T")
 DEADLINE_S: Final = 5.0
 THREADS: Final = 4
 AHEAD: Final = 8
@@ -42,12 +45,21 @@ class ColdContent:
         self, inode: int, version: VersionId, known: ChunkMap | None, wanted: Sequence[int], deadline_s: float
     ) -> Fetched:
         """Return the wanted chunks and a few that follow; raises ContentUnavailable at the deadline (monotonic)."""
-        work = self._threads.submit(self._ask, inode, version, known, wanted, deadline_s)
+        return self._within(deadline_s, inode, lambda: self._ask(inode, version, known, wanted, deadline_s))
+
+    def recall(self, inode: int, parking: Parking, places: Mapping[int, Parts], deadline_s: float) -> dict[int, bytes]:
+        """Return what is parked at the places, which are held, by chunk index; waits for the disk."""
+        return self._within(
+            deadline_s, inode, lambda: {i: read(parking, parts, wait=True) or b"" for i, parts in places.items()}
+        )
+
+    def _within(self, deadline_s: float, inode: int, ask: Callable[[], T]) -> T:
+        work = self._threads.submit(ask)
         try:
             return work.result(max(deadline_s - time.monotonic(), 0.0))
         except DeadlinePassed as error:
             work.cancel()
-            raise self._failed(f"inode {inode}: no answer from the store within {DEADLINE_S:.0f} s") from error
+            raise self._failed(f"inode {inode}: no answer within {DEADLINE_S:.0f} s") from error
         except ContentUnavailable as error:
             raise self._failed(str(error)) from error
 

@@ -1,115 +1,58 @@
-"""The bytes that this mount holds: chunks of 128 KiB per inode, clean ones bounded, unacknowledged ones pinned.
+"""The bytes that this mount holds: chunks of 128 KiB per inode, clean ones bounded, unconfirmed ones parked on disk.
 
-A `FileContent` is a base version in the store (its chunk map, its bytes below `cut`) under the chunks that are resident
-here. **A pinned chunk exists nowhere else but in the journal**: it stays until the event that ships it is confirmed.
-**A chunk changed since the base is evicted only when all of its file is confirmed**: then the base moves up to that
-version, and its map is asked for on the next miss. **An inode that has lost its last name keeps its unconfirmed
-versions**: the store may refuse the unlink or rename that took it, and nobody else has them. Buffers end where nothing
-but zeros follows.
+**A pinned chunk is in no store yet**: it stays, in memory or where it is parked, until the event that ships it is
+confirmed. In memory are the newest of them: above `pinned_target_bytes` the oldest are read back from the journal's own
+records, or from a copy where no single record holds them. **A chunk changed since the base goes only when the base
+moves up to a version that has it**: then its map is asked for on the next miss. **An inode that has lost its last name
+keeps its unconfirmed versions**: the store may refuse the unlink or rename that took it, and nobody else has them.
+Buffers end where nothing but zeros follows.
 All of this is called with llfuse.lock held; nothing here waits.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from app.core.errors import ContentUnavailable
-from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
+from app.core.ids import CHUNK_BYTES, VersionId
+from app.ports import Parking
+from fuse_mount.file_content import NO_CUT, UNSEALED, UNSEALED_CUT, FileContent, Piece, pieces
+from fuse_mount.parked import PART_MIN_BYTES, PARTS_MAX, Part, Parts, copied_of, cut, length_of, read
 
-UNCUT: Final = 1 << 62
-UNSEALED: Final[VersionId] = (0, 0)
-
-
-class FileContent:
-    """Content of one inode. `size` and `mtime_ns` are ahead of the tree's while `unsealed` is not empty; `unconfirmed`
-    counts sealed versions that are not known to be in the store; `gone`: it goes with the last of them; `expected`: a
-    write to it is on its way, though the visible version is another one.
-    """
-
-    __slots__ = (
-        "append_from",
-        "base",
-        "changed",
-        "chunks",
-        "cut",
-        "expected",
-        "gone",
-        "inode",
-        "journalled",
-        "map",
-        "mtime_ns",
-        "pins",
-        "since_s",
-        "size",
-        "unconfirmed",
-        "unsealed",
-        "unsealed_bytes",
-        "version",
-    )
-
-    def __init__(self, inode: int, version: VersionId, size: int, mtime_ns: int) -> None:
-        self.inode = inode
-        self.version = version
-        self.base = version
-        self.cut = UNCUT
-        self.map: dict[int, tuple[bytes, int]] | None = {} if version == EMPTY_VERSION else None
-        self.chunks: dict[int, bytes | bytearray] = {}
-        self.changed: set[int] = set()
-        self.pins: dict[int, VersionId] = {}
-        self.size = size
-        self.mtime_ns = mtime_ns
-        self.unconfirmed = 0
-        self.gone = False
-        self.expected = False
-        self.unsealed: set[int] = set()
-        self.unsealed_bytes = 0
-        self.since_s = 0.0
-        self.append_from = -1
-        # the version that the next writes are made to as the records of one journal segment show it
-        self.journalled: tuple[VersionId, int] | None = None
-
-    @property
-    def dirty(self) -> bool:
-        """Whether it has bytes that no event names yet."""
-        return self.since_s > 0
-
-    def cold(self, index: int) -> bool:
-        """Tell whether a chunk must be fetched before its bytes are known."""
-        if index in self.chunks or index * CHUNK_BYTES >= self.cut:
-            return False
-        return self.map is None or index in self.map
+PINNED_TARGET_BYTES: Final = 16 * 1024 * 1024
+SETTLED_MAX: Final = 256
+"""Chunks that stay on the local disk after the store has them, while their file is being written."""
 
 
-class Piece(NamedTuple):
-    """Bytes `low` to `high` of a chunk are bytes `at` ... of the request."""
-
-    chunk: int
-    low: int
-    high: int
-    at: int
-
-
-def pieces(offset: int, length: int) -> Iterator[Piece]:
-    """Yield the parts of chunks that a range covers."""
-    done = 0
-    while done < length:
-        index, low = divmod(offset + done, CHUNK_BYTES)
-        high = min(CHUNK_BYTES, low + length - done)
-        yield Piece(index, low, high, done)
-        done += high - low
+class _Shipping(NamedTuple):
+    version: VersionId
+    file: FileContent
+    indexes: tuple[int, ...]
+    size: int
 
 
 class Contents:
-    """Content of all inodes that were read or written here; `clean_max_bytes` bounds what may be fetched again."""
+    """Content of all inodes that were read or written here; `clean_max_bytes` bounds what may be fetched again.
 
-    def __init__(self, clean_max_bytes: int) -> None:
+    A chunk in memory is either in `_clean` (the store or a place has it) or in `_pinned`, the longest there first.
+    `copied_bytes` are those on disk that are not the journal's.
+    """
+
+    def __init__(
+        self, clean_max_bytes: int, parking: Parking, pinned_target_bytes: int = PINNED_TARGET_BYTES
+    ) -> None:
         self.clean_max_bytes = clean_max_bytes
+        self.pinned_target_bytes = pinned_target_bytes
+        self.settled_max = SETTLED_MAX
         self.clean_bytes = 0
         self.pinned_bytes = 0
+        self.copied_bytes = 0
         self.files: dict[int, FileContent] = {}
         self.dirty: dict[int, FileContent] = {}
+        self.parking = parking
         self._clean: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._shipping: deque[tuple[VersionId, FileContent, tuple[int, ...]]] = deque()
+        self._pinned: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._shipping: deque[_Shipping] = deque()
 
     def at(self, inode: int, version: VersionId, size: int, mtime_ns: int) -> FileContent:
         """Return the content of an inode whose visible version is `version`; older clean content is dropped.
@@ -155,7 +98,7 @@ class Contents:
 
     def cold_for_write(self, file: FileContent, offset: int, length: int) -> list[int]:
         """Return the chunks that must be fetched because a write covers them only in part."""
-        if file.map is not None and not file.map:
+        if file.map is not None and not file.map and not file.places:
             return []
         return [
             p.chunk
@@ -163,16 +106,16 @@ class Contents:
             if file.cold(p.chunk) and (p.low or p.high < min(CHUNK_BYTES, file.size - p.chunk * CHUNK_BYTES))
         ]
 
-    def write(self, file: FileContent, offset: int, data: bytes, now_ns: int, now_s: float) -> None:
-        """Put bytes in place; no part of the range that stays is cold."""
+    def write(self, file: FileContent, offset: int, data: bytes, now_ns: int, now_s: float, place: int = 0) -> None:
+        """Put bytes in place; no part of the range that stays is cold. `place`: of the record that holds them."""
         length = len(data)
         index, low = divmod(offset, CHUNK_BYTES)
         if low + length <= CHUNK_BYTES:
-            self._put(file, index, low, data)
+            self._put(file, Piece(index, low, low + length, 0), data, place)
         else:
             view = memoryview(data)
-            for p in pieces(offset, length):
-                self._put(file, p.chunk, p.low, bytes(view[p.at : p.at + p.high - p.low]))
+            for piece in pieces(offset, length):
+                self._put(file, piece, bytes(view[piece.at : piece.at + piece.high - piece.low]), place)
         file.size = max(file.size, offset + length)
         file.mtime_ns = now_ns
         file.unsealed_bytes += length
@@ -180,10 +123,14 @@ class Contents:
         if not file.since_s:
             file.since_s = now_s
             self.dirty[file.inode] = file
+        if self.pinned_bytes > self.pinned_target_bytes:
+            self._park()
 
-    def _put(self, file: FileContent, index: int, low: int, data: bytes) -> None:
+    def _put(self, file: FileContent, piece: Piece, data: bytes, place: int) -> None:
+        index, low = piece.chunk, piece.low
         old = file.chunks.get(index)
         before = 0 if old is None else len(old)
+        key = (file.inode, index)
         whole = low == 0 if old is None or len(old) <= len(data) else False
         if whole:
             file.chunks[index] = data
@@ -194,51 +141,123 @@ class Contents:
             buffer[low : low + len(data)] = data
             file.chunks[index] = buffer
         after = len(file.chunks[index])
-        if index in file.pins:
+        if key in self._pinned:
             self.pinned_bytes += after - before
         else:
-            if self._clean.pop((file.inode, index), None) is not None:
+            if self._clean.pop(key, None) is not None:
                 self.clean_bytes -= before
+            self._pinned[key] = None
             self.pinned_bytes += after
         file.pins[index] = UNSEALED
         file.unsealed.add(index)
         file.changed.add(index)
+        if file.places or len(data) >= PART_MIN_BYTES:
+            self._place(file, piece, Part(place, piece.at, len(data)), whole=whole, before=before)
+
+    # -- chunks on the local disk
+
+    def _place(self, file: FileContent, piece: Piece, part: Part, *, whole: bool, before: int) -> None:
+        """Note where the written bytes stand, where they are all of the chunk or continue what is placed of it."""
+        index, worthy = piece.chunk, part.place and part.length >= PART_MIN_BYTES
+        known = file.places.get(index, ())
+        continues = known and piece.low == before == length_of(known) and len(known) < PARTS_MAX
+        if not (worthy and continues):
+            self._leave_place(file, index)
+            known = ()
+        if worthy and (whole or continues) and self.parking.hold(part.place):
+            file.places[index] = (*known, part)
+        elif known:
+            self._leave_place(file, index)
+
+    def _leave_place(self, file: FileContent, index: int) -> None:
+        self._let_go(file.places.pop(index, ()))
+
+    def _let_go(self, parts: Parts) -> None:
+        for part in parts:
+            self.parking.let_go(part.place)
+        self.copied_bytes -= copied_of(parts)
+
+    def _park(self) -> None:
+        """Take the oldest pinned chunks out of memory, down to the target; where the disk refuses, they stay."""
+        while self.pinned_bytes > self.pinned_target_bytes:
+            inode, index = next(iter(self._pinned))
+            file = self.files[inode]
+            data = file.chunks[index]
+            if index not in file.places:
+                place = self.parking.copy(data)
+                if not place:
+                    return
+                file.places[index] = (Part(place, 0, len(data)),)
+                self.copied_bytes += len(data)
+            del file.chunks[index], self._pinned[inode, index]
+            self.pinned_bytes -= len(data)
+
+    def recall(self, file: FileContent, indexes: Sequence[int]) -> list[int]:
+        """Take parked chunks back into memory where nobody waits for the disk; return which are cold still."""
+        left = []
+        for index in indexes:
+            parked = file.places.get(index)
+            data = None if parked is None else read(self.parking, parked, wait=False)
+            if parked is None or data is None:
+                left.append(index)
+            else:
+                self.recalled(file, index, parked, data)
+        return left
+
+    def recalled(self, file: FileContent, index: int, parked: Parts, data: bytes) -> None:
+        """Keep what was read at its places, unless the chunk is another one by now."""
+        if file.places.get(index) == parked and index not in file.chunks:
+            self._keep_clean(file, index, data)
+
+    def _keep_clean(self, file: FileContent, index: int, data: bytes) -> None:
+        file.chunks[index] = data
+        self._clean[file.inode, index] = len(data)
+        self.clean_bytes += len(data)
+
+    # -- what becomes of them
 
     def resize(self, file: FileContent, size: int) -> None:
         """Cut or extend to `size`: what lies above was or becomes zeros."""
         if size < file.size:
-            file.cut = min(file.cut, size)
-            for index in [i for i in file.chunks if (i + 1) * CHUNK_BYTES > size]:
-                self._cut_chunk(file, index, size - index * CHUNK_BYTES)
+            file.cut, file.cut_at = min(file.cut, size), UNSEALED_CUT
+            held = {**file.chunks, **file.places} if file.places else file.chunks
+            for index in [i for i in held if (i + 1) * CHUNK_BYTES > size]:
+                self._cut_chunk(file, index, max(size - index * CHUNK_BYTES, 0))
         file.size = size
 
     def _cut_chunk(self, file: FileContent, index: int, keep: int) -> None:
-        chunk = file.chunks[index]
-        if keep >= len(chunk):
-            return
-        lost = len(chunk) - max(keep, 0)
-        if index in file.pins:
-            self.pinned_bytes -= lost
-        else:
-            self.clean_bytes -= lost
-        if keep > 0:
+        chunk, parked, key = file.chunks.get(index), file.places.get(index, ()), (file.inode, index)
+        if keep < length_of(parked):
+            file.places[index] = kept = cut(parked, keep)
+            self._let_go(parked[len(kept) :])
+            self.copied_bytes -= copied_of(parked[: len(kept)]) - copied_of(kept)
+        if chunk is not None and keep < len(chunk):
+            lost = len(chunk) - keep
             file.chunks[index] = bytes(chunk[:keep])
-            if index not in file.pins:
-                self._clean[file.inode, index] = keep
-            return
-        del file.chunks[index]
-        file.pins.pop(index, None)
-        file.unsealed.discard(index)
-        self._clean.pop((file.inode, index), None)
+            if key in self._pinned:
+                self.pinned_bytes -= lost
+            else:
+                self.clean_bytes -= lost
+                self._clean[key] = keep
+        if not keep:
+            self._leave_place(file, index)
+            self._pinned.pop(key, None)
+            self._clean.pop(key, None)
+            file.chunks.pop(index, None)
+            file.pins.pop(index, None)
+            file.unsealed.discard(index)
+            file.changed.discard(index)
 
     def sealed(self, file: FileContent, version: VersionId) -> None:
         """The unsealed bytes are now `version`; they stay pinned until it is confirmed."""
         indexes = tuple(file.unsealed)
         for index in indexes:
             file.pins[index] = version
-        self._shipping.append((version, file, indexes))
+        self._shipping.append(_Shipping(version, file, indexes, file.size))
         file.unconfirmed += 1
         file.version = version
+        if file.cut_at == UNSEALED_CUT:
+            file.cut_at = version
         file.unsealed.clear()
         file.unsealed_bytes = 0
         file.since_s = 0.0
@@ -247,35 +266,44 @@ class Contents:
 
     def confirmed(self, incarnation: int, sequence: int) -> None:
         """Everything up to this sequence of ours is in the store: its chunks may go when room is needed."""
-        while self._shipping and self._shipping[0][0] <= (incarnation, sequence):
-            version, file, indexes = self._shipping.popleft()
+        while self._shipping and self._shipping[0].version <= (incarnation, sequence):
+            version, file, indexes, size = self._shipping.popleft()
             file.unconfirmed -= 1
+            file.stored = version, size
             self._unpin(file, version, indexes)
             if file.gone and not file.unconfirmed and not file.dirty:
                 self.drop(file.inode)
+            elif not file.chunks and self.files.get(file.inode) is file:
+                self._forget_empty(file)
         self.shrink()
 
     def is_unconfirmed(self, version: VersionId) -> bool:
         """Tell whether a version was sealed here and is not known to be in the store: it is nowhere else."""
-        return any(sealed == version for sealed, _, _ in self._shipping)
+        return any(shipping.version == version for shipping in self._shipping)
 
     def _unpin(self, file: FileContent, version: VersionId, indexes: tuple[int, ...]) -> None:
         for index in indexes:
             if file.pins.get(index) == version:
                 del file.pins[index]
-                size = len(file.chunks[index])
-                self.pinned_bytes -= size
-                self.clean_bytes += size
-                self._clean[file.inode, index] = size
+                file.settled.append(index)
+                self._to_clean(file, index)
+        if file.places and (len(file.settled) >= self.settled_max or not (file.unconfirmed or file.dirty)):
+            self._rebase(file)
+
+    def _to_clean(self, file: FileContent, index: int) -> None:
+        key = (file.inode, index)
+        if key in self._pinned:
+            del self._pinned[key]
+            size = len(file.chunks[index])
+            self.pinned_bytes -= size
+            self.clean_bytes += size
+            self._clean[key] = size
 
     def fetched(self, file: FileContent, index: int, data: bytes) -> None:
         """Keep a chunk of the base that was fetched, unless it has come or changed meanwhile."""
         if index in file.chunks or index in file.changed or index * CHUNK_BYTES >= file.cut:
             return
-        data = data[: file.cut - index * CHUNK_BYTES]
-        file.chunks[index] = data
-        self._clean[file.inode, index] = len(data)
-        self.clean_bytes += len(data)
+        self._keep_clean(file, index, data[: file.cut - index * CHUNK_BYTES])
 
     def shrink(self) -> None:
         """Evict clean chunks, longest unused first, down to the bound."""
@@ -284,23 +312,38 @@ class Contents:
             tries -= 1
             inode, index = next(iter(self._clean))
             file = self.files[inode]
-            if index in file.changed and not self._rebase(file):
+            if not self._is_elsewhere(file, index):
                 self._clean.move_to_end((inode, index))
                 continue
             self._evict(file, index)
 
-    def _rebase(self, file: FileContent) -> bool:
-        """Make the confirmed version the base. Its event is in the store when nothing of it is pinned or on its way."""
-        if file.pins or file.dirty or file.unconfirmed:
-            return False
-        file.base, file.map, file.cut = file.version, None, UNCUT
-        file.changed.clear()
-        return True
+    def _is_elsewhere(self, file: FileContent, index: int) -> bool:
+        """Tell whether a clean chunk can be had again; the base moves up where that is what it takes."""
+        if index in file.places or index not in file.changed:
+            return True
+        self._rebase(file)
+        return index not in file.changed
+
+    def _rebase(self, file: FileContent) -> None:
+        """Make the newest stored version the base, unless one that cut the file is still on its way."""
+        if file.stored is None or file.cut_at > file.stored[0]:
+            return
+        file.base, file.cut = file.stored
+        file.map, file.cut_at = None, NO_CUT
+        for index in file.settled:
+            if index not in file.pins:
+                file.changed.discard(index)
+                self._leave_place(file, index)
+        file.settled.clear()
 
     def _evict(self, file: FileContent, index: int) -> None:
         self.clean_bytes -= self._clean.pop((file.inode, index))
         del file.chunks[index]
-        if not file.chunks and not file.pins and not file.changed and not file.dirty and not file.unconfirmed:
+        if not file.chunks:
+            self._forget_empty(file)
+
+    def _forget_empty(self, file: FileContent) -> None:
+        if not file.pins and not file.changed and not file.dirty and not file.unconfirmed:
             del self.files[file.inode]
 
     def let_go(self, inode: int) -> None:
@@ -321,9 +364,13 @@ class Contents:
         file.gone = False
         self.dirty.pop(inode, None)
         for index, chunk in file.chunks.items():
-            if index in file.pins:
+            if (inode, index) in self._pinned:
+                del self._pinned[inode, index]
                 self.pinned_bytes -= len(chunk)
             else:
                 self.clean_bytes -= self._clean.pop((inode, index))
+        for index in list(file.places):
+            self._leave_place(file, index)
         file.chunks.clear()
         file.pins.clear()
+        file.settled.clear()

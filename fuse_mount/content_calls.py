@@ -12,14 +12,17 @@ from typing import Final
 
 import llfuse
 
-from app.core.errors import StoreUnavailable
+from app.core.errors import JournalFull, StoreUnavailable
 from app.core.operations import SetAttr
 from fuse_mount.attribute_calls import SIZE_MAX, AttributeCalls, without_set_ids
-from fuse_mount.content import FileContent
+from fuse_mount.content import Contents
+from fuse_mount.drain import Drain
 from fuse_mount.errno_map import refuse
+from fuse_mount.file_content import FileContent
 from fuse_mount.files import Handle
 from fuse_mount.sections import is_section
 from fuse_mount.shown import OPEN_S, OPENS_MAX
+from fuse_mount.state import MountOptions
 from fuse_mount.who import Who
 
 STORE_WAIT_S: Final = 10.0
@@ -103,19 +106,37 @@ class ContentCalls(AttributeCalls):
         if not handle.writable or is_section(handle.inode):
             raise refuse(errno.EBADF)
         length = len(buf)
-        if state.contents.pinned_bytes > state.options.pinned_max_bytes:
-            state.throttle(handle.inode, lambda: state.contents.pinned_bytes > state.options.pinned_max_bytes)
+        contents, options = state.contents, state.options
+        if contents.pinned_bytes > options.pinned_max_bytes or contents.copied_bytes > options.copied_max_bytes:
+            state.throttle(handle.inode, lambda: _is_full(contents, options))
         if off + length > SIZE_MAX:
             raise refuse(errno.EFBIG)
+        try:
+            self._write(handle, fh, off, buf)
+        except JournalFull:
+            self._write_with_room(handle, fh, off, buf)
+        return length
+
+    def _write_with_room(self, handle: Handle, fh: int, off: int, buf: bytes) -> None:
+        """Write again whenever the store has confirmed something; the journal's refusal stands where nothing drains."""
+        drain = Drain(self.state.confirmed, self.state.stalled)
+        while True:
+            self.state.await_drain(handle.inode, drain)
+            try:
+                return self._write(handle, fh, off, buf)
+            except JournalFull:
+                continue
+
+    def _write(self, handle: Handle, fh: int, off: int, buf: bytes) -> None:
+        state = self.state
         if not state.superseded.before:
             self._put(state.content(handle.inode), handle, off, buf)
-            return length
-        file = state.content_written(handle, fh, off, length)
+            return
+        file = state.content_written(handle, fh, off, len(buf))
         try:
             self._put(file, handle, off, buf)
         finally:
             file.expected = False
-        return length
 
     def _put(self, file: FileContent, handle: Handle, off: int, buf: bytes) -> None:
         state, length = self.state, len(buf)
@@ -187,3 +208,7 @@ class ContentCalls(AttributeCalls):
                         f"sequence {sequence} is journalled but was not confirmed within {STORE_WAIT_S:.0f} s"
                     )
                 state.progress.wait(left_s)
+
+
+def _is_full(contents: Contents, options: MountOptions) -> bool:
+    return contents.pinned_bytes > options.pinned_max_bytes or contents.copied_bytes > options.copied_max_bytes

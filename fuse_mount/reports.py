@@ -105,6 +105,7 @@ class Reports:
             "unsealed_files": len(state.contents.dirty),
             "clean_bytes": state.contents.clean_bytes,
             "pinned_bytes": state.contents.pinned_bytes,
+            "copied_bytes": state.contents.copied_bytes,
             "invalidations_queued": self._cache.queued,
         }
 

@@ -25,8 +25,9 @@ from app.core.seal_plan import PlannedRequest
 from app.ports import MountParts, OperationLog, TreeSnapshot
 from fuse_mount.changes import SEAL_S, Changes
 from fuse_mount.cold import DEADLINE_S, ColdContent
-from fuse_mount.content import Contents, FileContent
+from fuse_mount.content import Contents
 from fuse_mount.feed import Feed
+from fuse_mount.file_content import FileContent
 from fuse_mount.gate import Gate
 from fuse_mount.kernel_cache import NotifiedCache
 from fuse_mount.readers import PLENTY, Readers
@@ -37,7 +38,7 @@ from fuse_mount.watchdog import watch
 from fuse_mount.who import Callers
 
 log: Final = logging.getLogger(__name__)
-CLEAN_MAX_BYTES: Final = 192 * 1024 * 1024
+CLEAN_MAX_BYTES: Final = 32 * 1024 * 1024
 T = TypeVar("T")
 WAIT_FIRST_S: Final = 0.05
 WAIT_MAX_S: Final = 2.0
@@ -123,7 +124,7 @@ def _state(
     journal: OperationLog,
     counters: Counter[str],
 ) -> MountState:
-    contents = Contents(CLEAN_MAX_BYTES)
+    contents = Contents(CLEAN_MAX_BYTES, journal.parking)
     readers = Readers(1 if parts.flags.get("one_reader", True) else PLENTY)
     return MountState(
         options=options,

@@ -25,18 +25,22 @@ from app.core.tree import Node
 from fuse_mount.attributes import entry_of
 from fuse_mount.changes import Changes
 from fuse_mount.cold import DEADLINE_S, ColdContent
-from fuse_mount.content import Contents, FileContent
+from fuse_mount.content import Contents
+from fuse_mount.drain import LOOK_S, Drain
 from fuse_mount.errno_map import refuse
+from fuse_mount.file_content import FileContent
 from fuse_mount.files import Handle, OpenFiles
 from fuse_mount.gate import Gate
+from fuse_mount.parked import Parts
 from fuse_mount.readers import Readers
 from fuse_mount.sections import CURRENT, Sections, is_section, kernel_inode
 from fuse_mount.shown import Shown
 from fuse_mount.superseded import Superseded
 from fuse_mount.who import Callers
 
-PINNED_MAX_BYTES: Final = 512 * 1024 * 1024
-STALLED_S: Final = 10.0
+PINNED_MAX_BYTES: Final = 96 * 1024 * 1024
+"""Held in memory where the disk takes no more copies."""
+COPIED_MAX_BYTES: Final = 4 * 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class MountOptions:
     read_only: bool = False
     durability: str = "journal"
     pinned_max_bytes: int = PINNED_MAX_BYTES
+    copied_max_bytes: int = COPIED_MAX_BYTES
     xattrs: bool = True
     open_sections: bool = False
 
@@ -73,6 +78,7 @@ class MountState:
     readers: Readers = field(default_factory=lambda: Readers(1))
     progress: threading.Condition = field(default_factory=threading.Condition)
     confirmed: dict[int, int] = field(default_factory=dict)
+    stalled: dict[int, int] | None = None
     made: int = 0
 
     def __post_init__(self) -> None:
@@ -202,24 +208,51 @@ class MountState:
     ) -> FileContent:
         """Fetch what `cold` names of `content` until it names nothing; return that. Releases llfuse.lock."""
         file = content(inode)
-        wanted = cold(file)
+        wanted = self.contents.recall(file, cold(file))
         deadline_s = time.monotonic() + DEADLINE_S
         while wanted:
-            version, known = file.base, file.map
-            if self.contents.is_unconfirmed(version):
-                self.counters["own unconfirmed content asked of the store"] += 1
-            with self.waits_with_pages(inode):
-                found = self.cold.fetch(inode, version, known, wanted, deadline_s)
+            parked = {index: file.places[index] for index in wanted if index in file.places}
+            if parked:
+                self._unpark(inode, content, parked, deadline_s)
+            else:
+                self._fetch(file, content, wanted, deadline_s)
             file = content(inode)
-            if file.base == version:
-                file.map = found.map if file.map is None else file.map
-                for index, data in found.chunks.items():
-                    self.contents.fetched(file, index, data)
-            self.counters["chunks fetched"] += len(found.chunks)
-            wanted = cold(file)
+            wanted = self.contents.recall(file, cold(file))
             if wanted and time.monotonic() > deadline_s:
                 raise ContentUnavailable(f"inode {inode}: changed faster than it could be read")
         return file
+
+    def _fetch(
+        self, file: FileContent, content: Callable[[int], FileContent], wanted: list[int], deadline_s: float
+    ) -> None:
+        inode, version, known = file.inode, file.base, file.map
+        if self.contents.is_unconfirmed(version):
+            self.counters["own unconfirmed content asked of the store"] += 1
+        with self.waits_with_pages(inode):
+            found = self.cold.fetch(inode, version, known, wanted, deadline_s)
+        file = content(inode)
+        if file.base == version:
+            file.map = found.map if file.map is None else file.map
+            for index, data in found.chunks.items():
+                self.contents.fetched(file, index, data)
+        self.counters["chunks fetched"] += len(found.chunks)
+
+    def _unpark(
+        self, inode: int, content: Callable[[int], FileContent], parked: dict[int, Parts], deadline_s: float
+    ) -> None:
+        """Read parked chunks from the disk. Their places are held: nothing else may come to stand there meanwhile."""
+        parking = self.contents.parking
+        places = [part.place for parts in parked.values() for part in parts if parking.hold(part.place)]
+        try:
+            with self.waits_with_pages(inode):
+                found = self.cold.recall(inode, parking, parked, deadline_s)
+        finally:
+            for place in places:
+                parking.let_go(place)
+        file = content(inode)
+        for index, data in found.items():
+            self.contents.recalled(file, index, parked[index], data)
+        self.counters["parked chunks waited for"] += len(found)
 
     @contextmanager
     def waits_with_pages(self, inode: int) -> Iterator[None]:
@@ -236,10 +269,16 @@ class MountState:
 
     def throttle(self, inode: int, tight: Callable[[], bool]) -> None:
         """Let a write wait while `tight`; ENOSPC where the store confirms nothing for 10 s. Releases llfuse.lock."""
-        self.counters["throttled"] += 1
+        drain = Drain(self.confirmed, self.stalled)
+        while tight():
+            self.await_drain(inode, drain)
+
+    def await_drain(self, inode: int, drain: Drain) -> None:
+        """Let a write wait until something of ours is confirmed, or 0.1 s; ENOSPC as for `throttle`."""
+        if drain.looks == 0:
+            self.counters["throttled"] += 1
         with self.waits_with_pages(inode), self.progress:
-            while tight():
-                before = dict(self.confirmed)
-                self.progress.wait(STALLED_S)
-                if before == self.confirmed and tight():
-                    raise JournalFull("the bound of unconfirmed bytes is reached and nothing drains")
+            self.progress.wait(LOOK_S)
+        if drain.is_stalled(self.confirmed):
+            self.stalled = dict(self.confirmed)
+            raise JournalFull("the bound of unconfirmed bytes is reached and nothing drains")

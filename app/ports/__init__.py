@@ -14,7 +14,7 @@ from app.ports.broker import (
     Tasks,
 )
 from app.ports.gate import DecisionSpool, PathRules, Policy, SpoolRecords, Spools
-from app.ports.journals import JournalRecords, Journals, OperationLog, PlacedRecord, TailDamage
+from app.ports.journals import JournalRecords, Journals, OperationLog, Parking, PlacedRecord, TailDamage
 from app.ports.logs import (
     ChainReport,
     DecisionWriter,
@@ -54,6 +54,7 @@ __all__ = [
     "MountJournal",
     "MountParts",
     "OperationLog",
+    "Parking",
     "PathRules",
     "PlacedRecord",
     "Policy",

@@ -86,6 +86,32 @@ class Journals(Protocol):
         """Wait for an append, at most `timeout_s`."""
 
 
+class Parking(Protocol):
+    """Where written bytes are read back from until the store has them: the journal's own record of them, or a copy.
+
+    A place is held from `hold` or `copy` until as many `let_go`: nothing else comes to stand there, whoever removes the
+    segment. All but `read` are called one at a time.
+    """
+
+    def hold(self, place: int) -> bool:
+        """Hold a WRITE record (what `append_write` returned) or, once more, a copy; False where that cannot be had."""
+
+    def copy(self, data: bytes | bytearray) -> int:
+        """Put at most 128 KiB on disk and hold them; 0 where the disk refuses."""
+
+    def let_go(self, place: int) -> None:
+        """One reader less."""
+
+    def read(self, place: int, *, wait: bool) -> bytes | None:
+        """Return the bytes, whole and checked; None where they are not in memory and `wait` is False.
+
+        Raises ContentUnavailable for what is not what was written.
+        """
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
 class OperationLog(Protocol):
     """The journal as its writer sees it: **what a returned call appended survives any kill**.
 
@@ -93,6 +119,10 @@ class OperationLog(Protocol):
     """
 
     next_sequence: int
+
+    @property
+    def parking(self) -> Parking:
+        """Return where what is appended can be read back."""
 
     @property
     def incarnation(self) -> int:
@@ -112,8 +142,8 @@ class OperationLog(Protocol):
     def append_base(self, inode: int, base: VersionId, size: int) -> None:
         """Say that the writes of `inode` that follow were made to `base`, of `size` bytes."""
 
-    def append_write(self, inode: int, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Append unsealed content."""
+    def append_write(self, inode: int, offset: int, data: bytes | bytearray | memoryview) -> int:
+        """Append unsealed content; return its place in `parking`, which is not held yet."""
 
     def sync(self) -> None:
         """Return when everything appended before the call is on disk (group commit)."""

@@ -4,6 +4,7 @@
 
 import os
 import stat
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from fuse_mount.sections import CURRENT, DEBUG, STREAMS, Sections
 from fuse_mount.state import MountOptions, MountState
 from fuse_mount.who import Who
 
+sys.path.insert(0, str(Path(__file__).parent / "feed_site"))
+from memory_parking import MemoryParking  # noqa: E402
+
 
 class Journal:
     """An OperationLog in memory that refuses every `full`-th append."""
@@ -33,6 +37,7 @@ class Journal:
         self.next_sequence = 1
         self.segment = 0
         self.bytes_on_disk = 0
+        self.parking = MemoryParking()
         self._full = full
         self._appends = 0
 
@@ -49,8 +54,9 @@ class Journal:
     def append_base(self, inode: int, base: tuple[int, int], size: int) -> None:
         self._append()
 
-    def append_write(self, inode: int, offset: int, data: bytes) -> None:
+    def append_write(self, inode: int, offset: int, data: bytes) -> int:
         self._append()
+        return 0
 
     def sync(self) -> None:
         return
@@ -103,7 +109,8 @@ class Ruled:
 
 def operations(full: int) -> tuple[Operations, Counter[str]]:
     counters: Counter[str] = Counter()
-    tree, contents, journal = LayeredTree(1, "fuzz"), Contents(1 << 20), Journal(full)
+    tree, journal = LayeredTree(1, "fuzz"), Journal(full)
+    contents = Contents(1 << 20, journal.parking)
     sections = Sections(Path("/nonexistent"))
     sections.debug[b"health"] = lambda: b"{}"
     state = MountState(

@@ -16,6 +16,7 @@ import msgspec
 from app.adapters.journal.doorbell import Doorbell
 from app.adapters.journal.folder import MountFolder
 from app.adapters.journal.group_commit import GroupCommit
+from app.adapters.journal.parking import JournalParking, place_of
 from app.adapters.journal.segment import Buffer, Segment
 from app.adapters.journal.zeros_ahead import ZerosAhead
 from app.core.errors import JournalError, JournalFull
@@ -56,6 +57,7 @@ class JournalWriter:
         self._append_lock = threading.Lock()
         self._flushing = GroupCommit(segment)
         self._ahead = ZerosAhead(segment, self._append_lock, segment_bytes)
+        self.parking = JournalParking(folder, header.incarnation)
 
     @property
     def incarnation(self) -> int:
@@ -92,14 +94,19 @@ class JournalWriter:
             segment.append((frame(RecordType.BASE, body, segment.seed), body), len(body) + 16)
             self._budget -= len(body) + 16
 
-    def append_write(self, inode: int, offset: int, data: Buffer) -> None:
-        """Append unsealed content: `data` was written to `inode` at `offset`. Raises JournalFull, JournalError."""
+    def append_write(self, inode: int, offset: int, data: Buffer) -> int:
+        """Append unsealed content: `data` was written to `inode` at `offset`; return where it stands.
+
+        Raises JournalFull, JournalError.
+        """
         head = write_head(inode, offset)
         total = len(data) + 32
         with self._append_lock:
             segment = self._room(total, self._reserve)
+            place = place_of(self._header.segment, segment.size)
             segment.append((frame_of_parts(RecordType.WRITE, head, data, segment.seed), head, data), total)
             self._budget -= total
+        return place
 
     def sync(self) -> None:
         """Return when everything appended before the call is on disk; raises JournalError."""
@@ -119,6 +126,7 @@ class JournalWriter:
         self._ahead.stop()
         self._flushing.close()
         self._bell.close()
+        self.parking.close()
         os.close(self._lock_descriptor)
 
     def _room(self, total: int, reserve: int) -> Segment:

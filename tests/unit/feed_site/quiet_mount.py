@@ -5,6 +5,7 @@ committed and for nothing else.
 # ruff: noqa: SLF001 - the feed's own step is what is told of events
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,20 @@ from app.core.memory_tree import MemoryTree
 from app.core.messages import FeedEvent, Outcome
 from app.core.operations import Content, FileOperationRequest, Operation, encode_request, kind_of
 from app.core.tree import apply, composed_version
+from app.ports import Parking
 from fuse_mount.changes import Changes
 from fuse_mount.cold import Fetched
 from fuse_mount.content import Contents
 from fuse_mount.feed import Feed
 from fuse_mount.gate import Gate
 from fuse_mount.operations import Operations
+from fuse_mount.parked import Parts, read
 from fuse_mount.sections import CURRENT, Sections
 from fuse_mount.state import MountOptions, MountState
 from fuse_mount.who import Who
+
+sys.path.insert(0, str(Path(__file__).parent))
+from memory_parking import MemoryParking  # noqa: E402
 
 MINE, THEIRS = 1, 2
 
@@ -55,7 +61,8 @@ class Journal:
 
     incarnation, segment, bytes_on_disk = MINE, 0, 0
 
-    def __init__(self, stored: dict[VersionId, bytes]) -> None:
+    def __init__(self, stored: dict[VersionId, bytes], seed: int = 0) -> None:
+        self.parking = MemoryParking(seed)
         self.requests: list[FileOperationRequest] = []
         self.written: dict[VersionId, bytes] = {}
         self._stored = stored
@@ -79,8 +86,9 @@ class Journal:
         assert len(data) == content.size
         self.written[MINE, request.origin_seq] = bytes(data)
 
-    def append_write(self, inode: int, offset: int, data: bytes) -> None:
+    def append_write(self, inode: int, offset: int, data: bytes) -> int:
         self._writes.setdefault(inode, []).append((offset, data))
+        return self.parking.appended(data)
 
     def append_base(self, inode: int, base: VersionId, size: int) -> None: ...
     def sync(self) -> None: ...
@@ -103,6 +111,7 @@ class Store:
         self.tree = MemoryTree()
         self.bytes: dict[VersionId, bytes] = {EMPTY_VERSION: b""}
         self.failures: list[str] = []
+        self.while_waiting = lambda: None
         self.position = 0
         self._sequence = 0
 
@@ -128,6 +137,16 @@ class Store:
         request = FileOperationRequest(self._sequence, at_ns, kind_of(operation), b"", "", "", "", operation, "", 0)
         return self.commit(request, THEIRS, data)
 
+    def recall(
+        self,
+        inode: int,  # noqa: ARG002
+        parking: Parking,
+        places: dict[int, Parts],
+        deadline_s: float,  # noqa: ARG002
+    ) -> dict[int, bytes]:
+        self.while_waiting()
+        return {index: read(parking, parts, wait=True) or b"" for index, parts in places.items()}
+
     def fetch(
         self,
         inode: int,  # noqa: ARG002
@@ -139,17 +158,18 @@ class Store:
         assert version in self.bytes, f"content of {version} was asked for, which is not committed"
         data = self.bytes[version]
         chunks = {at // CHUNK_BYTES: data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)}
-        return Fetched({at: (b"h", len(part)) for at, part in chunks.items()}, {at: chunks[at] for at in wanted})
+        return Fetched({at: (b"h", len(part)) for at, part in chunks.items()}, {at: chunks[at] for at in wanted if at in chunks})
 
 
 class Mount:
     """One mount: programs call it, the store commits what it journalled, foreign events reach it."""
 
-    def __init__(self, clean_max_bytes: int = 1 << 20) -> None:
+    def __init__(self, clean_max_bytes: int = 1 << 20, pinned_bytes: int = 1 << 20, seed: int = 0) -> None:
         self.store = Store()
-        self.journal = Journal(self.store.bytes)
+        self.journal = Journal(self.store.bytes, seed)
         counters: Counter[str] = Counter()
-        tree, contents = LayeredTree(MINE, f"m{MINE}"), Contents(clean_max_bytes)
+        tree = LayeredTree(MINE, f"m{MINE}")
+        contents = Contents(clean_max_bytes, self.journal.parking, pinned_bytes)
         self.state = MountState(
             options=MountOptions("m1"), tree=tree, changes=Changes(tree, self.journal, contents, counters),
             contents=contents, cold=self.store, callers=Callers(), sections=Sections(Path("/nonexistent")),
@@ -171,8 +191,12 @@ class Mount:
             return int(self.calls.open(inode, flags, Context()))
 
     def write(self, handle: int, data: bytes, offset: int = 0) -> None:
-        with llfuse.lock:
-            self.calls.write(handle, offset, data)
+        """As the kernel does it: at most 128 KiB a request, cut where the file's pages are."""
+        while data:
+            length = min(len(data), CHUNK_BYTES - offset % CHUNK_BYTES)
+            with llfuse.lock:
+                self.calls.write(handle, offset, data[:length])
+            offset, data = offset + length, data[length:]
 
     def close(self, handle: int) -> None:
         with llfuse.lock:

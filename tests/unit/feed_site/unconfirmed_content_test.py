@@ -3,8 +3,10 @@
 import os
 import random
 import sys
+from collections import Counter
 from pathlib import Path
 
+import llfuse
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -80,6 +82,62 @@ def test_a_truncated_file_stays_readable_when_what_was_left_of_it_is_evicted() -
     assert mount.read(b"f") == old[: 2 * CHUNK_BYTES]
 
 
+def sealed(mount: Mount, handle: int, data: bytes, offset: int) -> None:
+    mount.write(handle, data, offset)
+    with llfuse.lock:
+        mount.calls.flush(handle)
+
+
+@pytest.fixture
+def on_disk() -> Mount:
+    """A mount that keeps nothing unconfirmed in memory, and moves the base as soon as two chunks are confirmed."""
+    mount = Mount(clean_max_bytes=0, pinned_bytes=0)
+    mount.state.contents.settled_max = 2
+    return mount
+
+
+def test_a_cut_that_the_store_does_not_have_yet_still_cuts_what_it_has(on_disk: Mount) -> None:
+    on_disk.state.contents.settled_max = 1
+    whole = os.urandom(3 * CHUNK_BYTES)
+    on_disk.put(b"new", whole)
+    on_disk.truncate(b"new", CHUNK_BYTES)
+    on_disk.truncate(b"new", 3 * CHUNK_BYTES)
+    shown = whole[:CHUNK_BYTES] + bytes(2 * CHUNK_BYTES)
+    for _ in range(4):
+        assert on_disk.read(b"new") == shown
+        on_disk.ship()
+    assert on_disk.read(b"new") == shown
+
+
+def test_a_chunk_that_was_confirmed_and_written_again_is_not_the_confirmed_one(on_disk: Mount) -> None:
+    first, second, again = (os.urandom(CHUNK_BYTES) for _ in range(3))
+    handle = on_disk.open(b"new", os.O_RDWR)
+    sealed(on_disk, handle, first, 0)
+    sealed(on_disk, handle, second, CHUNK_BYTES)
+    on_disk.ship()
+    on_disk.ship()  # its making, its first version
+    sealed(on_disk, handle, again, 0)
+    on_disk.ship()
+    assert on_disk.read(b"new") == again + second
+    on_disk.ship()
+    assert on_disk.read(b"new") == again + second
+    assert not on_disk.journal.parking.holds
+
+
+def test_a_chunk_that_is_written_while_it_is_read_from_disk_is_the_new_one(on_disk: Mount) -> None:
+    first, second = os.urandom(CHUNK_BYTES), os.urandom(CHUNK_BYTES)
+    handle = on_disk.open(b"new", os.O_RDWR)
+    sealed(on_disk, handle, first, 0)
+
+    def meanwhile() -> None:
+        on_disk.store.while_waiting = lambda: None
+        on_disk.write(handle, second)
+
+    on_disk.journal.parking.patient = True
+    on_disk.store.while_waiting = meanwhile
+    assert on_disk.read(b"new") == second
+
+
 NAMES = [b"a", b"b", b"c", b"d"]
 
 
@@ -87,11 +145,11 @@ def act(mount: Mount, draw: random.Random, handles: list[int]) -> None:
     """One random call of a program of this mount."""
     name, new = draw.choice(NAMES), draw.choice(NAMES)
     data = b"%d," % draw.randrange(1000)
-    match draw.randrange(7):
+    match draw.randrange(8):
         case 0:
-            mount.put(name, data * draw.choice([1, 30_000]))
+            mount.put(name, data * draw.choice([1, 30_000, 90_000]))
         case 1:
-            mount.put(name, data, os.O_WRONLY | os.O_APPEND)
+            mount.put(name, data * draw.choice([1, 10_000]), os.O_WRONLY | os.O_APPEND)
         case 2 if mount.has(name) is not None:
             mount.unlink(name)
         case 3 if mount.has(name) is not None:
@@ -99,9 +157,12 @@ def act(mount: Mount, draw: random.Random, handles: list[int]) -> None:
         case 4:
             handles.append(mount.open(name, os.O_RDWR | draw.choice([0, os.O_TRUNC, os.O_APPEND])))
         case 5 if handles:
-            mount.write(draw.choice(handles), data)
+            offset = draw.choice([0, 7, CHUNK_BYTES - 2, 2 * CHUNK_BYTES + 30_000, 5 * CHUNK_BYTES + 1])
+            mount.write(draw.choice(handles), data * draw.choice([1, 10_000]), offset)
         case 6 if handles:
             mount.close(handles.pop())
+        case 7 if mount.has(name) is not None:
+            mount.truncate(name, draw.choice([0, 3, CHUNK_BYTES + 1, 2 * CHUNK_BYTES]))
         case _:
             pass
 
@@ -140,10 +201,22 @@ def shows_what_it_holds(mount: Mount) -> None:
         assert mount.read(name) == (mount.store.bytes[node.version] if written is None else written)
 
 
+def counts_what_it_holds(mount: Mount) -> None:
+    """No chunk is counted twice or not at all, and the disk holds what some file needs, nothing else."""
+    contents, parking = mount.state.contents, mount.journal.parking
+    files = contents.files.values()
+    assert contents.clean_bytes + contents.pinned_bytes == sum(len(c) for f in files for c in f.chunks.values())
+    assert contents.clean_bytes == sum(len(contents.files[inode].chunks[index]) for inode, index in contents._clean)  # noqa: SLF001
+    parked = [part for file in files for parts in file.places.values() for part in parts]
+    assert contents.copied_bytes == sum(at.length for at in parked if at.place < 0)
+    assert parking.holds == Counter(at.place for at in parked)
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_nothing_unconfirmed_is_dropped_whatever_two_mounts_do(seed: int) -> None:
     draw = random.Random(seed)
-    mount = Mount(clean_max_bytes=draw.choice([0, CHUNK_BYTES, 1 << 20]))
+    mount = Mount(draw.choice([0, CHUNK_BYTES, 1 << 20]), draw.choice([0, 2 * CHUNK_BYTES, 1 << 20]), seed)
+    mount.state.contents.settled_max = draw.choice([1, 5, 1000])
     handles: list[int] = []
     for step in range(120):
         match draw.randrange(4):
@@ -154,10 +227,12 @@ def test_nothing_unconfirmed_is_dropped_whatever_two_mounts_do(seed: int) -> Non
             case _:
                 act(mount, draw, handles)
         shows_what_it_holds(mount)
+        counts_what_it_holds(mount)
     while handles:
         mount.close(handles.pop())
     mount.ship_all()
     shows_what_it_holds(mount)
     assert mount.state.tree.nodes.keys() == mount.store.tree.nodes.keys()
     assert mount.state.contents.pinned_bytes == 0
+    assert not mount.journal.parking.holds
     assert mount.state.counters["own unconfirmed content asked of the store"] == 0
