@@ -82,3 +82,17 @@ def test_a_killed_parent_takes_its_servers_along(short_path):
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < give_up, "a server outlived its parent"
         time.sleep(0.05)
+
+
+def test_where_nothing_runs_each_command_says_so_in_one_line_with_the_remedy(short_path):
+    weir = Path(sys.executable).parent / "weir"
+    environ = {k: v for k, v in os.environ.items() if k not in {"REDIS_URL", "DATABASE_URL", "WEIR_WRITER_URL"}}
+    environ |= {"WEIR_HOME": str(short_path / "h"), "WEIR_MOUNT": str(short_path / "mnt")}
+    (short_path / "docs").mkdir()
+    commands = [["log"], ["approvals"], ["mount", "second"], ["import", "docs"], ["export", "out"]]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    asked = [subprocess.Popen([weir, *words], cwd=short_path, env=environ, **pipes) for words in commands]
+    for process in asked:
+        out, said = process.communicate(timeout=25)
+        assert (process.returncode, out, said.count("\n")) == (1, "", 1), said
+        assert "`weir up`" in said

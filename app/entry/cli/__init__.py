@@ -6,6 +6,7 @@ their own.
 """
 
 import importlib
+import logging
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -37,10 +38,16 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["hook"]:
         run_hook(arguments[1:])
-    from app.core.errors import WeirError
+    from app.core.errors import Unavailable, WeirError
 
+    # a pool's own warnings, several a second, would bury the one line that says what is wrong
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     try:
         application(arguments)()
+    except Unavailable as error:
+        remedy = "`weir status` shows what runs, `weir up` starts what does not"
+        print(f"weir: {error}" + ("" if "weir status" in str(error) else f"; {remedy}"), file=sys.stderr)
+        sys.exit(1)
     except WeirError as error:
         print(f"weir: {error}", file=sys.stderr)
         sys.exit(1)

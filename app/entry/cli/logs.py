@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,8 @@ def logs(
     for name in names or []:
         if name not in known:
             raise RequestInvalid(f"there is no log of {name!r}; there are: {', '.join(known) or 'none yet'}")
+    if not known and not as_json:
+        print("there are no logs yet: `weir up` starts what writes them", file=sys.stderr)
     chosen = {name: known[name] for name in names or known}
     places = {name: path.stat().st_size for name, path in chosen.items()}
     for name, path in chosen.items():

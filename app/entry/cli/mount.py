@@ -91,6 +91,8 @@ def _start(settings: Settings, wish: MountWish) -> bool:
         mounting.remember(settings, wish)
         supervisor.add(mounting.mount_programs(wish, sys.executable))
         return True
+    with contextlib.closing(bootstrap.file_event_reader(settings)) as store:
+        store.head("files")  # where nothing runs, that is said at once; a mount would wait
     settings.logs.mkdir(mode=0o700, exist_ok=True)
     with _log(settings, wish).open("ab") as log:
         argv = ["sh", "-c", mounting.mount_command(wish, sys.executable)]

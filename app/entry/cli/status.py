@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -39,26 +40,37 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
 
 def _print(found: dict[str, Any]) -> None:
     console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for title in ("process", "state", "pid", "restarts", "up"):
-        table.add_column(title, justify="right" if title in {"pid", "restarts", "up"} else "left")
-    for process in found["processes"]:
-        colour = "green" if process["state"] == "running" else "red"
-        state = f"[{colour}]{process['state']}[/]"
-        table.add_row(process["name"], state, str(process["pid"]), str(process["restarts"]), f"{process['uptime_s']} s")
-    console.print(table)
-    for mount in found["mounts"]:
-        words = f"{mount['path']}: position {mount['applied_position']}, journal {mount['journal_bytes']} bytes"
-        console.print(f"mount    {words}", markup=False, soft_wrap=True)
-    for log, at in found["logs"].items():
-        console.print(f"log      {log}: position {at['position']}", markup=False)
-    gateway, flower = found["gateway"], found["flower"]
-    console.print(f"gateway  {gateway['url']} and {gateway['socket']}", markup=False, soft_wrap=True)
-    words = f"{flower['url']} user {flower['user']} password {flower['password']}"
-    console.print(f"Flower   {words}", markup=False, soft_wrap=True)
+    if found["processes"]:
+        console.print(_table(found["processes"]))
+    for line in _places(found):
+        console.print(line, markup=False, soft_wrap=True)
     for problem in found["problems"]:
         console.print(f"problem  {problem}", style="red", markup=False, soft_wrap=True)
     for alert in found["alerts"]:
         words = f"alert    {alert['name']}: {alert['detail']}; remedy: {alert['remedy']}"
         console.print(words, style="yellow", markup=False, soft_wrap=True)
     console.print("ready" if found["ready"] else "not ready", style="bold")
+
+
+def _table(processes: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("process", "state", "pid", "restarts", "up"):
+        table.add_column(title, justify="right" if title in {"pid", "restarts", "up"} else "left")
+    for process in processes:
+        colour = "green" if process["state"] == "running" else "red"
+        state = f"[{colour}]{process['state']}[/]"
+        table.add_row(process["name"], state, str(process["pid"]), str(process["restarts"]), f"{process['uptime_s']} s")
+    return table
+
+
+def _places(found: dict[str, Any]) -> Iterator[str]:
+    """Yield where things are; an address that nothing listens at yet is left out."""
+    for mount in found["mounts"]:
+        yield f"mount    {mount['path']}: position {mount['applied_position']}, journal {mount['journal_bytes']} bytes"
+    for log, at in found["logs"].items():
+        yield f"log      {log}: position {at['position']}"
+    gateway, flower = found["gateway"], found["flower"]
+    if gateway["url"]:
+        yield f"gateway  {gateway['url']} and {gateway['socket']}"
+    if flower["url"]:
+        yield f"Flower   {flower['url']} user {flower['user']} password {flower['password']}"

@@ -55,6 +55,7 @@ def import_command(
 
         parts = bootstrap.import_parts(settings)
         try:
+            parts.reader.head("files")  # where nothing runs, that is said at once; the courier would wait
             counts = importing.import_folder(parts, folder.resolve(), options, tell)
         finally:
             parts.close()
