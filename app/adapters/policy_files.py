@@ -199,9 +199,9 @@ class PolicyWatcher:
         """Tell whether no rules could be loaded at all."""
         return self.current.stands_in
 
-    def explain(self, call: Asked) -> Explanation:
-        """Return why a call is judged as it is, with the time that each step took."""
-        return explained(self.current, call, self._world, time.perf_counter_ns)
+    def explain(self, call: Asked, world: World | None = None) -> Explanation:
+        """Return why a call is judged as it is, with the time that each step took; in `world` where that is given."""
+        return explained(self.current, call, self._world if world is None else world, time.perf_counter_ns)
 
     def refresh(self, *, force: bool = False) -> bool:
         """Reload when files have changed and two looks agree, at most every 10 ms; True when another version came into

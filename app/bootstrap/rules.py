@@ -1,8 +1,11 @@
 """Wiring of the rules: where their files are, and what follows or keeps them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from app.core.decisions import Asked
+from app.core.policy import Explanation
 from app.ports import ProjectRules, RuleBook
 from app.services.rule_keeping import RuleKeeper
 from config.settings import Settings, admin_policies
@@ -82,6 +85,14 @@ def policy_at(
     if home is None:
         return PolicyWatcher(rule_places(policies, home), world)
     return PolicyWatcher(rule_places(policies, home), world, RuleVersions(home / VERSIONS).last)
+
+
+def explaining(rules: "PolicyWatcher", scripts: "StoredScripts") -> Callable[[Asked], Explanation]:
+    """What explains calls by rules that are in force, looking at what a worker looks at; it may wait."""
+    from app.adapters.surroundings import Surroundings
+
+    world = Surroundings(scripts)
+    return lambda call: rules.explain(call, world)
 
 
 def why_rules_do_not_load(settings: Settings) -> str:

@@ -149,3 +149,18 @@ def test_recorded_decisions_are_replayed_through_a_worker_against_a_changed_poli
     assert site.told(*words, "--limit", "1")["judged"] == 1
     (changed / "a.yaml").write_text("rules: [")
     assert site.told(*words, exits=1)["problem"]["file"] == str(changed / "a.yaml")
+
+
+def test_an_explanation_reads_the_stored_script_that_a_worker_reads(site: Site) -> None:
+    folder = site.stack.current
+    (folder / "explained.sh").write_text("ls\nrm -rf /\n")
+
+    def explained() -> dict:
+        ran = site.stack.weir("explain", "--cwd", str(folder), "--json", "--", "bash explained.sh")
+        return json.loads(ran.stdout)
+
+    site.until(lambda: explained()["decision"]["verdict"] == "block")
+    why = explained()["explanation"]
+    assert why["verdict"] == "block"
+    assert ["rm", "-rf", "/"] in [one["words"] for one in why["commands"]]
+    assert why["reads"] == ["script"]

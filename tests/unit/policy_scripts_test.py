@@ -4,8 +4,10 @@ import time
 
 import pytest
 
+from app import bootstrap
 from app.adapters.policy_files import load_policy
 from app.adapters.stored_scripts import READ_S, StoredScripts
+from app.bootstrap.rules import explaining
 from app.core.decisions import Asked, Judgement, Verdict
 from app.core.errors import StoreUnavailable
 from app.core.policy import NOWHERE, Policy, World, explained
@@ -237,6 +239,14 @@ def test_an_explanation_shows_what_the_script_would_do(policy: Policy) -> None:
     told = explained(policy, call, Mounted(Store(x__sh="ls\nrm -rf /\n")), time.perf_counter_ns)
     assert (("rm", "-rf", "/"), Verdict.BLOCK) in [(one.words, one.verdict) for one in told.commands]
     assert told.reads == ("script",)
+
+
+def test_who_explains_beside_the_gateway_s_loop_looks_where_a_worker_looks() -> None:
+    rules = bootstrap.policy_at(ROOT / "config" / "policies", None, sees=False)
+    explain = explaining(rules, StoredScripts(Store(x__sh="rm -rf /\n"), lambda: ["/home/dev/p/mnt"]))
+    call = Asked("Bash", {"command": "bash x.sh"}, "a", "", CWD)
+    assert rules.explain(call).verdict is Verdict.APPROVE
+    assert explain(call).verdict is Verdict.BLOCK
 
 
 def test_reading_a_script_never_makes_an_answer_weaker(policy: Policy) -> None:

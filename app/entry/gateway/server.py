@@ -23,8 +23,10 @@ import msgspec
 import uvloop
 
 from app import bootstrap
+from app.bootstrap.rules import explaining
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
+from app.entry.gateway.explaining import Explainer
 from app.entry.gateway.periodic import Heartbeat, Periodic, RulesWatch
 from app.entry.gateway.pressure import Pressure
 from app.entry.gateway.site import BARRED_MAX, CONNECTIONS_MAX, GatewaySite
@@ -103,6 +105,7 @@ class Gateway:
         self._code = 0
         self._metrics = Metrics()
         self._policy = bootstrap.policy(settings)
+        self._scripts = bootstrap.stored_scripts(settings)
         self._spool = bootstrap.decision_spool(settings)
         self._reader = bootstrap.file_event_reader(settings)
         self._shipper = bootstrap.spool_shipper(settings)
@@ -115,7 +118,8 @@ class Gateway:
         line, slow_line = self._line(), self._line()
         validation = self._validation(line)
         desk = self._desk(slow_line, validation)
-        site = GatewaySite(validation, desk, self._metrics, self._gate, openapi.encode(), self._policy.explain)
+        explainer = Explainer(explaining(self._policy, self._scripts))
+        site = GatewaySite(validation, desk, self._metrics, self._gate, openapi.encode(), explainer)
         beside = self._beside(validation, lambda name: loop.call_soon_threadsafe(self._died, name))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -142,11 +146,13 @@ class Gateway:
         await self._drain(servers, site, validation)
         for periodic in beside:
             periodic.stop(1)
+        explainer.close()
         line.stop(2)
         slow_line.stop(2)
         self._shipper.stop(drain_s=SHIP_S)
         self._spool.close()
         self._reader.close()
+        self._scripts.close()
         return self._code
 
     def _backlog(self) -> int:

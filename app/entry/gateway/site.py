@@ -11,11 +11,12 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
 
-from app.core.decisions import Asked, Decision, ToolCall, Verdict
+from app.core.decisions import Decision, ToolCall, Verdict
 from app.core.errors import RequestInvalid
 from app.core.policy import Explanation
 from app.entry.gateway import access, bodies, hooks
 from app.entry.gateway.connection import HttpConnection
+from app.entry.gateway.explaining import Explainer
 from app.entry.gateway.problems import Problem, document
 from app.entry.gateway.requests import JSON, Request
 from app.services.answering import Answer, Answered
@@ -110,9 +111,9 @@ class GatewaySite:
         metrics: Metrics,
         gate: access.Gate,
         openapi: bytes,
-        explain: Callable[[Asked], Explanation],
+        explainer: Explainer,
     ) -> None:
-        self._explain = explain
+        self._explainer = explainer
         self._decisions = decisions
         self._desk = desk
         self._metrics = metrics
@@ -266,11 +267,18 @@ class GatewaySite:
     def _explain_call(self, request: Request) -> None:
         call = msgspec.structs.replace(bodies.decode_one(request.body), dry_run=True, wait_ms=0)
 
-        def show(answered: Answered) -> None:
-            body = ExplanationBody(answered.decision(), self._explain(call))
-            self._reply(request, "explain", 200, _json.encode(body))
+        self._explainer.refuse_many()
 
-        self._decide(call, request.started_ns, show)
+        def show(decision: Decision, why: Explanation | None) -> None:
+            if why is None:
+                self.refuse(request, Problem(500, "no-explanation", "the explanation failed", "see `weir doctor`"))
+            else:
+                self._reply(request, "explain", 200, _json.encode(ExplanationBody(decision, why)))
+
+        def explain(answered: Answered) -> None:
+            self._explainer.ask(call, partial(show, answered.decision()))
+
+        self._decide(call, request.started_ns, explain)
 
     def _serve_hook(self, request: Request) -> None:
         name = request.path[len(HOOKS) :].decode("latin-1")

@@ -20,6 +20,7 @@ from app.core.messages import FORMAT, decode, encode
 from app.core.policy import Explanation
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
+from app.entry.gateway.explaining import Explainer
 from app.entry.gateway.pressure import Pressure
 from app.entry.gateway.site import GatewaySite
 from app.services.escalation import EscalationReply, EscalationRequest
@@ -47,6 +48,10 @@ class Rules:
         return Judgement(verdict, rules, f"{verdict.value} by rule", "think again", self.version, reads=reads)
 
     def explain(self, call: ToolCall) -> Explanation:
+        if "slow" in call.input["command"]:
+            time.sleep(0.5)
+        if "odd" in call.input["command"]:
+            raise ValueError(call.input)
         judgement = self.judge(call)
         return Explanation(judgement.verdict, judgement.reason, judgement.remedy, (), (), self.version, ())
 
@@ -260,7 +265,7 @@ class Stack:
         self.desk = EscalationDesk(
             "p" * 32, slow, Plain(), self.validation.settle, self.metrics, patience_ms=self.patience_ms
         )
-        self.site = GatewaySite(self.validation, self.desk, self.metrics, gate, openapi.encode(), self.rules.explain)
+        self.site = GatewaySite(self.validation, self.desk, self.metrics, gate, openapi.encode(), Explainer(self.rules.explain))
         line.start(self.validation.on_reply, self.validation.on_failure)
         slow.start(self.desk.on_reply, self.desk.on_failure)
         self.validation.sweep()

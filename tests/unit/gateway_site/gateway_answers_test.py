@@ -211,6 +211,17 @@ def test_explain_says_what_would_be_answered_and_why_and_records_nothing(stack):
     assert stack.tcp().post("/v1/explain", b"{}", Content_Type="application/json").status == 401
 
 
+def test_an_explanation_that_waits_for_the_store_holds_up_nobody_and_one_that_fails_is_told(stack):
+    waiting, other = stack.unix(), stack.unix()
+    body = b'{"tool": "Bash", "input": {"command": "slow"}, "agent": "a"}'
+    waiting.send(b"POST /v1/explain HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    begun = time.monotonic()
+    assert other.post("/v1/validate", b'{"tool": "Bash", "input": {"command": "ls"}, "agent": "a"}').status == 200
+    assert time.monotonic() - begun < 0.4
+    assert waiting.read().status == 200
+    assert other.post("/v1/explain", b'{"tool": "Bash", "input": {"command": "odd"}, "agent": "a"}').status == 500
+
+
 # ---- more answers than can be recorded
 
 
