@@ -22,7 +22,8 @@ _SPLIT_MIN: Final = 32
 class Question(msgspec.Struct, eq=False):
     """One distinct question on its way to a worker, and the callers that wait for its answer.
 
-    `given` is set once the gateway has answered by itself: the worker's verdict is then only compared.
+    `given` is set once the gateway has answered by itself: the worker's verdict is then only compared, and not even
+    that where it is `unjudged`, a block because there was no time.
     """
 
     call: ToolCall
@@ -31,6 +32,7 @@ class Question(msgspec.Struct, eq=False):
     deadline_ns: int
     waiters: list[Waiter]
     given: Verdict | None = None
+    unjudged: bool = False
     settled: bool = False
     tries: int = 0
     batch_id: int = 0

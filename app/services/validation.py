@@ -2,8 +2,8 @@
 
 Everything here runs in one event loop thread; the task line brings replies into it. Invariants:
 - every call is answered once, by its deadline, through Answering (recorded first);
-- what is overdue is judged here a few calls a tick, so that replies and new calls are never behind a storm of it, and a
-  reply that comes meanwhile still answers;
+- what is overdue is judged here a few calls a tick, in turns of the agents, so that replies and new calls are never
+  behind a storm of it, and a reply that comes meanwhile still answers; a second late it is blocked unjudged;
 - a degraded answer is never cached, approves only where the policy approves and read nothing outside the call, and is
   compared with a worker's verdict afterwards: a difference is counted and told;
 - a worker's judgement by another policy version is used, but not cached (AsyncLRUCache refuses it).
@@ -26,6 +26,7 @@ from app.ports import DecisionSpool, Policy
 from app.services.answering import Answer, Answering, Waiter
 from app.services.batching import Batch, Batcher, Breaker, Question
 from app.services.decision_cache import INLINE_BYTES, TTL_S, AsyncLRUCache, cache_key
+from app.services.overdue import Overdue
 from app.services.questions import encode_batch, encode_question, wire_of
 from app.services.task_line import Letter
 from app.services.validation_figures import ValidationFigures
@@ -37,6 +38,11 @@ _RECHECKS_MAX: Final = 2_000
 _RECHECK_BATCH: Final = 32
 _SWEEP_S: Final = 0.1
 _JUDGED_A_TICK: Final = 24
+_JUDGED_NS_A_TICK: Final = 5_000_000
+_LATE_NS_MAX: Final = 1_000_000_000
+"""So far behind its deadline a question is not judged any more: a client waits 2 s, and the queue has to end."""
+_TOO_BUSY: Final = "too much is asked: neither a worker nor the gateway could judge this call in time"
+_TRY_AGAIN: Final = "try again in a second; `weir status` says whether workers answer"
 _CROWDED_PER_SWEEP: Final = 300
 _OWN_SHARE_MS: Final = 5
 """Of the deadline, what judging here, the spool write and the answer may take."""
@@ -89,7 +95,7 @@ class Validation:
         self._breaker = Breaker()
         self._flights: dict[object, Question] = {}
         self._deadlines: deque[Question] = deque()
-        self._overdue: deque[Question] = deque()
+        self._overdue = Overdue()
         self._alarm_set = False
         self._flush_due = False
         self._rechecks: deque[Question] = deque()
@@ -265,15 +271,17 @@ class Validation:
     def _answer_soon(self, question: Question) -> None:
         if not self._overdue:
             asyncio.get_running_loop().call_soon(self._judge_overdue)
-        self._overdue.append(question)
+        self._overdue.add(question)
 
     def _judge_overdue(self) -> None:
         # with a call_soon a round: sockets and replies have their turn between
-        judged = 0
-        while self._overdue and judged < _JUDGED_A_TICK:
-            question = self._overdue.popleft()
+        now = time.monotonic_ns()
+        judged, until = 0, now + _JUDGED_NS_A_TICK
+        while self._overdue and judged < _JUDGED_A_TICK and now < until:
+            question = self._overdue.take()
             if not question.settled:
-                self._answer_here(question)
+                self._answer_here(question, late=now - question.deadline_ns > _LATE_NS_MAX)
+                now = time.monotonic_ns()
                 judged += 1
             # one that is still out is compared when its batch comes back; given up or never sent, it is asked again
             if question.given is not None and not self._batcher.holds(question):
@@ -281,10 +289,15 @@ class Validation:
         if self._overdue:
             asyncio.get_running_loop().call_soon(self._judge_overdue)
 
-    def _answer_here(self, question: Question) -> None:
+    def _answer_here(self, question: Question, *, late: bool) -> None:
         self._land(question)
-        found = ruling(self._judge_here(question.call))
-        question.given = found.verdict
+        if late:
+            question.unjudged = True
+            self._figures.unjudged.add()
+            found = ruling(Judgement(Verdict.BLOCK, (), _TOO_BUSY, _TRY_AGAIN, self._policy.version))
+        else:
+            found = ruling(self._judge_here(question.call))
+        question.given = found.ground.verdict
         for waiter in question.waiters:
             self._answering.finish(waiter, found, "degraded")
 
@@ -305,7 +318,7 @@ class Validation:
         return judgement
 
     def _keep_for_recheck(self, question: Question) -> None:
-        if question.given is None or question.tries > 1 or len(self._rechecks) >= _RECHECKS_MAX:
+        if question.unjudged or question.given is None or question.tries > 1 or len(self._rechecks) >= _RECHECKS_MAX:
             self._figures.rechecks_dropped.add()
         else:
             self._rechecks.append(question)
@@ -324,6 +337,8 @@ class Validation:
             self._post(batch)
 
     def _compare(self, question: Question, verdict: Verdict) -> None:
+        if question.unjudged:
+            return
         self._figures.rechecked.add()
         if verdict != question.given:
             self._figures.differences.add()

@@ -17,6 +17,9 @@ class ValidationFigures:
         self.policy_failures = metrics.counter(
             "weir_policy_failures_total", "Calls on which the gateway's own policy failed."
         )
+        self.unjudged = metrics.counter(
+            "weir_degraded_unjudged_total", "Calls blocked because nobody could judge them in time."
+        )
         self.rechecked = metrics.counter(
             "weir_degraded_rechecked_total", "Degraded answers that a worker has judged since."
         )

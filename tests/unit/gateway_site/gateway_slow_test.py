@@ -1,5 +1,6 @@
 """Who sends half a request, or none: a hook is denied rather than left without an answer, and nobody keeps a place."""
 
+import json
 import socket
 import time
 
@@ -81,3 +82,27 @@ def test_who_is_beyond_the_bound_and_says_nothing_is_told_after_a_while(stack) -
     client = stack.tcp()
     assert client.read().status == 503
     assert client.at_end()
+
+
+def test_an_agent_that_floods_waits_for_itself_and_what_nobody_can_judge_in_time_is_blocked(stack, eventually) -> None:
+    class Heavy(type(stack.rules)):
+        def judge(self, call):
+            time.sleep(0.004 if call.agent == "flood" else 0)
+            return super().judge(call)
+
+    stack.worker.mode = "silent"
+    stack.validation._policy = Heavy()
+    calls = [{"tool": "Bash", "input": {"command": f"ls {n}"}, "agent": "flood"} for n in range(600)]
+    body = json.dumps({"calls": calls}).encode()
+    flood, began = stack.unix(), time.monotonic()
+    flood.send(b"POST /v1/validate HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    time.sleep(0.05)
+    other = stack.bash("ls other", agent="other")
+    assert other["verdict"] == "approve"
+    assert other["duration_us"] < 1_400_000, "500 ms is its deadline here"
+    found = flood.read().json["decisions"]
+    assert time.monotonic() - began < 2.6, "to judge them all takes over 2.9 s"
+    late = [one for one in found if one["verdict"] == "block"]
+    assert late
+    assert all(one["degraded"] and "too much is asked" in one["reason"] for one in late)
+    assert stack.figure("weir_degraded_unjudged_total") == len(late)
