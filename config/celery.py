@@ -36,7 +36,7 @@ QUEUES: Final[dict[str, Queue]] = {
 VISIBILITY_TIMEOUT_S: Final = 30
 
 HEARTBEAT_EVERY_S: Final = 5.0
-MAINTAIN_EVERY_S: Final = 30.0
+MAINTAIN_EVERY_S: Final = 10.0
 # the gateway asks by itself at the deadline of a caller that waits; this ends what nobody waits for
 ESCALATIONS_EVERY_S: Final = 5.0
 # a row and some stats: how long the project's own rules may take to come into force

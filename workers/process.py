@@ -82,10 +82,11 @@ class Parts:
 
     @cached_property
     def upkeep(self) -> Upkeep:
-        """Maintenance; reads only."""
+        """Maintenance."""
         reader = self._kept(bootstrap.file_event_reader(self._settings))
         feed = self._kept(bootstrap.feed_publisher(self._settings))
-        return Upkeep(self._settings.project, reader, feed, bootstrap.cache_trims(self._settings))
+        log = self._kept(bootstrap.log_upkeep(self._settings))
+        return Upkeep(self._settings.project, reader, log, feed, bootstrap.cache_trims(self._settings))
 
     @cached_property
     def rule_keeper(self) -> RuleKeeper:

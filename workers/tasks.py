@@ -92,8 +92,8 @@ def heartbeat(self: QuietTask, _: bytes) -> dict[str, Any]:  # noqa: ARG001
 
 @_task("weir.maintain", "maintenance", acks_late=True)
 def maintain(self: QuietTask, _: bytes) -> dict[str, Any]:  # noqa: ARG001
-    """Upkeep.maintain: caches are trimmed, the chain's head is looked at."""
-    return {"trimmed": parts().upkeep.maintain(_now_ms())}
+    """Upkeep.maintain: caches are trimmed, the files log is made easy to search and its end looked at."""
+    return parts().upkeep.maintain(_now_ms())._asdict()
 
 
 @_task("weir.rules", "maintenance", acks_late=True)

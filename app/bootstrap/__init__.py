@@ -19,16 +19,14 @@ from app.bootstrap.rules import (
     stored_scripts,
     why_rules_do_not_load,
 )
+from app.bootstrap.store import decision_writer, file_event_reader, file_event_writer, log_upkeep
 from app.core.errors import JournalError, RequestInvalid
 from app.ports import (
     ChunkCache,
     DecisionSpool,
-    DecisionWriter,
     DroppedMessages,
     FeedPublisher,
     FeedSubscriber,
-    FileEventWriter,
-    LogReader,
     MountParts,
     Program,
     Replies,
@@ -42,10 +40,18 @@ from app.ports import (
     Tickets,
 )
 from app.services.alerts import Watched
-from app.services.path_check import PathCheck
 from config.settings import ROOT, Settings
 
-__all__ = ["policy", "policy_at", "rule_book", "stored_scripts"]
+__all__ = [
+    "decision_writer",
+    "file_event_reader",
+    "file_event_writer",
+    "log_upkeep",
+    "policy",
+    "policy_at",
+    "rule_book",
+    "stored_scripts",
+]
 
 if TYPE_CHECKING:
     from app.adapters.journal.folder import MountFolder
@@ -301,33 +307,6 @@ def unmount_leftovers(settings: Settings) -> list[str]:
     from app.services.status import mount_places
 
     return [place.path for place in mount_places(settings) if unmount(Path(place.path))]
-
-
-def file_event_writer(settings: Settings, check: PathCheck) -> FileEventWriter:
-    """The files log, writing role: in worker processes only, after fork. `check` refuses paths with a reason."""
-    from app.adapters.postgres.connections import open_pool
-    from app.adapters.postgres.file_writer import PostgresFileWriter
-    from config.settings import writer_url
-
-    pool = open_pool(writer_url(settings), 2, writing=True, name="weir files")
-    return PostgresFileWriter(pool, check_path=check.path, check_move=check.move)
-
-
-def decision_writer(settings: Settings) -> DecisionWriter:
-    """The decisions log, writing role: in worker processes only, after fork."""
-    from app.adapters.postgres.connections import open_pool
-    from app.adapters.postgres.decisions import PostgresDecisionWriter
-    from config.settings import writer_url
-
-    return PostgresDecisionWriter(open_pool(writer_url(settings), 2, writing=True, name="weir decisions"))
-
-
-def file_event_reader(settings: Settings) -> LogReader:
-    """Both logs and the tree, reading role."""
-    from app.adapters.postgres.connections import open_pool
-    from app.adapters.postgres.file_reader import PostgresFileReader
-
-    return PostgresFileReader(open_pool(settings.reader_url, 2, name="weir reader"), settings.project)
 
 
 def keeper_of_rules(settings: Settings) -> "tuple[RuleKeeper, Callable[[], None]]":

@@ -25,6 +25,7 @@ from app.ports.logs import (
     LoggedEvent,
     LogHead,
     LogReader,
+    LogUpkeep,
     TreeSnapshot,
 )
 from app.ports.mounts import KernelCache, MountJournal, MountParts, StreamFiles
@@ -49,6 +50,7 @@ __all__ = [
     "KernelCache",
     "LogHead",
     "LogReader",
+    "LogUpkeep",
     "LoggedDecision",
     "LoggedEvent",
     "MountJournal",

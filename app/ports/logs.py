@@ -84,6 +84,15 @@ class FileEventWriter(Protocol):
         """Store chunks whose hash is that of their plain bytes; raises PayloadRefused for any other."""
 
 
+class LogUpkeep(Protocol):
+    """What the files log needs now and then, writing role."""
+
+    def catch_up(self) -> int:
+        """Make what was appended since easy to find by path and agent, note how far the log reaches; return how many
+        events that was for. Raises ChainBroken if what it reached before is missing or another.
+        """
+
+
 class FileEventReader(Protocol):
     """The files log, reading role."""
 

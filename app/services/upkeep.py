@@ -1,11 +1,10 @@
-"""What beat asks for: heads as feed heartbeats, caches trimmed, the newest link of the chain looked at."""
+"""What beat asks for: heads as feed heartbeats, caches trimmed, the files log looked at."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from app.core.errors import ChainBroken
 from app.core.messages import DECISIONS, FILES, FORMAT, FeedMessage
-from app.ports import FeedPublisher, FileEventReader, LogHead
+from app.ports import FeedPublisher, FileEventReader, LogHead, LogUpkeep
 
 
 class Heads(NamedTuple):
@@ -15,14 +14,27 @@ class Heads(NamedTuple):
     decisions: int
 
 
+class Maintained(NamedTuple):
+    """How many entries were trimmed, how many events can now be found by path and agent without reading past others."""
+
+    trimmed: int
+    spanned: int
+
+
 class Upkeep:
     """Maintenance of one project; `trims` drop what is over a cache's bounds at a wall time in ms, and count."""
 
     def __init__(
-        self, project: str, reader: FileEventReader, feed: FeedPublisher, trims: Sequence[Callable[[int], int]]
+        self,
+        project: str,
+        reader: FileEventReader,
+        log: LogUpkeep,
+        feed: FeedPublisher,
+        trims: Sequence[Callable[[int], int]],
     ) -> None:
         self._project = project
         self._reader = reader
+        self._log = log
         self._feed = feed
         self._trims = trims
 
@@ -33,16 +45,10 @@ class Upkeep:
         self._feed.publish(_head_message(self._project, DECISIONS, decisions))
         return Heads(files.position, decisions.position)
 
-    def maintain(self, now_ms: int) -> int:
-        """Trim the caches and check that the head is the hash of the last event; return how many were trimmed."""
-        self._check_head()
-        return sum(trim(now_ms) for trim in self._trims)
-
-    def _check_head(self) -> None:
-        head = self._reader.head(FILES)
-        last = self._reader.events_after(head.position - 1, limit=1) if head.position else []
-        if last and last[0].position == head.position and last[0].hash != head.hash:
-            raise ChainBroken(f"the head of the files log does not carry the hash of event {head.position}")
+    def maintain(self, now_ms: int) -> Maintained:
+        """Trim the caches and see to the files log; raises ChainBroken if the log is not what it was."""
+        trimmed = sum(trim(now_ms) for trim in self._trims)
+        return Maintained(trimmed, self._log.catch_up())
 
 
 def _head_message(project: str, log: str, head: LogHead) -> FeedMessage:

@@ -12,7 +12,7 @@ from app.adapters.postgres.file_reader import PostgresFileReader
 from app.adapters.postgres.file_writer import PostgresFileWriter
 from app.core.errors import StoreUnavailable
 from app.core.ids import first_inode
-from app.core.messages import FORMAT, PersistBatch
+from app.core.messages import DECISIONS, FORMAT, PersistBatch
 from app.core.operations import FileOperationRequest, Make, encode_request, kind_of
 
 
@@ -120,16 +120,16 @@ def test_a_reader_waits_for_the_flush_of_what_it_read(own_postgres, origins):
     writer.send(writer.batch(1))
     pool = open_pool(own_postgres.reader_url, 1)
     reader = PostgresFileReader(pool, writer.project)
-    assert reader.head().position == 1
+    assert reader.head(DECISIONS).position == 0
     with psycopg.connect(own_postgres.admin_url, autocommit=True) as connection:
         connection.execute("set synchronous_commit = off")
-        connection.execute("update log_heads set position = 77 where log = 'files'")
-    assert reader.head().position == 77
+        connection.execute("update log_heads set position = 77 where log = 'decisions'")
+    assert reader.head(DECISIONS).position == 77
     pool.close()
     own_postgres.kill()
     own_postgres.start()
     with psycopg.connect(own_postgres.admin_url) as connection:
-        assert connection.execute("select position from log_heads where log = 'files'").fetchone() == (77,)
+        assert connection.execute("select position from log_heads where log = 'decisions'").fetchone() == (77,)
 
 
 def test_appends_that_a_writer_hashed_and_that_the_server_hashed_are_one_chain(own_postgres, origins):

@@ -10,6 +10,7 @@ from app.adapters.postgres.connections import open_pool
 from app.adapters.postgres.file_reader import PostgresFileReader
 from app.adapters.postgres.file_writer import PostgresFileWriter
 from app.adapters.postgres.links import APPLIED_BYTES, Links
+from app.adapters.postgres.spans import PostgresSpans
 from app.core.chain import EventHeader
 from app.core.ids import first_inode
 from app.core.messages import FORMAT, PersistBatch
@@ -61,7 +62,9 @@ def test_a_path_a_folder_and_an_agent_are_found_in_old_spans_and_in_the_newest(p
     folders = {b"top": origin.fresh()}
     origin.append(Make(1, b"top", folders[b"top"], 0o40755, 0, 0))
     told.append((b"top", "agent"))
-    for count in (1, 1, 5, 400, 1, 30, 2, 350, 1, 1, 90, 3):
+    upkeep = PostgresSpans(pools(writing=True), project)
+    spanned = 0
+    for step, count in enumerate((1, 1, 5, 400, 1, 30, 2, 350, 1, 1, 90, 3)):
         made = []
         folder = b"top/d%d" % len(folders)
         folders[folder] = origin.fresh()
@@ -74,6 +77,9 @@ def test_a_path_a_folder_and_an_agent_are_found_in_old_spans_and_in_the_newest(p
         agent = pick.choice(["ann", "bob", "eve"])
         origin.append(*made, agent=agent)
         told += [(path, agent) for path in paths]
+        if step % 3 == 0:
+            spanned += upkeep.catch_up()
+    assert 600 < spanned < len(told)
 
     def found(**words):
         return [event.path for event in reader.log(EventFilter(limit=0, ascending=True, **words))]

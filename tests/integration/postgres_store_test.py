@@ -15,7 +15,8 @@ from app.adapters.postgres.connections import open_pool
 from app.adapters.postgres.file_reader import PostgresFileReader
 from app.adapters.postgres.file_writer import PostgresFileWriter
 from app.adapters.postgres.migrate import migrate
-from app.core.errors import StoreRefused, StoreUnavailable
+from app.adapters.postgres.spans import PostgresSpans
+from app.core.errors import ChainBroken, StoreRefused, StoreUnavailable
 from app.core.ids import EMPTY_VERSION, first_inode
 from app.core.messages import FORMAT, PersistBatch
 from app.core.operations import (
@@ -153,17 +154,36 @@ def test_a_changed_byte_and_a_missing_row_are_found_at_their_position(postgres_s
         assert reader.verify_chain().broken_at == found, change
 
 
-def test_a_removed_last_row_is_found(postgres_server, writer, pools):
+@pytest.mark.parametrize("first_removed", [3, 1])
+def test_a_removed_last_row_is_found(postgres_server, writer, pools, first_removed):
     origin = Origin(writer)
     origin.writer.append(origin.batch(*origin.files(3)), "t")
     reader = PostgresFileReader(pools(postgres_server.reader_url), origin.project)
-    with psycopg.connect(postgres_server.admin_url) as connection:
+    remove_from(postgres_server, origin.project, first_removed)
+    assert reader.verify_chain().broken_at == first_removed
+
+
+def test_an_end_that_is_not_the_one_seen_before_is_an_alarm_and_breaks_the_chain(postgres_server, writer, pools):
+    origin = Origin(writer)
+    reader = PostgresFileReader(pools(postgres_server.reader_url), origin.project)
+    upkeep = PostgresSpans(pools(postgres_server.writer_url, writing=True), origin.project)
+    assert upkeep.catch_up() == 0
+    origin.writer.append(origin.batch(SetAttr(12345, mode=0o600)), "t")  # refused: no row of the tree tells of it
+    upkeep.catch_up()
+    assert reader.verify_chain().broken_at == 0
+    remove_from(postgres_server, origin.project, 1)
+    assert reader.verify_chain().broken_at == 1
+    with pytest.raises(ChainBroken):
+        upkeep.catch_up()
+
+
+def remove_from(server, project, position):
+    with psycopg.connect(server.admin_url) as connection:
         connection.execute("set session_replication_role = replica")
         connection.execute(
-            "delete from file_events where position = 3 and project = (select id from projects where project = %s)",
-            (origin.project,),
+            "delete from file_events where position >= %s and project = (select id from projects where project = %s)",
+            (position, project),
         )
-    assert reader.verify_chain().broken_at == 3
 
 
 def test_writer_and_reader_heal_within_five_seconds_of_a_restart(own_postgres, pools):

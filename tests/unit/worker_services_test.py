@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from app.core.decisions import Asked, Judgement, Ruling, ValidateBatch, ValidateReply, Verdict
-from app.core.errors import BrokerUnavailable, ChainBroken, PayloadRefused, StoreUnavailable
+from app.core.errors import BrokerUnavailable, PayloadRefused, StoreUnavailable
 from app.core.messages import (
-    APPLIED,
     ChunkBatch,
     ChunkData,
-    FeedEvent,
     FeedMessage,
     PersistBatch,
     PersistReply,
@@ -201,26 +199,22 @@ def test_the_order_of_input_keys_does_not_matter() -> None:
 
 
 class Reader:
-    """A files log whose head says `head_hash` and whose last event says `b`."""
-
-    def __init__(self, position: int, head_hash: bytes) -> None:
-        self.position, self.hash = position, head_hash
+    """A files log of five events."""
 
     def head(self, log: str = "files") -> LogHead:
-        return LogHead(self.position, self.hash) if log == "files" else LogHead(0, bytes(32))
-
-    def events_after(self, position: int, limit: int = 1000) -> Sequence[FeedEvent]:
-        return [FeedEvent(position + 1, 1, 1, "main", b"", APPLIED, b"b" * 32)]
+        return LogHead(5, b"b" * 32) if log == "files" else LogHead(0, bytes(32))
 
 
-def test_a_head_that_is_not_its_last_event_s_hash_is_an_alarm() -> None:
-    assert Upkeep(PROJECT, Reader(5, b"b" * 32), Diary(), [lambda _: 2, lambda _: 3]).maintain(1) == 5
-    assert Upkeep(PROJECT, Reader(0, bytes(32)), Diary(), []).maintain(1) == 0
-    with pytest.raises(ChainBroken):
-        Upkeep(PROJECT, Reader(5, b"x" * 32), Diary(), []).maintain(1)
+class Log:
+    def catch_up(self) -> int:
+        return 7
+
+
+def test_maintenance_trims_the_caches_and_sees_to_the_log() -> None:
+    assert Upkeep(PROJECT, Reader(), Log(), Diary(), [lambda _: 2, lambda _: 3]).maintain(1) == (5, 7)
 
 
 def test_the_heartbeat_carries_both_heads() -> None:
     diary = Diary()
-    heads = Upkeep(PROJECT, Reader(5, b"b" * 32), diary, []).heartbeat()
+    heads = Upkeep(PROJECT, Reader(), Log(), diary, []).heartbeat()
     assert (heads.files, heads.decisions, diary.lines) == (5, 0, ["publish", "publish"])

@@ -1,6 +1,6 @@
 """The statements of the files log's writer, with their arguments packed; the functions are in migrations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -22,16 +22,17 @@ _OPEN: Final = "select * from open_files(%s, %s)"
 _TREE_ROWS: Final = "select * from tree_rows(%s, %s, %s, %s)"
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
 _NAMES_BELOW: Final = "select parent, name, inode from dentries where project = %s and parent = any(%s) limit %s"
-_ARGUMENTS: Final = (arrays.INT4S, arrays.INT8S, arrays.BYTEAS, arrays.TEXTS, arrays.INT4S, arrays.BYTEAS)
-_APPEND: Final = DirectStatement("weir_append", "select append_files($1, $2, $3, $4, $5, $6)", _ARGUMENTS, nothing())
+_ARGUMENTS: Final = (arrays.INT4S, arrays.INT8S, arrays.BYTEAS, arrays.TEXTS, arrays.BYTEAS)
+_APPEND: Final = DirectStatement("weir_append", "select append_files($1, $2, $3, $4, $5)", _ARGUMENTS, nothing)
 _APPEND_EARLY: Final = DirectStatement(
-    "weir_append_early", "call append_files_early($1, $2, $3, $4, $5, $6, null)", _ARGUMENTS, nothing()
+    "weir_append_early", "call append_files_early($1, $2, $3, $4, $5, null)", _ARGUMENTS, nothing
 )
 _TOLD_MIN: Final = 3
 
 
 class Appended(NamedTuple):
-    """What append_files said: 'made' (as it was sent), 'ok', 'checked' (ok, but others had appended) or why not.
+    """What append_files said: 'made' (as it was sent), 'ok', 'checked' (ok, but others had appended) or why not
+    ('moved': others had, and nothing was sent to check by).
 
     After 'ok' and 'checked': the head before, the time, the hashes.
     """
@@ -108,9 +109,17 @@ def names_below(
     return connection.execute(_NAMES_BELOW, arguments, binary=True).fetchall()
 
 
-def append(connection: Connection, arguments: Sequence[bytes], *, early: bool = False) -> Appended:
-    """Append. `early`: the log's lock is given back before the flush; never within a transaction."""
-    status, *told = byteas_of((_APPEND_EARLY if early else _APPEND).run(connection, arguments))
+def append(
+    connection: Connection,
+    arguments: Sequence[bytes],
+    *,
+    early: bool = False,
+    meanwhile: Callable[[], None] | None = None,
+) -> Appended:
+    """Append. `early`: the log's lock is given back before the flush; never within a transaction. `meanwhile` is done
+    while the server works.
+    """
+    status, *told = byteas_of((_APPEND_EARLY if early else _APPEND).run(connection, arguments, meanwhile))
     if len(told) < _TOLD_MIN:
         return Appended(status.decode())
     return Appended(status.decode(), Head(_number(told[0]), told[2]), _number(told[1]), told[3:])

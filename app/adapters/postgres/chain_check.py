@@ -20,6 +20,15 @@ select e.position, e.kind, e.recorded_at_us, i.origin, e.incarnation, e.sequence
     e.decision, e.task_id, e.inode, e.outcome, e.payload, e.digest, e.hash
 from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
 where e.project = %s and e.position > %s order by e.position limit %s"""
+_REACHED: Final = """
+with asked as materialized (select %s::integer as project)
+select greatest(0,
+    (select position from log_heads h where h.project = a.project and h.log = 'files'),
+    (select f.position + f.appended - 1 from file_events f where f.project = a.project and f.appended is not null
+        order by f.position desc limit 1),
+    (select max(since) from inodes i where i.project = a.project),
+    (select max(since) from dentries d where d.project = a.project)
+) from asked a"""
 _DECISIONS: Final = """
 select position, recorded_at_us, spool, first_sequence, task_id, payload, digest, hash
 from decision_events where project = %s and position > %s order by position limit %s"""
@@ -34,10 +43,14 @@ class _Link(NamedTuple):
 
 
 def check_chain(connection: Connection, number: int, project: str, log: str) -> ChainReport:
-    """Return how far the chain of a log is sound, from its first row to its head."""
-    head = connection.execute(
+    """Return how far the chain of a log is sound, from its first row to its last.
+
+    The last row of the files log must be behind all that tells how far it reached: where it was last seen to end, what
+    the last append began, what the tree is made of. That of the decisions log must be its head.
+    """
+    seen = connection.execute(
         "select position, hash from log_heads where project = %s and log = %s", (number, log), binary=True
-    ).fetchone()
+    ).fetchone() or (0, GENESIS_HASH)
     previous, position = GENESIS_HASH, 0
     for link in _links(connection, number, project, log):
         if link.position != position + 1:
@@ -48,9 +61,18 @@ def check_chain(connection: Connection, number: int, project: str, log: str) -> 
         previous = row_hash(previous, link.header, link.digest)
         if previous != link.hash:
             return ChainReport(log, position - 1, position, "the row's hash is not the hash of what it holds")
-    if head is not None and (head[0] != position or head[1] != previous):
+        if position == seen[0] and previous != seen[1]:
+            return ChainReport(log, position - 1, position, "the row is not the one that was seen here before")
+    if position < _reached(connection, number, log) or (log != FILES and position != seen[0]):
         return ChainReport(log, position, position + 1, "the head is not the last row")
     return ChainReport(log, position, 0, "")
+
+
+def _reached(connection: Connection, number: int, log: str) -> int:
+    if log != FILES:
+        return 0
+    row = connection.execute(_REACHED, (number,), binary=True).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _links(connection: Connection, number: int, project: str, log: str) -> Iterator[_Link]:

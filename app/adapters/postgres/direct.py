@@ -1,6 +1,7 @@
 """A statement whose arguments are packed already, straight through libpq: a cursor took 0.1 ms to find that out."""
 
-from collections.abc import Sequence
+import select
+from collections.abc import Callable, Sequence
 from typing import Final
 from weakref import WeakSet
 
@@ -19,37 +20,83 @@ class DirectStatement:
 
     Outside of transactions it is prepared once a connection, and again after psycopg has dropped all that is prepared,
     as it does on each rollback. In a transaction, where finding that out would be an error, it is not. Before the first
-    use it runs with the arguments `first`, which change nothing: what it runs is then planned.
+    use it runs with the arguments that `first` makes, which change nothing: what it runs is then planned.
     """
 
-    def __init__(self, name: str, statement: str, types: Sequence[int], first: Sequence[bytes]) -> None:
+    def __init__(self, name: str, statement: str, types: Sequence[int], first: Callable[[], Sequence[bytes]]) -> None:
         self._name, self._statement, self._types = name.encode(), statement.encode(), tuple(types)
-        self._first = [argument or None for argument in first]
+        self._first = first
         self._formats = [_BINARY] * len(types)
         self._prepared: WeakSet[Connection] = WeakSet()
 
-    def run(self, connection: Connection, arguments: Sequence[bytes]) -> bytes:
-        """Run; an argument of b'' is null. Raises what psycopg would."""
+    def run(
+        self, connection: Connection, arguments: Sequence[bytes], meanwhile: Callable[[], None] | None = None
+    ) -> bytes:
+        """Run; an argument of b'' is null. Raises what psycopg would. `meanwhile` is done once, while the server works
+        where that can be.
+        """
         values = [argument or None for argument in arguments]
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            _done(meanwhile)
             result = connection.pgconn.exec_params(self._statement, values, self._types, self._formats, _BINARY)
             return _field(_checked(connection, result))
         try:
-            return self._run_prepared(connection, values)
+            return self._run_prepared(connection, values, meanwhile)
         except InvalidSqlStatementName:
             self._prepared.discard(connection)
-            return self._run_prepared(connection, values)
+            return self._run_prepared(connection, values, None)
 
-    def _run_prepared(self, connection: Connection, values: list[bytes | None]) -> bytes:
+    def _run_prepared(
+        self, connection: Connection, values: list[bytes | None], meanwhile: Callable[[], None] | None
+    ) -> bytes:
         if connection not in self._prepared:
             _checked(connection, connection.pgconn.prepare(self._name, self._statement, self._types))
             self._prepared.add(connection)
-            self._execute(connection, self._first)
-        return self._execute(connection, values)
+            self._execute(connection, [argument or None for argument in self._first()], None)
+        return self._execute(connection, values, meanwhile)
 
-    def _execute(self, connection: Connection, values: Sequence[bytes | None]) -> bytes:
-        result = connection.pgconn.exec_prepared(self._name, values, self._formats, _BINARY)  # type: ignore[arg-type]
+    def _execute(
+        self, connection: Connection, values: Sequence[bytes | None], meanwhile: Callable[[], None] | None
+    ) -> bytes:
+        waiting = select.poll()
+        connection.pgconn.send_query_prepared(self._name, values, self._formats, _BINARY)
+        try:
+            _flush(connection, waiting)
+            _done(meanwhile)
+        finally:
+            result = _received(connection, waiting)
         return _field(_checked(connection, result))
+
+
+def _done(meanwhile: Callable[[], None] | None) -> None:
+    if meanwhile is not None:
+        meanwhile()
+
+
+def _flush(connection: Connection, waiting: select.poll) -> None:
+    """Send all of what libpq still holds: psycopg's connections do not block."""
+    pgconn = connection.pgconn
+    while pgconn.flush():
+        waiting.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+        if any(event & select.POLLIN for _, event in waiting.poll()):
+            pgconn.consume_input()
+
+
+def _received(connection: Connection, waiting: select.poll) -> PGresult:
+    """Return the result of the only statement under way; other threads run while this one waits."""
+    pgconn = connection.pgconn
+    waiting.register(pgconn.socket, select.POLLIN)
+    result = None
+    while True:
+        while pgconn.is_busy():
+            waiting.poll()
+            pgconn.consume_input()
+        following = pgconn.get_result()
+        if following is None:
+            break
+        result = following
+    assert result is not None
+    return result
 
 
 def _field(result: PGresult) -> bytes:

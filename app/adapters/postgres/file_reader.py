@@ -21,7 +21,7 @@ from app.core.operations import decode_request
 from app.core.tree import ROOT_NODE, Node, apply
 from app.ports import ChainReport, EventFilter, LoggedDecision, LoggedEvent, LogHead, TreeSnapshot
 
-_HEADS: Final = "select log, position, hash from log_heads where project = %s"
+_HEADS: Final = "select log, position, hash from heads where project = %s"
 _EVENTS: Final = """
 select e.position, e.incarnation, e.sequence, i.origin_name, e.payload, e.outcome, e.hash
 from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation

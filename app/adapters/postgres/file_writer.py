@@ -15,7 +15,6 @@ import psycopg
 
 from app.adapters.postgres import arrays, calls
 from app.adapters.postgres.connections import Connection, Pool, run
-from app.adapters.postgres.feed import feed_messages
 from app.adapters.postgres.flushed import flush
 from app.adapters.postgres.fold import CheckMove, CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
 from app.adapters.postgres.links import hashes_of
@@ -23,10 +22,11 @@ from app.adapters.postgres.packing import Scalars, pack
 from app.adapters.postgres.prepared import Prepared, PreparedBatch, check_chunks, prepare
 from app.adapters.postgres.sequences import last_sequences, stored
 from app.adapters.postgres.standing import Head, Origin, Standing
+from app.adapters.postgres.told import Told, tell
 from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted, keys_of
 from app.core.chunks import project_key
 from app.core.errors import PayloadRefused, StoreRefused, StoreUnavailable
-from app.core.messages import FORMAT, ChunkData, FeedEvent, FeedMessage, PersistBatch, PersistReply, Rejection
+from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, PersistReply, Rejection
 
 KNOWN_MAX: Final = 200_000
 _YIELD_MIN: Final = 1
@@ -172,16 +172,29 @@ class PostgresFileWriter:
             folded = self._fold(standing, work, None)
         except (Unknown, Poisoned, CutHere):
             return None
-        made = self._make(standing, folded)
-        arguments, early = _arguments(work, standing, folded, made), self._crowd_left > 0
-        # never twice: a server that fell may have lost what was looked up, before the log gave its positions anew
-        result = run(self._pool, lambda c: calls.append(c, arguments, early=early), lambda _: calls.NOT_APPENDED)
+        result, told = self._send(standing, work, folded, self._make(standing, folded))
+        if result.status == "moved":
+            result, told = self._send(standing, work, folded, calls.Appended("ok"))
         if not _is_done(result):
             self._meet_others(result.status)
             return None
         self._crowd_left = _CROWD if result.status == "checked" else max(0, self._crowd_left - 1)
         self._yield_next = _YIELD_MIN
-        return self._finish(standing, work, folded, made if result.status == "made" else result)
+        return self._finish(standing, work, result, told or _tell(standing, work, folded, result))
+
+    def _send(
+        self, standing: Standing, work: Work, folded: Folded, made: calls.Appended
+    ) -> tuple[calls.Appended, Told | None]:
+        """Append; while Postgres works on what was made here, what to say of it is made as well."""
+        arguments, early, told = _arguments(work, standing, folded, made), self._crowd_left > 0, list[Told]()
+        meanwhile = (lambda: told.append(_tell(standing, work, folded, made))) if made.hashes else None
+        result = run(
+            self._pool,
+            lambda c: calls.append(c, arguments, early=early, meanwhile=meanwhile),
+            # never twice: a server that fell may have lost what was looked up, before the log gave its positions anew
+            lambda _: calls.NOT_APPENDED,
+        )
+        return (made, told[0]) if result.status == "made" else (result, None)
 
     def _make(self, standing: Standing, folded: Folded) -> calls.Appended:
         """Make what holds if nobody else has appended; without hashes where that is not to be expected."""
@@ -238,7 +251,7 @@ class PostgresFileWriter:
             result = calls.append(connection, _arguments(here, standing, folded, calls.Appended("ok")))
         if not _is_done(result):
             raise StoreUnavailable(f"the files log did not stand still under its lock: {result.status}")
-        done = self._finish(standing, left, folded, result)
+        done = self._finish(standing, left, result, _tell(standing, left, folded, result))
         return done._replace(rejected=seen.rejected + done.rejected)
 
     def _skip_seen(self, connection: Connection, work: Work, opened: calls.Opened) -> Done:
@@ -274,7 +287,7 @@ class PostgresFileWriter:
         )
         return fold.run(work.first, work.requests)
 
-    def _finish(self, standing: Standing, work: Work, folded: Folded, result: calls.Appended) -> Done:
+    def _finish(self, standing: Standing, work: Work, result: calls.Appended, told: Told) -> Done:
         """After the commit: the tree rows are now those of the new head, as far as they were known."""
         count = len(work.requests)
         self._clock_ahead_us = result.at_us - time.monotonic_ns() // 1000
@@ -289,9 +302,7 @@ class PostgresFileWriter:
         standing.tree.closed()
         if len(standing.tree) < KNOWN_MAX and (standing.is_exact or self._crowd_left):
             self._keep(work.project, standing)
-        events = _feed(origin, work, folded, result)
-        feed = feed_messages(work.task.project, work.task.incarnation, result.head.hash, events)
-        return Done(last, standing.head.position, _rejections(work, folded, result), feed=feed)
+        return Done(last, standing.head.position, told.rejected, feed=told.feed)
 
     def _keep(self, project: int, standing: Standing | None) -> None:
         if standing is not None:
@@ -316,7 +327,7 @@ class PostgresFileWriter:
 
 
 def _is_done(result: calls.Appended) -> bool:
-    return result.status in {"made", "ok", "checked"}
+    return result.status in {"ok", "checked"}
 
 
 def _continues(standing: Standing, work: Work) -> bool:
@@ -373,18 +384,6 @@ def _arguments(work: Work, standing: Standing, folded: Folded, made: calls.Appen
     return pack(scalars, work.named_chunks, work.chunks, folded)
 
 
-def _feed(origin: Origin, work: Work, folded: Folded, result: calls.Appended) -> list[FeedEvent]:
-    start, incarnation, name = result.head.position + 1, work.task.incarnation, origin.origin_name
-    told = zip(work.requests, folded.outcomes, result.hashes, strict=True)
-    return [
-        FeedEvent(start + index, incarnation, work.first + index, name, prepared.payload, outcome, link)
-        for index, (prepared, outcome, link) in enumerate(told)
-    ]
-
-
-def _rejections(work: Work, folded: Folded, result: calls.Appended) -> tuple[Rejection, ...]:
-    return tuple(
-        Rejection(work.first + index, result.head.position + 1 + index, outcome.reason)
-        for index, outcome in enumerate(folded.outcomes)
-        if outcome.kind == "rejected"
-    )
+def _tell(standing: Standing, work: Work, folded: Folded, result: calls.Appended) -> Told:
+    name = standing.origins[work.task.incarnation].origin_name
+    return tell(work.task, name, work.first, work.requests, folded.outcomes, result)

@@ -12,7 +12,6 @@ import msgspec
 from app.adapters.postgres.content_reads import ChunkMap, overlay
 from app.adapters.postgres.content_rows import ContentChanges, ContentRows
 from app.adapters.postgres.links import Context, Links
-from app.adapters.postgres.places import Places
 from app.adapters.postgres.prepared import Prepared
 from app.adapters.postgres.standing import Origin, Standing
 from app.adapters.postgres.tree_rows import Reads, TreeChanges, Unknown
@@ -87,8 +86,7 @@ class Folded(NamedTuple):
     front: bytes
     contexts: list[Context]
     middles: list[bytes]
-    places: list[int]
-    reads: Reads
+    reads: Callable[[], Reads]
     tree: TreeChanges
     content: ContentChanges
 
@@ -115,13 +113,11 @@ class Fold:
     def run(self, first: int, requests: Sequence[Prepared]) -> Folded:
         """Fold requests from sequence `first` on; raises Poisoned, CutHere or Unknown."""
         task, outcomes, events = self._task, list[Outcome](), EventRows([], [])
-        places = Places()
         links = Links(task.project, self._origin.origin, task.incarnation, task.task_id)
         for index, prepared in enumerate(requests):
             sequence = first + index
             outcome, path = self._fold_guarded(index, prepared, self._base + index + 1, sequence)
             outcomes.append(outcome)
-            places.add(path)
             shown = b"" if outcome is APPLIED else encode(outcome)
             request, digest = prepared.request, prepared.digest
             context, strings = links.context(prepared.kind, request)
@@ -134,8 +130,7 @@ class Fold:
         reads = self._tree.reads()
         return Folded(
             events, outcomes, links.front, links.contexts, links.middles,
-            places.numbers({agent for _, agent, *_ in links.contexts}), reads, self._tree.take_changes(),
-            self._rows.changes(),
+            reads, self._tree.take_changes(), self._rows.changes(),
         )  # fmt: skip
 
     def _fold_guarded(self, index: int, prepared: Prepared, position: int, sequence: int) -> tuple[Outcome, bytes]:

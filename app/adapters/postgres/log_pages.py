@@ -19,13 +19,14 @@ _PAGE_MAX: Final = 500
 _END: Final = 2**62
 # b"0" follows b"/" in byte order
 _BELOW: Final = " and (e.path = %s or (e.path >= %s::bytea || '/' and e.path < %s::bytea || '0'))"
-# both in one statement: what is with the head now may be a span of its own later
+# both in one statement: what is behind the last span now may be in a span of its own later
 _SPANS: Final = """
 with asked as materialized (select %s::integer as project, %s::integer[] as places)
 select s.first, s.last from asked a join file_event_places s
 on s.project = a.project and (s.places is null or s.places @> a.places)
 union all
-select h.places_from, 4611686018427387904 from asked a join log_heads h on h.project = a.project and h.log = 'files'
+select coalesce((select max(l.last) from file_event_places l where l.project = a.project), 0) + 1, 4611686018427387904
+from asked a
 order by 1"""
 _FILES: Final = """
 select e.position, e.kind, e.at_ns, e.agent, e.session, e.tool_call, e.decision, e.task_id, e.path, e.inode, i.origin,

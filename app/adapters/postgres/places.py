@@ -16,21 +16,17 @@ def agent_place(agent: str) -> int:
 
 
 class Places:
-    """The numbers of one append."""
+    """The numbers of one span."""
 
     def __init__(self) -> None:
-        self._found: set[int] = set()
+        self.numbers: set[int] = set()
         self._folders: set[bytes] = {b""}
 
-    def add(self, path: bytes) -> None:
-        """Add a path and the folders above it."""
-        self._found.add((crc32(path) ^ _SIGN) - _SIGN)
+    def add(self, path: bytes, agent: str) -> None:
+        """Add a path, the folders above it, and an agent."""
+        self.numbers |= {path_place(path), agent_place(agent)}
         folder = path[: max(path.rfind(b"/"), 0)]
         while folder not in self._folders:
             self._folders.add(folder)
-            self._found.add((crc32(folder) ^ _SIGN) - _SIGN)
+            self.numbers.add(path_place(folder))
             folder = folder[: max(folder.rfind(b"/"), 0)]
-
-    def numbers(self, agents: set[str]) -> list[int]:
-        """Return all of them."""
-        return [*(self._found | {agent_place(agent) for agent in agents})]

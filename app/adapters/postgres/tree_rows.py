@@ -8,6 +8,7 @@ tells whether its names are still those that are known.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -40,6 +41,9 @@ class Reads(NamedTuple):
 
     nodes: list[tuple[int, int]]
     names: list[tuple[int, int, bytes]]
+
+
+NO_READS: Final = Reads([], [])
 
 
 class TreeChanges(NamedTuple):
@@ -315,18 +319,21 @@ class TreeRows:
             self._name_since[key] = since
             self._held.setdefault(inode, {})[key] = None
 
-    def reads(self) -> Reads:
-        """Return the rows of before this append that its fold relied on."""
-        changed, since = self._changed_nodes, self._node_since
-        known = [(i, changed[i] if i in changed else since.get(i, -1)) for i in self._read]
-        return Reads([(i, at) for i, at in known if at >= 0 or not self._was_fresh(i)], list(self._folders_read()))
+    def reads(self) -> Callable[[], Reads]:
+        """Return what tells, until the next fold, the rows of before this append that its fold relied on."""
+        read, changed, since, newest = self._read, self._changed_nodes, self._node_since, self.newest_before
+        folders = partial(self._folders_read, self._paths_read, self._changed_names)
 
-    def _was_fresh(self, inode: int) -> bool:
-        newest = self.newest_before.get(maker_of_plain(inode))
-        return newest is not None and inode > newest
+        def told() -> Reads:
+            known = [(i, changed[i] if i in changed else since.get(i, -1)) for i in read]
+            return Reads(
+                [(i, at) for i, at in known if at >= 0 or i <= newest.get(maker_of_plain(i), i)], list(folders())
+            )
 
-    def _folders_read(self) -> Iterable[tuple[int, int, bytes]]:
-        waiting, seen = list(self._paths_read), {int(ROOT_INODE)}
+        return told
+
+    def _folders_read(self, paths_read: set[int], changed_names: dict[Name, int]) -> Iterable[tuple[int, int, bytes]]:
+        waiting, seen = list(paths_read), {int(ROOT_INODE)}
         while waiting:
             inode = waiting.pop()
             if inode in seen:
@@ -334,7 +341,7 @@ class TreeRows:
             seen.add(inode)
             for key in self._held.get(inode, ()):
                 waiting.append(key[0])
-                if key not in self._changed_names:
+                if key not in changed_names:
                     yield key[0], self._name_since[key], key[1]
 
     def take_changes(self) -> TreeChanges:
