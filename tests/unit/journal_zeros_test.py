@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.journal import zeros_ahead
 from app.adapters.journal.folder import MountFolder
 from app.adapters.journal.journals import FolderJournals
 from app.adapters.journal.reader import JournalReader
 from app.adapters.journal.recovery import CurrentContent, recover
 from app.adapters.journal.segment import Segment
 from app.adapters.journal.writer import JournalWriter
-from app.adapters.journal.zeros_ahead import AHEAD_BYTES
+from app.adapters.journal.zeros_ahead import AHEAD_BYTES, LITTLE
 from app.core.operations import FileOperationRequest, Make, kind_of
 from app.ports import PlacedRecord, TailDamage
 
@@ -65,6 +66,22 @@ def flushed(folder: MountFolder, records: int = 3) -> tuple[JournalWriter, Path]
     writer.sync()
     until(lambda: path.stat().st_size == written + AHEAD_BYTES)
     return writer, path
+
+
+def test_flushes_one_after_the_other_are_not_held_up_by_filling_until_little_is_left(
+    folder: MountFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zeros_ahead, "QUIET_S", 60)
+    writer, path = flushed(folder)
+    full = path.stat().st_size
+    writer.append_write(7, 0, b"x" * (AHEAD_BYTES - 2 * LITTLE))
+    writer.sync()
+    time.sleep(0.1)
+    assert path.stat().st_size == full
+    writer.append_write(7, 0, b"x" * LITTLE)
+    writer.sync()
+    until(lambda: path.stat().st_size == full + AHEAD_BYTES)
+    writer.abandon()
 
 
 def test_records_take_the_place_of_zeros_and_the_file_does_not_grow(folder: MountFolder) -> None:

@@ -4,16 +4,23 @@ commit of the file system's own journal, which also carries everybody else's (16
 A thread, woken by a flush: who never flushes pays nothing. Zeros are only ever written at or behind the end of the
 records, with the journal's append lock held, in slices of 64 KiB (about 20 us). They go to disk before the records
 that will take their place do. Where the disk has no room for them the journal simply grows as before.
+
+Filling makes blocks, so a flush beside it waits for that commit after all (1 MiB at a time: 11 times 3 ms in 2,400
+fsyncs of 4 KiB). **It waits until nobody has flushed for 20 ms, unless little is left.**
 """
 
 import contextlib
 import os
 import threading
+import time
 from typing import Final
 
 from app.adapters.journal.segment import Segment
 
-AHEAD_BYTES: Final = 1024 * 1024
+AHEAD_BYTES: Final = 4 * 1024 * 1024
+LITTLE: Final = AHEAD_BYTES // 8
+QUIET_S: Final = 0.02
+LOOK_S: Final = 0.01
 SLICE: Final = bytes(64 * 1024)
 
 
@@ -24,12 +31,14 @@ class ZerosAhead:
         self.segment = segment
         self._append_lock = append_lock
         self._segment_bytes = segment_bytes
+        self._flushed_s = 0.0
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
 
     def flushed(self) -> None:
         """Tell that somebody waits for flushes: fill up if little is left."""
+        self._flushed_s = time.monotonic()
         segment = self.segment
         if segment.filled - segment.size < AHEAD_BYTES // 2 and segment.filled + AHEAD_BYTES <= self._segment_bytes:
             if self._thread is None:
@@ -50,8 +59,17 @@ class ZerosAhead:
             self._wake.clear()
             if self._stopping:
                 return
+            self._await_quiet()
             with contextlib.suppress(OSError):
                 self._fill()
+
+    def _await_quiet(self) -> None:
+        segment = self.segment
+        while not self._stopping and segment.filled - segment.size > LITTLE:
+            left_s = self._flushed_s + QUIET_S - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, LOOK_S))
 
     def _fill(self) -> None:
         with self._append_lock:
