@@ -1,10 +1,11 @@
-"""Content that is not in memory: read where it is parked, or asked of the shared cache, then of the store, within a
-deadline.
+"""Content that is not in memory: read where it is parked, or asked of this machine's disk, then of the shared cache,
+then of the store, within a deadline.
 
 Called **with llfuse.lock released**, from requests that the kernel enters with a file's lock, never with a directory's.
 The asking runs on a few threads of its own, so that a server that hangs costs a request its 5 s and no more.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,15 @@ from typing import Final, NamedTuple, TypeVar
 from app.core.chunks import HOLE
 from app.core.errors import ContentUnavailable, Unavailable
 from app.core.ids import VersionId
-from app.ports import ChunkCache, FileEventReader, Parking
+from app.ports import ChunkCache, FileEventReader, LocalChunks, Parking
 from fuse_mount.parked import Parts, read
 
 T = TypeVar("T")
 DEADLINE_S: Final = 5.0
 THREADS: Final = 4
 AHEAD: Final = 8
+KEEPING_MAX: Final = 8
+"""Answers that wait to be written to the local disk; what comes beyond is not kept."""
 
 ChunkMap = dict[int, tuple[bytes, int]]
 
@@ -35,11 +38,21 @@ class Fetched(NamedTuple):
 class ColdContent:
     """Chunks of confirmed versions. `failures` holds the last reasons, for debug/health."""
 
-    def __init__(self, reader: FileEventReader, cache: ChunkCache | None) -> None:
+    def __init__(
+        self, reader: FileEventReader, cache: ChunkCache | None, local: LocalChunks | None = None
+    ) -> None:
         self.failures: list[str] = []
         self._reader = reader
         self._cache = cache
+        self._local = local
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="chunk-keeper")
+        self._room = threading.Semaphore(KEEPING_MAX)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="cold")
+
+    @property
+    def refused(self) -> int:
+        """How many chunks on this machine's disk were not what their name says."""
+        return self._local.refused if self._local is not None else 0
 
     def fetch(
         self, inode: int, version: VersionId, known: ChunkMap | None, wanted: Sequence[int], deadline_s: float
@@ -91,6 +104,24 @@ class ColdContent:
         return Fetched(names, {i: found[name] for i, name in asked.items() if name in found})
 
     def _chunks(self, names: list[bytes]) -> dict[bytes, bytes]:
+        if self._local is None:
+            return self._fetched(names)
+        near = self._local.get(names)
+        rest = [name for name in names if name not in near]
+        if not rest:
+            return near
+        found = self._fetched(rest)
+        if self._room.acquire(blocking=False):
+            self._keeper.submit(self._keep, self._local, found)
+        return {**near, **found}
+
+    def _keep(self, local: LocalChunks, found: dict[bytes, bytes]) -> None:
+        try:
+            local.keep(found)
+        finally:
+            self._room.release()
+
+    def _fetched(self, names: list[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
         if self._cache is not None and names:
             try:

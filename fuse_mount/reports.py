@@ -106,6 +106,7 @@ class Reports:
             "clean_bytes": state.contents.clean_bytes,
             "pinned_bytes": state.contents.pinned_bytes,
             "copied_bytes": state.contents.copied_bytes,
+            "local_chunks_refused": state.cold.refused,
             "invalidations_queued": self._cache.queued,
         }
 

@@ -131,7 +131,7 @@ def _state(
         tree=tree,
         changes=Changes(tree, journal, contents, counters),
         contents=contents,
-        cold=ColdContent(parts.reader, parts.cache),
+        cold=ColdContent(parts.reader, parts.cache, parts.local),
         callers=Callers(agent, readers),
         readers=readers,
         sections=Sections(parts.journal.path / "streams", everybody=options.open_sections),

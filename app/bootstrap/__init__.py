@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.bootstrap.chunks import chunk_cache, local_chunks
 from app.bootstrap.rules import (
     policy,
     policy_at,
@@ -22,7 +23,6 @@ from app.bootstrap.rules import (
 from app.bootstrap.store import decision_writer, file_event_reader, file_event_writer, log_upkeep
 from app.core.errors import JournalError, RequestInvalid
 from app.ports import (
-    ChunkCache,
     DecisionSpool,
     DroppedMessages,
     FeedPublisher,
@@ -43,6 +43,7 @@ from app.services.alerts import Watched
 from config.settings import ROOT, Settings
 
 __all__ = [
+    "chunk_cache",
     "decision_writer",
     "file_event_reader",
     "file_event_writer",
@@ -116,13 +117,6 @@ def feed_subscriber(settings: Settings, log: str = "files") -> FeedSubscriber:
     from app.adapters.redis.feed import RedisFeedSubscriber
 
     return RedisFeedSubscriber(settings.redis_url, settings.key_prefix, _redis_key(settings), log)
-
-
-def chunk_cache(settings: Settings) -> ChunkCache:
-    """The shared content cache."""
-    from app.adapters.redis.chunk_cache import RedisChunkCache
-
-    return RedisChunkCache(settings.redis_url, settings.key_prefix, settings.project)
 
 
 def shared_decisions(settings: Settings) -> SharedDecisions:
@@ -323,11 +317,11 @@ def mount_parts(settings: Settings, name: str) -> MountParts:
     from app.adapters.mount_journal import FolderJournal
     from config.flags import load_flags
 
-    flags = load_flags()
+    flags, journal = load_flags(), FolderJournal(mount_folder(settings, name))
     subscriber = feed_subscriber(settings) if flags["feed_pubsub"] else None
-    journal, denials = FolderJournal(mount_folder(settings, name)), partial(decision_spool, settings, name)
-    reader, cache, rules = file_event_reader(settings), chunk_cache(settings), policy(settings)
-    return MountParts(settings.project, journal, reader, subscriber, cache, flags, rules, denials)
+    reader, cache, local = file_event_reader(settings), chunk_cache(settings), local_chunks(settings)
+    rules, spool = policy(settings), partial(decision_spool, settings, name)
+    return MountParts(settings.project, journal, reader, subscriber, cache, flags, rules, spool, local)
 
 
 def server_binaries(settings: Settings) -> list[tuple[str, str]]:

@@ -57,6 +57,18 @@ class ChunkCache(Protocol):
         """Offer chunks; failures are silent."""
 
 
+class LocalChunks(Protocol):
+    """Chunks on this machine's disk: may lose anything, is checked by hash on the way out; any thread may call."""
+
+    refused: int
+
+    def get(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the plain bytes of the chunks it has."""
+
+    def keep(self, chunks: Mapping[bytes, bytes]) -> None:
+        """Keep plain chunks, and remove what is over the bound; failures are silent."""
+
+
 class SharedDecisions(Protocol):
     """The shared decision cache: entries carry a MAC and the policy version. `forged` and `stale`: what it ignored."""
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from app.core.ids import VersionId
 from app.core.seal_plan import PlannedRequest
-from app.ports.broker import ChunkCache, FeedSubscriber
+from app.ports.broker import ChunkCache, FeedSubscriber, LocalChunks
 from app.ports.gate import DecisionSpool, PathRules
 from app.ports.journals import OperationLog, TailDamage
 from app.ports.logs import FileEventReader
@@ -81,3 +81,4 @@ class MountParts(NamedTuple):
     flags: Mapping[str, bool] = {}
     rules: PathRules | None = None
     denials: Callable[[], DecisionSpool] | None = None
+    local: LocalChunks | None = None
