@@ -319,7 +319,8 @@ def mount_parts(settings: Settings, name: str) -> MountParts:
 
     flags, journal = load_flags(), FolderJournal(mount_folder(settings, name))
     subscriber = feed_subscriber(settings) if flags["feed_pubsub"] else None
-    reader, cache, local = file_event_reader(settings), chunk_cache(settings), local_chunks(settings)
+    reader, cache = file_event_reader(settings), chunk_cache(settings)
+    local = local_chunks(settings) if flags["local_chunks"] else None
     rules, spool = policy(settings), partial(decision_spool, settings, name)
     return MountParts(settings.project, journal, reader, subscriber, cache, flags, rules, spool, local)
 
