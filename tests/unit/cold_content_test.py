@@ -53,7 +53,7 @@ def read(cold: ColdContent, deadline_s: float = 2) -> bytes:
 
 def until_kept(folder: Path) -> None:
     deadline_s = time.monotonic() + 5
-    while not list(folder.glob("??/*")):
+    while not [path for path in folder.glob("??/*") if path.suffix != ".new"]:
         assert time.monotonic() < deadline_s
         time.sleep(0.005)
 
