@@ -60,7 +60,7 @@ class Mark(NamedTuple):
 class Shown:
     """By inode, what is shown though it is not the newest. `handles`: how many are open; `page_waits`: how many
     handlers wait while the kernel keeps pages locked for them; `opens`: how many wait here. `closed` is called when the
-    last handle of one of them is closed.
+    last handle of one of them is closed, and when what a notification of one would have waited for is over.
     """
 
     def __init__(self, handles: Counter[int]) -> None:
@@ -93,6 +93,11 @@ class Shown:
     def released(self, inode: int) -> None:
         """A handle was closed."""
         if inode in self.before and not self.handles.get(inode):
+            self.closed()
+
+    def waited(self, inode: int) -> None:
+        """The last handler that waited while the kernel kept pages locked goes on."""
+        if inode in self.before:
             self.closed()
 
     def wait(self, inode: int, timeout_s: float) -> None:

@@ -266,6 +266,7 @@ class MountState:
             waits[inode] -= 1
             if not waits[inode]:
                 del waits[inode]
+                self.shown.waited(inode)
 
     def throttle(self, inode: int, tight: Callable[[], bool]) -> None:
         """Let a write wait while `tight`; ENOSPC where the store confirms nothing for 10 s. Releases llfuse.lock."""
