@@ -68,7 +68,6 @@ declare
     at bytea;
     context integer;
     back integer;
-    whose bigint;
     server_us bigint;
     made boolean := false;
     lead bytea;
@@ -103,19 +102,16 @@ begin
     if made then
         done := array['made'::bytea];
     else
-        select e.position, e.hash, e.recorded_at_us, e.incarnation, e.sequence into head, link, clock, whose, last
+        select e.position, e.hash, e.recorded_at_us, case when e.incarnation = n[2] then e.sequence else coalesce((
+                select f.sequence + f.appended - 1 from file_events f where f.project = log_project and f.incarnation = n[2]
+                and f.appended is not null order by f.sequence desc limit 1
+            ), 0) end into head, link, clock, last
             from file_events e where e.project = log_project order by e.position desc limit 1;
         if head is null then -- the log is empty
             head := 0;
             link := '\x0000000000000000000000000000000000000000000000000000000000000000'::bytea;
             clock := 0;
             last := 0;
-        end if;
-        if whose is distinct from n[2] then
-            last := coalesce((
-                select e.sequence + e.appended - 1 from file_events e where e.project = log_project and e.incarnation = n[2]
-                and e.appended is not null order by e.sequence desc limit 1
-            ), 0);
         end if;
         if last <> n[3] - 1 then
             return array['sequence'::bytea];
