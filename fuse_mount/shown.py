@@ -6,8 +6,8 @@ take as the size, whatever the answer. **So size, times and bytes change togethe
 nothing of the version before and nobody is reading**:
 - from the fold on, look-up, getattr and read still answer with the version before, attributes for no time at all, and
   an `open` waits;
-- when the last handle is closed, or after 20 ms, the kernel is told to forget the inode; that waits for every page that
-  a read of it has locked;
+- when the last handle is closed, or after 20 ms (of the change, or of the last read that waited for its content, 5 s at
+  most), the kernel is told to forget the inode; that waits for every page that a read of it has locked;
 - if no read was answered meanwhile (its page may have come after the notification had passed), the newest version is
   shown, and `open` goes on; else the kernel is told again, three times at most.
 
@@ -36,11 +36,11 @@ class Before:
     content, how many reads were answered from it meanwhile, and how many times the kernel was told.
     """
 
-    __slots__ = ("answers", "changes", "contents", "node", "since_s", "tries")
+    __slots__ = ("answers", "changes", "contents", "node", "since_s", "tries", "waited_s")
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.since_s = time.monotonic()
+        self.since_s = self.waited_s = time.monotonic()
         self.changes = 0
         self.contents = False
         self.answers = 0
@@ -96,8 +96,10 @@ class Shown:
             self.closed()
 
     def waited(self, inode: int) -> None:
-        """The last handler that waited while the kernel kept pages locked goes on."""
-        if inode in self.before:
+        """The last handler that waited while the kernel kept pages locked goes on: who reads gets its answer yet."""
+        before = self.before.get(inode)
+        if before is not None:
+            before.waited_s = time.monotonic()
             self.closed()
 
     def wait(self, inode: int, timeout_s: float) -> None:
@@ -112,7 +114,8 @@ class Shown:
         before = self.before.get(inode)
         if before is None or not self.handles.get(inode):
             return 0.0
-        return before.since_s + (COLD_S if inode in self.page_waits else CLOSE_S)
+        latest_s = before.since_s + COLD_S
+        return latest_s if inode in self.page_waits else min(before.waited_s + CLOSE_S, latest_s)
 
     def marks(self, inodes: Mapping[int, bool] | None) -> list[Mark]:
         """Note, before notifications of these (True: of attributes only; None: of all) are sent, how far they are."""

@@ -65,9 +65,12 @@ class MemoryStore:
         with self._lock:
             first, previous = len(self.events) + 1, self.head().hash
             for request, body, changes in batch:
+                before = self.tree.nodes.get(request.operation.inode)
                 outcome = apply(self.tree, request, incarnation, name)
                 if isinstance(request.operation, Content):
                     self._keep(request.operation, (incarnation, request.origin_seq), changes)
+                    if outcome.kind == "composed":
+                        self._compose(request.operation, (incarnation, request.origin_seq), before.version, outcome.size)
                 digest = hashlib.sha256(self.head().hash + body).digest()
                 self.events.append(
                     FeedEvent(len(self.events) + 1, incarnation, request.origin_seq, name, body, outcome, digest)
@@ -99,6 +102,15 @@ class MemoryStore:
         last = (content.size + CHUNK_BYTES - 1) // CHUNK_BYTES
         whole = {i: data for i, data in {**base, **fresh}.items() if i < last and any_set(data)}
         self.versions[content.inode, version] = (content.size, whole)
+
+    def _compose(self, content: Content, own: tuple[int, int], before: tuple[int, int], size: int) -> None:
+        """Let what was appended follow what was there, as version (incarnation, -sequence)."""
+        written = self.versions[content.inode, own][1]
+        whole = b"".join(written.get(i, b"").ljust(CHUNK_BYTES, b"\0") for i in range(content.size // CHUNK_BYTES + 1))
+        held_size, held = self.versions.get((content.inode, before), (0, {}))
+        added = (Extent(held_size, whole[content.append_from : content.size]),)
+        made = {**held, **compose(held, held_size, added, size)}
+        self.versions[content.inode, (own[0], -own[1])] = (size, made)
 
     def ship(self, folder: MountFolder, stopping: threading.Event) -> None:
         """The courier and the worker, in a loop."""
