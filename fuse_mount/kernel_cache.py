@@ -234,7 +234,7 @@ class NotifiedCache:
         except OSError as error:
             if error.errno == errno.ENOENT:
                 self._unknown.add(self.busy_inode)  # yet: a look-up may be under way
-            # ENODEV, EBADF: unmounted. ENODEV, EBADF: unmounted. All else is worth a look.
+            # ENODEV, EBADF: unmounted. All else is worth a look.
             if error.errno not in {errno.ENOENT, errno.ENODEV, errno.EBADF, errno.ENOTDIR, errno.EINVAL}:
                 self._counters[f"invalidation errno {error.errno}"] += 1
         finally:

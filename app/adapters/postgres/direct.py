@@ -95,7 +95,8 @@ def _received(connection: Connection, waiting: select.poll) -> PGresult:
         if following is None:
             break
         result = following
-    assert result is not None
+    if result is None:
+        raise psycopg.OperationalError(pgconn.get_error_message())
     return result
 
 

@@ -16,7 +16,8 @@ from app.core.errors import ChainBroken
 _PAGE: Final = 5000
 _PAGES: Final = 40
 _PLACES_MAX: Final = 320
-_LOCK: Final = "select pg_try_advisory_xact_lock(%s, 3)"
+# 1 and 2 are the logs', 3 is that of open escalations
+_LOCK: Final = "select pg_try_advisory_xact_lock(%s, 4)"
 _ANCHOR: Final = """
 select h.position, h.hash = e.hash from log_heads h
 left join file_events e on e.project = h.project and e.position = h.position
