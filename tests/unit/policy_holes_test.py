@@ -124,6 +124,34 @@ install -Dt /usr/local/bin a
 ln -sft /usr/local/bin a
 unzip a.zip -d /usr
 unzip -d/usr a.zip
+flock /etc/x ls
+flock -n ~/.config/x -c ls
+flock -nw 5 ls rm -rf src
+flock --conflict-exit-code 3 ls rm -rf /srv/x
+flock --wai 3 ls rm -rf src
+flock --verbose a --command 'rm -rf /'
+strace --env ls rm -rf /
+firejail --private=/srv/x rm -rf src
+firejail --output=/etc/x ls
+firejail --bind=/srv/x,src rm -rf src
+bwrap --bind /srv/x src rm -rf src
+bwrap --setenv LD_PRELOAD x ls
+proot -b /srv/x:src rm -rf src
+(cd /etc && tar cf - .) | tar xf -
+(cd ~; cp -r . /tmp/x)
+tar cf a.tar -C / etc
+cp -r ~ a
+rsync -a ~/.config a
+zip -r a.zip /etc
+tar -xf a.tar -C/etc
+tar xf a.tar -C/srv/x
+tar xfC a.tar /srv/x
+tar --extract --file a.tar --dir=/srv/x
+tar -xf a.tar --one-top-level=../../x
+tar --create --file=/srv/x a
+tar -cf/srv/x a
+tar cf a.tar -g /srv/x a
+tar cf a.tar --remove-files /srv/x
 tar xPf a.tar
 tar -xPf a.tar
 tar xf a.tar --absolute-names
@@ -241,6 +269,14 @@ sort a | uniq -c
 ps aux
 ps -ef
 unzip a.zip -d out
+flock -w 5 /tmp/a.lock make test
+flock -n a.lock -c 'ls src'
+firejail --private --net=none ls
+(cd src && tar cf - .) | tar xf - -C out
+tar xf a.tar -Cout
+tar --extract --file a.tar --directory=out
+tar czf a.tgz -C src . --exclude '*.pyc'
+cp -r /etc/nginx a
 tar xzf a.tgz
 cp -r a b
 cp -t out a

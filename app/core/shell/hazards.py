@@ -5,7 +5,7 @@ The answer is a doubt in a few words, '' for none. Rare spellings are doubted ra
 
 import re
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 from app.core.shell.hidden import EVALUATES, value_hides
@@ -102,6 +102,25 @@ _SED_MAX: Final = 512
 """A longer script is doubted: reading it costs the square of its length."""
 _COMPOUNDS: Final = frozenset(("{", "(", "((", "[[", "if", "for", "while", "until", "case", "select", "function"))
 _TAR_RUNS: Final = ("--abs", "--to-c", "--checkpoint-act", "--use-c", "-I", "--one-top-level=/", "--rsh", "--rmt")
+_SAME_VIEW: Final = frozenset(
+    (
+        "--",
+        "--help",
+        "--version",
+        "--list",
+        "--tree",
+        "--noprofile",
+        "--quiet",
+        "--private",
+        "--private-tmp",
+        "--private-dev",
+        "--seccomp",
+        "--caps.drop=all",
+        "--nonewprivs",
+        "--noroot",
+        "--net=none",
+    )
+)
 _SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL", re.IGNORECASE)
 
 
@@ -235,6 +254,12 @@ def _always(words: list[str], frame: Frame) -> str:
     return "" if len(words) == 2 and words[1] in {"--help", "--version"} else "runs-what-it-reads"
 
 
+def _another_view(words: list[str], frame: Frame) -> str:
+    """Sandboxes that mount one folder where another is: paths inside are not what they say."""
+    given = takewhile(lambda word: word.startswith("-"), words[1:])
+    return "another-view-of-files" if any(word not in _SAME_VIEW for word in given) else ""
+
+
 def _sort(words: list[str], frame: Frame) -> str:
     if any(word.startswith("--compress-prog") for word in words):
         return "sort-runs-a-program"
@@ -319,6 +344,7 @@ _HAZARDS: Final[dict[str, Callable[[list[str], Frame], str]]] = {
     "man": _options("-P", "--pager", "-H", "--html", "-C", "--config"),
     "zip": _options("-TT", "--unzip-command"),
     **dict.fromkeys(("gdb", "lldb", "m4", "dc"), _always),
+    **dict.fromkeys(("firejail", "bwrap", "proot"), _another_view),
     "complete": _options("-C", "-F"),
     "compgen": _options("-C", "-F"),
     **dict.fromkeys(("unzip", "split", "csplit", "cpio", "7z", "7za", "unrar", "ar", "pax"), _unpacks),

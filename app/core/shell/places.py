@@ -1,12 +1,14 @@
 """Lexical classes of paths: where a path lies and what is special about it; no I/O, so symlinks are not seen.
 
 The first class is the location: project, temp, home, system, device, null, root, parent, outside, remote, unknown.
-Then come what it is: project-root, home-root, system-root, temp-root, git, weir, secret, persistence, agent-config.
+Then come what it is: project-root, home-root, system-root, temp-root, git, weir, secret,
+above-secrets, persistence, agent-config.
 """
 
 import re
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from pathlib import PurePosixPath
 from posixpath import normpath
 from typing import Final
 
@@ -38,6 +40,7 @@ _NEVER: Final = frozenset(("bin", "boot", "dev", "etc", "lib", "lib32", "lib64",
 _SYSTEM_PARTS: Final = frozenset(
     ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share", "include", "local", "log", "spool", "cache", "run")
 )
+_ABOVE_SECRETS: Final = frozenset(str(folder) for path in SECRETS for folder in PurePosixPath(path).parents) | {"/home"}
 _WHOLE: Final = frozenset(("", ".", "*", ".*", "mnt", "mnt/*", "mnt/current", "mnt/current/*", "current", "current/*"))
 """Everything of a project: itself, and where Weir mounts it."""
 _PLAIN: Final = ("project",)
@@ -225,6 +228,8 @@ def _kinds(full: str, parts: list[str]) -> list[str]:
         kinds.append("agent-config")
     if _is_secret(full, parts):
         kinds.append("secret")
+    elif full in _ABOVE_SECRETS:
+        kinds.append("above-secrets")
     elif full.endswith(SECRET_WORDS) and full.rstrip(_LETTERS)[-1:] in _JOINTS:
         kinds.append("secret-like")
     if _is_persistent(full, parts):

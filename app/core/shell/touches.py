@@ -7,11 +7,12 @@ import re
 from itertools import pairwise
 from typing import Final
 
+from app.core.shell.archives import archived
 from app.core.shell.form import Touch
 from app.core.shell.names import CODERS, SHELLS
 from app.core.shell.operands import operands_of, touch
 from app.core.shell.reading import Frame
-from app.core.shell.transfers import archived, copied, fetched
+from app.core.shell.transfers import copied, fetched
 
 READERS: Final = frozenset(
     [

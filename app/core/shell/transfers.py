@@ -1,6 +1,5 @@
-"""What transfers touch: curl, wget, scp, rsync, tar; which local files are written, and which are sent."""
+"""What transfers touch: curl, wget, scp, rsync; which local files are written, and which are sent."""
 
-import re
 from typing import Final
 
 from app.core.shell.form import Touch
@@ -77,29 +76,3 @@ def copied(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 def _is_remote(path: str) -> bool:
     head = path.partition("/")[0]
     return ":" in head or path.startswith("rsync://")
-
-
-def archived(words: list[str], frame: Frame) -> tuple[Touch, ...]:
-    """Tar: what goes into an archive is read, where it is unpacked is written."""
-    mode = next((word for word in words[1:2] if not word.startswith("--")), "")
-    joined = "".join(word for word in words[1:] if re.match(r"-[A-Za-z]", word)) + mode
-    extracts = "x" in joined or "--extract" in words or "--get" in words
-    found: list[Touch] = []
-    skip = 0
-    for index, word in enumerate(words[1:], 1):
-        following = words[index + 1] if index + 1 < len(words) else ""
-        if index <= skip:
-            continue
-        if word in {"-C", "--directory"}:
-            found.append(touch("write" if extracts else "read", following, frame))
-            skip = index + 1
-        elif re.match(r"-?[A-Za-z]*f$", word) and (index == 1 or word.startswith("-")):
-            found += (
-                [] if following == "-" else [touch("read" if extracts or "t" in mode else "write", following, frame)]
-            )
-            skip = index + 1
-        elif not word.startswith("-") and (index > 1 or "/" in word):
-            found += [] if extracts else [touch("read", word, frame)]
-    if extracts and not any(t.access == "write" for t in found):
-        found.append(touch("write", "./x", frame))
-    return tuple(found)

@@ -146,17 +146,19 @@ def run_prefix(reading: Reading, words: list[str], frame: Frame, span: Span) -> 
     values, skip = PREFIXES[words[0]]
     if skip > _NO_WRAPPER:
         return None
-    if values and any(" " in word and acts(word) for a, word in pairwise(words) if a in values):
-        reading.doubt("argument-is-a-command")
+    _doubt_options(reading, words, values)
     index = 1
     while index < len(words) and words[index].startswith(("-", "+")) and words[index] not in {"-", "--"}:
         if words[index] in _TAKES.get(words[0], ()) and index + 1 < len(words):
             return _taken(reading, words, index + 1, inside(frame, words[0], span), span)
         frame, taken = _placed(reading, words, index, frame, span)
+        _doubt_value(reading, words[index], values, taken)
         index += taken or (2 if words[index] in values else 1)
     index = _after_assignments(words, index + (words[index : index + 1] == ["--"]))
     inner = words[index + skip :]
-    if words[0] == "flock" and inner[:1] == ["-c"] and len(inner) > 1:
+    if words[0] == "flock":
+        _note_written(reading, words[index : index + 1], frame, span)
+    if words[0] == "flock" and inner[:1] in (["-c"], ["--command"]) and len(inner) > 1:
         return reading.run_text(reading, inner[1], inside(frame, words[0], span))
     if not inner:
         return None
@@ -171,12 +173,28 @@ def _placed(reading: Reading, words: list[str], index: int, frame: Frame, span: 
     output = given(words[index:], _OUTPUTS.get(words[0], ()))
     if output is None:
         return frame, 0
-    written = touch("write", output[0], frame)
-    if "null" not in written.where:
-        reading.emit(
-            Command(">", (">", output[0]), frame.wrappers, span, frozenset(), (written,), bool(marks_of(output[0])))
-        )
+    _note_written(reading, [output[0]], frame, span)
     return frame, output[1]
+
+
+def _note_written(reading: Reading, paths: list[str], frame: Frame, span: Span) -> None:
+    for path in paths:
+        written = touch("write", path, frame)
+        if "null" not in written.where:
+            reading.emit(Command(">", (">", path), frame.wrappers, span, frozenset(), (written,), bool(marks_of(path))))
+
+
+def _doubt_options(reading: Reading, words: list[str], values: frozenset[str]) -> None:
+    if values and any(" " in word and acts(word) for a, word in pairwise(words) if a in values):
+        reading.doubt("argument-is-a-command")
+
+
+def _doubt_value(reading: Reading, word: str, values: frozenset[str], taken: int) -> None:
+    """Doubt an option that takes the next word by a cluster (`-nw 5`) or a shortened name (`--wai 5`)."""
+    if taken or word in values or "=" in word:
+        return
+    if any(name.startswith(word) for name in values) if word.startswith("--") else f"-{word[2:][-1:]}" in values:
+        reading.doubt("option-takes-the-next-word")
 
 
 def _taken(reading: Reading, words: list[str], index: int, frame: Frame, span: Span) -> str:
