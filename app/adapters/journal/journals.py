@@ -12,9 +12,10 @@ from app.adapters.journal.folder import MountFolder
 from app.adapters.journal.reader import JournalReader, zeros_at_end
 from app.adapters.journal.zeros_ahead import AHEAD_BYTES
 from app.core.errors import JournalCorrupt
-from app.core.frames import read_header
+from app.core.frames import FRAME_BYTES, read_header
 
 _HEADER_BYTES = 64 * 1024
+_NOTHING = bytes(FRAME_BYTES)
 
 
 class FolderJournals:
@@ -136,8 +137,9 @@ def _bytes_behind(path: Path, done: int) -> int:
     """Return how much of a segment is behind `done`, zeros at its end left out."""
     try:
         with path.open("rb") as file:
-            end = os.fstat(file.fileno()).st_size
-            zeros = zeros_at_end(file.fileno(), max(done, end - AHEAD_BYTES * 2), end) if end > done else 0
+            descriptor, end = file.fileno(), os.fstat(file.fileno()).st_size
+            if end <= done or os.pread(descriptor, FRAME_BYTES, done) == _NOTHING:  # 2 us instead of 1 ms for the zeros
+                return 0
+            return end - done - zeros_at_end(descriptor, max(done, end - AHEAD_BYTES * 2), end)
     except FileNotFoundError:
         return 0
-    return max(end - done - zeros, 0)

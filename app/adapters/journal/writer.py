@@ -110,6 +110,7 @@ class JournalWriter:
 
     def sync(self) -> None:
         """Return when everything appended before the call is on disk; raises JournalError."""
+        self._ahead.flushing()
         self._flushing.wait()
         self._ahead.flushed()
 
