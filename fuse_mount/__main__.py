@@ -86,7 +86,8 @@ class Stop:
     """SIGTERM, SIGINT and SIGHUP, taken by one thread from before any other thread is there: wherever else one came
     between, it would be lost.
 
-    Before `serving` a stop ends the process at once: nothing has been answered yet.
+    Before `serving` a stop ends the process at once: nothing has been answered yet. The courier that it started sees
+    that it is gone, and ends.
     """
 
     def __init__(self) -> None:

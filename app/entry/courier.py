@@ -1,7 +1,8 @@
 """`python -m app.entry.courier --mount NAME`: the courier of one mount, one process, one at a time (courier.lock).
 
 Comes up in any order and waits for what it needs. SIGTERM: ships what is in the journal, for at most 20 s, then
-stops; whatever is left is shipped by the next courier.
+stops; whatever is left is shipped by the next courier. With `--parent PID` it belongs to that process, which started
+it: once that is gone, killed perhaps, it ends as soon as all is shipped.
 """
 
 import argparse
@@ -41,29 +42,37 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m app.entry.courier", description="Ship a mount's journal to the store.")
     parser.add_argument("--mount", default="main", help="name of the mount (folder in WEIR_HOME/mounts)")
     parser.add_argument("--exit-when-drained", action="store_true", help="end when all is shipped and nobody writes")
+    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="who started it: see above")
     options = parser.parse_args(arguments)
     stop = Stop()
     os.nice(NICE)
     settings = load()
+
+    def alone() -> bool:
+        return bool(options.exit_when_drained or (options.parent and os.getppid() != options.parent))
+
     while not stop.asked:
         try:
             streams = streamer(settings, options.mount)
             denials = bootstrap.spool_shipper(settings, options.mount)
             courier = bootstrap.courier(settings, options.mount)
         except JournalError as error:  # another courier has the folder: it may be on its way out
-            if options.exit_when_drained:
+            if alone():
                 print(f"courier {options.mount}: {error}", flush=True)
                 return 0
             time.sleep(RETRY_S)
             continue
-        except Unavailable:
+        except Unavailable as error:
+            if options.parent and alone():
+                print(f"courier {options.mount}: its mount is gone, and {error}", flush=True)
+                return 1
             time.sleep(RETRY_S)
             continue
         print(f"courier {options.mount}: started", flush=True)
         denials.start([])
         ending = threading.Event()
         threading.Thread(target=streams.run, args=(ending,), name="streams", daemon=True).start()
-        drained = courier.run(lambda: stop.asked, exit_when_drained=options.exit_when_drained)
+        drained = courier.run(lambda: stop.asked, exit_when_drained=alone)
         said = "drained" if drained else courier.status.problem or courier.status.error
         ending.set()
         drained = denials.stop(DENIALS_S) and drained

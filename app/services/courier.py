@@ -67,11 +67,17 @@ class Courier:
         self._abandoned = False
         self.status = Status(ports.journals.name, ports.journals.origin)
 
-    def run(self, should_stop: Callable[[], bool], *, exit_when_drained: bool = False, drain_s: float = 20.0) -> bool:
+    def run(
+        self,
+        should_stop: Callable[[], bool],
+        *,
+        exit_when_drained: Callable[[], bool] = lambda: False,
+        drain_s: float = 20.0,
+    ) -> bool:
         """Ship until told to stop, then for at most `drain_s` more, or until a server was away for GONE_S on end;
         return whether all was shipped.
 
-        `exit_when_drained`: also end as soon as nobody writes the journal and all of it is shipped.
+        While `exit_when_drained` says so it also ends as soon as nobody writes the journal and all of it is shipped.
         """
         deadline_s: float | None = None
         gone_s = float("inf")
@@ -79,7 +85,7 @@ class Courier:
             if deadline_s is None and should_stop():
                 deadline_s = self._monotonic() + drain_s
             # asked before the step: only what was appended before it counts as looked at
-            leave = deadline_s is not None or (exit_when_drained and not self._journals.is_written())
+            leave = deadline_s is not None or (exit_when_drained() and not self._journals.is_written())
             self.step()
             if leave and (self.status.state == "stopped" or self.is_drained):
                 break

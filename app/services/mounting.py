@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from app.core.errors import RequestInvalid
 from app.ports import Program
-from app.services.status import MountPlace, mount_places
+from app.services.status import MountPlace, mount_places, read_object
 from config import mount_options
 from config.settings import Settings
 
@@ -97,6 +97,11 @@ def remember(settings: Settings, wish: MountWish, pid: int = 0) -> None:
     folder = settings.run / "mounts"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / f"{wish.name}.json").write_text(json.dumps({"path": str(wish.folder), "pid": pid}))
+
+
+def courier_pid(settings: Settings, name: str) -> int:
+    """Return the process that last said it was a mount's courier; 0 where none has."""
+    return int(read_object(settings.mounts / name / "courier.json").get("pid", 0))
 
 
 def forget(settings: Settings, name: str) -> None:

@@ -28,7 +28,19 @@ from pytest_celery import (
 from config.celery import worker_configuration
 from config.settings import load
 
+sys.path.insert(0, str(Path(__file__).parent / "mount_site"))
+from lone_mount import LoneMount  # noqa: E402
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def mount(short_path: Path) -> Iterator[LoneMount]:
+    """A mount of its own that must live through the test and end well."""
+    one = LoneMount(short_path / "one")
+    yield one
+    assert one.process.poll() is None, f"the mount ended: {one.log.read_text()}"
+    assert one.stop() == 0, one.log.read_text()
 
 
 class LocalProcess:

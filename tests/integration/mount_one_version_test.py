@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,14 +19,6 @@ from torn_reader import version  # noqa: E402
 
 READER = Path(__file__).parent / "mount_site" / "torn_reader.py"
 OLD = b"0123456789"
-
-
-@pytest.fixture
-def mount(short_path: Path) -> Iterator[LoneMount]:
-    one = LoneMount(short_path / "one")
-    yield one
-    assert one.process.poll() is None, f"the mount ended: {one.log.read_text()}"
-    assert one.stop() == 0, one.log.read_text()
 
 
 def foreign(mount: LoneMount, *command: str) -> None:

@@ -4,21 +4,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "mount_site"))
 from lone_mount import LoneMount  # noqa: E402
-
-
-@pytest.fixture
-def mount(short_path: Path) -> Iterator[LoneMount]:
-    one = LoneMount(short_path / "one")
-    yield one
-    assert one.process.poll() is None, f"the mount ended: {one.log.read_text()}"
-    assert one.stop() == 0, one.log.read_text()
 
 
 def eventually(holds: Callable[[], bool], within_s: float = 3.0) -> None:

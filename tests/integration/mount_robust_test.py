@@ -10,24 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "mount_site"))
 from lone_mount import LoneMount  # noqa: E402
 
 FOREIGN, WORST_S = 5_000, 1.0
 SIZE = 3 * 131_072
-
-
-@pytest.fixture
-def mount(short_path: Path) -> Iterator[LoneMount]:
-    one = LoneMount(short_path / "one")
-    yield one
-    assert one.process.poll() is None, one.log.read_text()
-    assert one.stop() == 0
 
 
 def test_five_thousand_foreign_changes_while_a_client_makes_and_removes_names_in_the_same_folder(mount: LoneMount) -> None:

@@ -65,9 +65,15 @@ def hook(*arguments: str, **environ: str) -> dict:
 
 def test_neither_hook_nor_client_asks_a_gateway_that_lies_around(planted: Planted) -> None:
     assert hook("claude-code")["permissionDecisionReason"] != "planted"
-    Client().validate("Bash", {"command": "rm -rf /"})
-    asyncio.run(AsyncClient().validate("Bash", {"command": "rm -rf /"}))
+    with Client() as client:
+        client.validate("Bash", {"command": "rm -rf /"})
+    asyncio.run(asked_once(AsyncClient()))
     assert planted.came == 0
+
+
+async def asked_once(client: AsyncClient) -> None:
+    async with client:  # a stack may run in this very folder: then it answers, and keeps the connection
+        await client.validate("Bash", {"command": "rm -rf /"})
 
 
 def test_a_home_that_depends_on_the_folder_is_none(planted: Planted) -> None:

@@ -407,7 +407,7 @@ def test_a_mount_that_is_gone_ends_the_courier_when_all_is_shipped(folder):
     mount.seal_all()
     mount.writer.close()
     courier = courier_of(folder, store)
-    assert courier.run(lambda: False, exit_when_drained=True)
+    assert courier.run(lambda: False, exit_when_drained=lambda: True)
     assert_store_holds(store, mount)
     assert folder.status()["acked"] == 2
 

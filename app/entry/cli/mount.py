@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from app import bootstrap
-from app.core.errors import RequestInvalid, SetupError
+from app.core.errors import RequestInvalid, SetupError, WeirError
 from app.entry.cli.control import refuse_agents
 from app.entry.cli.logs import tail
 from app.services import mounting
@@ -26,6 +27,8 @@ from config.settings import Settings
 READY_S: Final = 30.0
 DRAIN_S: Final = 40.0
 _POLL_S: Final = 0.05
+_MOUNT: Final = b"fuse_mount"
+_COURIER: Final = b"app.entry.courier"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Folder = Annotated[Path, typer.Argument(help="An empty folder; made if it is not there.")]
 
@@ -55,13 +58,9 @@ def mount(
     wish = MountWish(place, name, agent, durability, read_only, tuple(options or ()))
     _clear_dead(settings, place)
     wish = mounting.checked(settings, wish, bootstrap.mount_kind(place))
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        remedy = "choose a folder that can be made"
-        raise RequestInvalid(f"{place} cannot be made ({error.strerror}); {remedy}") from error
-    supervised = _start(settings, wish)
-    _wait_mounted(settings, wish)
+    with _made(place):
+        supervised = _start(settings, wish)
+        _wait_mounted(settings, wish)
     if as_json:
         print(json.dumps({"path": str(place), "name": wish.name, "supervised": supervised}))
     else:
@@ -76,6 +75,24 @@ def _clear_dead(settings: Settings, place: Path) -> None:
         except OSError as error:
             if error.errno == errno.ENOTCONN:
                 bootstrap.unmount(place)
+
+
+@contextlib.contextmanager
+def _made(place: Path) -> Iterator[None]:
+    """Make a folder; what was made goes again where nothing comes to be mounted on it."""
+    made = [folder for folder in (place, *place.parents) if not folder.exists()]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "choose a folder that can be made"
+        raise RequestInvalid(f"{place} cannot be made ({error.strerror}); {remedy}") from error
+    try:
+        yield
+    except WeirError:
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def absolute(folder: Path) -> Path:
@@ -132,26 +149,28 @@ def end_mount(settings: Settings, folder: Path) -> None:
         raise RequestInvalid(f"{folder} is the main mount: `weir down` ends it with everything else")
     supervisor = bootstrap.supervisor(settings)
     if known.pid:
-        _end_process(known.pid)
+        _end_process(known.pid, _MOUNT)
     elif supervisor.alive():
         for name in (f"mount-{known.name}", f"courier-{known.name}"):
             supervisor.stop([name], DRAIN_S)
             supervisor.remove(name)
     bootstrap.unmount(folder)
+    # one whose mount was killed goes on alone, and as long as the store is away
+    _end_process(mounting.courier_pid(settings, known.name), _COURIER)
     mounting.forget(settings, known.name)
 
 
-def _end_process(pid: int) -> None:
-    """End a detached mount, if the process of that number is one; killed only when it does not drain in time."""
+def _end_process(pid: int, program: bytes) -> None:
+    """End a detached program, if the process of that number is one; killed only when it does not drain in time."""
     give_up = time.monotonic() + DRAIN_S
     with contextlib.suppress(OSError):
-        if _is_mount(pid):
+        if _runs(pid, program):
             os.kill(pid, signal.SIGTERM)
-        while _is_mount(pid) and time.monotonic() < give_up:
+        while _runs(pid, program) and time.monotonic() < give_up:
             time.sleep(_POLL_S)
-        if _is_mount(pid):
+        if _runs(pid, program):
             os.kill(pid, signal.SIGKILL)
 
 
-def _is_mount(pid: int) -> bool:
-    return b"fuse_mount" in Path(f"/proc/{pid}/cmdline").read_bytes()
+def _runs(pid: int, program: bytes) -> bool:
+    return pid > 0 and program in Path(f"/proc/{pid}/cmdline").read_bytes()
