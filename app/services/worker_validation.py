@@ -38,6 +38,7 @@ JUDGE_FAULTS: Final = (
     LookupError,
     MemoryError,
     RuntimeError,
+    SystemError,
     TypeError,
     ValueError,
 )

@@ -14,6 +14,7 @@ FAULTS: Final = (
     RuntimeError,
     MemoryError,
     AssertionError,
+    SystemError,
     re.error,
     re2.error,
 )

@@ -9,6 +9,7 @@ from typing import Any, Final
 from app.core.policy.glob import argument_expression, simple_glob
 from app.core.policy.match import Rule, Seen, matches
 from app.core.policy.narrowing import Bucket, Heads
+from app.core.policy.pace import paced
 from app.core.policy.shape import Shape, deeper_words, known_words, loosened, settled, shape_of
 
 MEMO_MAX: Final = 4096
@@ -59,17 +60,17 @@ class Index:
         self._tool_globs: list[tuple[str, Rule]] = []
         self._rest = Bucket()
         self._memo: dict[str, tuple[Rule, ...]] = {}
-        for rule in rules:
+        for rule in paced(rules):
             self._add(rule)
         for group in (self._by_key, self._by_tool, self._by_trait):
-            for bucket in group.values():
+            for bucket in paced(group.values()):
                 bucket.seal()
         self._rest.seal()
         self._by_program_glob = _heads(self._program_globs)
         self._by_tool_glob = _heads(self._tool_globs)
         self._known = known_words(rules, list(self._by_key))
         self._deeper = deeper_words(rules)
-        self._loose = {id(rule): loosened(rule) for rule in rules}
+        self._loose = {id(rule): loosened(rule) for rule in paced(rules)}
         self._shapes: dict[Shape, tuple[list[Rule], list[Step]]] = {}
 
     def _add(self, rule: Rule) -> None:

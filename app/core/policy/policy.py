@@ -18,6 +18,7 @@ from app.core.policy.faults import FAULTS
 from app.core.policy.guards import PathGuards
 from app.core.policy.index import Index
 from app.core.policy.match import Rule, Seen, compile_rule
+from app.core.policy.pace import paced
 from app.core.policy.source import RuleFile, RuleSource, Stated, Tier, names, refusal, stated_rules
 from app.core.policy.world import NOWHERE, SCRIPT, Moment, World
 from app.core.shell.form import SHOWN
@@ -44,7 +45,7 @@ class Policy:
         self.stands_in = False
         self.version = version
         self._index = Index(rules)
-        self._refs = {id(rule): (RuleRef(rule.id, rule.file, rule.line),) for rule in self.rules}
+        self._refs = {id(rule): (RuleRef(rule.id, rule.file, rule.line),) for rule in paced(self.rules)}
         self._worldly = any(rule.branches or rule.times for rule in rules)
         self.guards = PathGuards(rules)
 
@@ -163,10 +164,10 @@ def compile_policy(files: Sequence[RuleFile], before: Policy | None = None) -> P
     A rule that stands word for word in `before` met its examples there: whether it matches depends on no other rule.
     """
     stated = stated_rules(list(files))
-    rules = [_compiled(one, order) for order, one in enumerate(stated)]
-    policy = Policy(rules, version_of(files), {one.source.id: one.source for one in stated})
+    rules = [_compiled(one, order) for order, one in enumerate(paced(stated))]
+    policy = Policy(rules, version_of(files), {one.source.id: one.source for one in paced(stated)})
     tried = before.sources if before is not None else {}
-    for one in stated:
+    for one in paced(stated):
         if tried.get(one.source.id) != one.source:
             _check_examples(policy, one)
     return policy

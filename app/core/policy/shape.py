@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from app.core.policy.match import Rule, Seen, matches
+from app.core.policy.pace import paced
 
 Shape = tuple[object, ...]
 
@@ -42,9 +43,9 @@ def shape_of(seen: Seen, known: AbstractSet[str], deeper: AbstractSet[str]) -> S
 
 def known_words(rules: Sequence[Rule], keys: Sequence[str]) -> frozenset[str]:
     """Return every word that a rule, or a key of the index, asks for behind the program."""
-    words = {word for rule in rules for word in (*rule.first_words, *rule.unless)}
+    words = {word for rule in paced(rules) for word in (*rule.first_words, *rule.unless)}
     words.update(sub[0] for rule in rules for sub in rule.subcommands)
-    for key in keys:
+    for key in paced(keys):
         rest = key
         while rest:
             rest = rest.partition(" ")[2]
@@ -54,7 +55,7 @@ def known_words(rules: Sequence[Rule], keys: Sequence[str]) -> frozenset[str]:
 
 def deeper_words(rules: Sequence[Rule]) -> frozenset[str]:
     """Return every word that a rule asks for behind a first word which it leaves open."""
-    return frozenset(sub[1] for rule in rules for sub in rule.subcommands if sub[0] == "*")
+    return frozenset(sub[1] for rule in paced(rules) for sub in rule.subcommands if sub[0] == "*")
 
 
 def loosened(rule: Rule) -> Rule | None:

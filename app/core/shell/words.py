@@ -99,7 +99,8 @@ def quoted(reading: Reading, node: Node, frame: Frame) -> str:
         parts.append(_between(reading, frame.source[start : child.start_byte].decode()))
         parts += [piece.text for piece in pieces_of(reading, child, frame)]
         start = child.end_byte
-    parts.append(_between(reading, frame.source[start:end].decode()))
+    # a quote that the grammar closes where it opens; compiled, a slice must not end before it begins
+    parts.append(_between(reading, frame.source[start : max(start, end)].decode()))
     return "".join(parts)
 
 

@@ -1,0 +1,91 @@
+"""The code that judges as C (mypyc), where that was built of these very sources; else Python reads them as ever.
+
+The sources are what counts: a build is found by the hash of all that went into it, and lies beside the interpreter,
+where only who may change the sources may write. `take` stands before the first import of app.core in a process that
+judges. What is listed here and what is not: docs/adr/0005-judging-as-c.md.
+"""
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from config.flags import load_flags
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+BUILDS: Final = Path(sys.prefix) / "weir-compiled"
+FLAG: Final = "compiled_judging"
+_POLICY: Final = "calls index match options policy shape verbs"
+_SHELL: Final = """
+builtins chains escapes expansion follow form git_launch hazards hidden launch launchers lone names operands output
+places reading redirect runners scope script script_options searches stored stored_packages syntax tool_hazards touches
+transfers words wrappers written
+"""
+MODULES: Final = (
+    *[f"app.core.policy.{name}" for name in _POLICY.split()],
+    *[f"app.core.shell.{name}" for name in _SHELL.split()],
+)
+_SUFFIX: Final = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
+
+
+def folder(root: Path = ROOT) -> Path:
+    """Return where a build of the sources as they are now belongs, whether there is one or not."""
+    digest = hashlib.sha256(f"{sys.version} {_SUFFIX} {MODULES}".encode())
+    # constants and types of modules that are not compiled are built in too; the lock names the compiler's version
+    for path in (*sorted((root / "app" / "core").rglob("*.py")), root / "requirements.lock"):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root)} {len(content)} ".encode() + content)
+    return BUILDS / digest.hexdigest()[:32]
+
+
+def take(environ: Mapping[str, str] = os.environ, build: Path | None = None) -> bool:
+    """Let imports find what was built; False where the flag is off or there is no build of these sources."""
+    if not load_flags(environ)[FLAG]:
+        return False
+    build = build or folder()
+    if not build.is_dir():
+        return False
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder(build))
+    return True
+
+
+def awaited() -> Path | None:
+    """Return where a build will lie that is not there yet; None where none is wanted."""
+    build = folder()
+    return build if load_flags()[FLAG] and not build.is_dir() else None
+
+
+def taken() -> bool:
+    """Tell whether this process judges by compiled code."""
+    return any(_compiled(sys.modules.get(name)) for name in MODULES)
+
+
+def _compiled(module: ModuleType | None) -> bool:
+    return module is not None and (module.__file__ or "").endswith(_SUFFIX)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the listed modules, and the library behind them, in a build."""
+
+    def __init__(self, build: Path) -> None:
+        self._build = build
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> importlib.machinery.ModuleSpec | None:
+        """See MetaPathFinder."""
+        if fullname not in MODULES and not fullname.endswith("__mypyc"):
+            return None
+        file = self._build / (fullname.replace(".", "/") + _SUFFIX)
+        return importlib.util.spec_from_file_location(fullname, file) if file.exists() else None

@@ -1,0 +1,67 @@
+"""Compile the code that judges (config/compiled.py) to C; nothing where that was done for these sources.
+
+A build is made aside and put in place whole. Builds of other sources that nobody can find any more go.
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from config.compiled import BUILDS, MODULES, ROOT, folder
+
+KEPT = 2
+
+
+def main() -> int:
+    """Build if need be; 1 where it cannot be built."""
+    if folder().is_dir():
+        return 0
+    BUILDS.mkdir(exist_ok=True)
+    with (BUILDS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build = folder()
+        if build.is_dir():
+            return 0
+        began = time.monotonic()
+        print("compiling the code that judges: about a minute, once for each change of it", flush=True)
+        with tempfile.TemporaryDirectory(dir=BUILDS, prefix=".making-") as aside:
+            whole = Path(aside) / "build"
+            compiled_into(whole, Path(aside) / "c")
+            if folder() != build:
+                print("the sources changed meanwhile: not kept")
+                return 1
+            whole.rename(build)
+        forget_old()
+        print(f"compiled in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def compiled_into(build: Path, generated: Path) -> None:
+    os.chdir(ROOT)
+    os.environ["MYPY_CACHE_DIR"] = str(BUILDS / ".types")  # the other one is of other options
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+    from setuptools.command.build_ext import build_ext
+
+    sources = [f"{name.replace('.', '/')}.py" for name in MODULES]
+    extensions = mypycify(sources, opt_level="1", debug_level="0", target_dir=str(generated))
+    command = build_ext(Distribution({"name": "weir-judging", "ext_modules": extensions}))
+    command.build_lib, command.build_temp, command.parallel = str(build), str(generated / "o"), 2
+    command.ensure_finalized()
+    command.run()
+
+
+def forget_old() -> None:
+    builds = [path for path in BUILDS.iterdir() if path.is_dir() and path.name[0] != "."]
+    for path in sorted(builds, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Compiled code is taken only where it was built of the very sources that lie there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from config import compiled
+
+
+def tree(folder: Path, source: str = "x = 1\n") -> Path:
+    (folder / "app" / "core").mkdir(parents=True)
+    (folder / "app" / "core" / "a.py").write_text(source)
+    (folder / "requirements.lock").write_text("mypy==1\n")
+    return folder
+
+
+def test_a_build_is_found_by_all_that_went_into_it(tmp_path):
+    one, same = tree(tmp_path / "one"), tree(tmp_path / "same")
+    assert compiled.folder(one) == compiled.folder(same)
+    (same / "app" / "core" / "a.py").write_text("x = 2\n")
+    changed = compiled.folder(same)
+    (same / "requirements.lock").write_text("mypy==2\n")
+    assert len({compiled.folder(one), changed, compiled.folder(same)}) == 3
+
+
+def test_without_a_build_or_with_the_flag_off_the_sources_are_read(tmp_path):
+    assert not compiled.take({}, tmp_path / "none")
+    assert not compiled.take({"WEIR_FLAGS": "compiled_judging=off"}, tmp_path)
+    assert not compiled.taken()
+
+
+def test_a_module_that_a_build_lacks_is_read_from_its_source(tmp_path):
+    code = (
+        "import sys, pathlib; from config import compiled; "
+        f"assert compiled.take({{}}, pathlib.Path({str(tmp_path)!r})); "
+        "from app.core.shell import canonical; "
+        "assert canonical('ls').commands and not compiled.taken()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=compiled.ROOT, check=True)
+
+
+def test_what_is_to_be_compiled_exists_and_what_lets_threads_run_is_not_among_it():
+    missing = [name for name in compiled.MODULES if not (compiled.ROOT / f"{name.replace('.', '/')}.py").is_file()]
+    assert missing == []
+    assert "app.core.policy.pace" not in compiled.MODULES
