@@ -42,9 +42,10 @@ def gather(
     """Return the status as its JSON shape (docs/reference/cli.md)."""
     states = supervisor.states()
     running = bool(states) or runs_elsewhere(settings)
+    source = _opened(reader) if running else None
     give_up = time.monotonic() + ANSWER_S
     said = {place: Asked(_health_file(place)) for place in mount_places(settings)}
-    heads = Asked(lambda: _heads(reader)) if running else None
+    heads = Asked(partial(_heads, source)) if source is not None else None
     found_alerts = Asked(lambda: alerts(settings.home, watched))
     bounded = together(probes, give_up)
     problems = process_problems(states, bounded) if states or not running else silent(bounded)
@@ -173,10 +174,22 @@ def mount_alerts(place: MountPlace, health: Mapping[str, Any]) -> list[Alert]:
     return [Alert("mount", f"{place.name}: {one}", f"see {place.path}/debug/health") for one in said]
 
 
-def _heads(reader: Callable[[], LogReader]) -> dict[str, Any] | str:
-    """Return the logs' positions, or why there are none."""
+def _opened(reader: Callable[[], LogReader]) -> LogReader | str:
+    """Return what asks the store, or why it cannot: opened before the clock starts, since on a machine that is busy
+    loading the driver alone takes longer than the answer may.
+    """
     try:
-        with closing(reader()) as source:
+        return reader()
+    except WeirError as error:
+        return str(error)
+
+
+def _heads(source: LogReader | str) -> dict[str, Any] | str:
+    """Return the logs' positions, or why there are none."""
+    if isinstance(source, str):
+        return source
+    try:
+        with closing(source):
             return {log: {"position": source.head(log).position} for log in ("files", "decisions")}
     except WeirError as error:
         return str(error)

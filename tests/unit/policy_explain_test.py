@@ -72,6 +72,7 @@ def test_a_lifted_rule_says_what_lifts_it(tmp_path: Path) -> None:
 
 def test_without_a_gateway_the_files_explain_and_nothing_is_created(tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("WEIR_")}
+    environ["WEIR_HOME"] = str(tmp_path / "none")  # a stack may run in this very folder
     ran = subprocess.run([WEIR, "explain", "--json", "rm -rf /"], cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert ran.returncode == 2, ran.stderr
     answer = json.loads(ran.stdout)
