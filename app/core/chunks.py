@@ -82,10 +82,12 @@ def compose(
     `base` must hold the plain bytes of each touched chunk that the base version has (absent = hole).
     """
     steps = list(changes)
-    work = {
-        i: bytearray(base.get(i, b"")[:chunk_bytes].ljust(chunk_bytes, b"\0"))
-        for i in touched(steps, base_size, chunk_bytes)
-    }
+    end = max(base_size, size, *map(_end, steps))
+    work = {}
+    for i in touched(steps, base_size, chunk_bytes):
+        # no longer than the file ever was: of a file of 4 KiB, 128 KiB of zeros were most of the work
+        room = min(chunk_bytes, end - i * chunk_bytes)
+        work[i] = bytearray(base.get(i, b"")[:room].ljust(room, b"\0"))
     for change in steps:
         _apply(work, change, chunk_bytes)
     return {
@@ -93,6 +95,10 @@ def compose(
         for i, buffer in work.items()
         if i * chunk_bytes < size
     }
+
+
+def _end(change: Extent | ResizeTo) -> int:
+    return change.offset + len(change.data) if isinstance(change, Extent) else change.size
 
 
 def _apply(work: dict[int, bytearray], change: Extent | ResizeTo, chunk_bytes: int) -> None:
@@ -107,4 +113,5 @@ def _apply(work: dict[int, bytearray], change: Extent | ResizeTo, chunk_bytes: i
         case ResizeTo(size):
             for index, buffer in work.items():
                 keep = min(max(size - index * chunk_bytes, 0), chunk_bytes)
-                buffer[keep:] = bytes(chunk_bytes - keep)
+                if keep < len(buffer):
+                    buffer[keep:] = bytes(len(buffer) - keep)

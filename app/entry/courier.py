@@ -6,6 +6,7 @@ it: once that is gone, killed perhaps, it ends as soon as all is shipped.
 """
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -69,6 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
             time.sleep(RETRY_S)
             continue
         print(f"courier {options.mount}: started", flush=True)
+        # journalled operations make many objects and no cycles
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
         denials.start([])
         ending = threading.Event()
         threading.Thread(target=streams.run, args=(ending,), name="streams", daemon=True).start()

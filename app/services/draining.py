@@ -3,6 +3,7 @@
 from collections import deque
 from typing import Final, NamedTuple
 
+from app.core.chunks import Extent
 from app.core.frames import FRAME_BYTES
 from app.core.seal_plan import PlannedRequest, SealPlan
 from app.ports import JournalRecords, Journals
@@ -127,4 +128,8 @@ class IncarnationDrain:
 
 
 def _weight(planned: PlannedRequest) -> int:
-    return len(planned.body) + sum(len(getattr(change, "data", b"")) for change in planned.changes)
+    weight = len(planned.body)
+    for change in planned.changes:
+        if isinstance(change, Extent):
+            weight += len(change.data)
+    return weight

@@ -25,6 +25,8 @@ from app.core.frames import (
 from app.ports import PlacedRecord, TailDamage
 
 READ_BYTES: Final = 1024 * 1024
+GLANCE_BYTES: Final = 64 * 1024
+"""Behind the last few records there are often megabytes of zeros: reading 1 MiB of them takes 100 us."""
 _HEADER_BYTES: Final = 64 * 1024
 _NOTHING: Final = bytes(FRAME_BYTES)
 
@@ -41,6 +43,7 @@ class JournalReader:
         self._segment = -1
         self._seed = 0
         self._offset = 0
+        self._glance_bytes = GLANCE_BYTES
         self._tail = Tail(0, "end")
 
     def poll(self, bytes_max: int = READ_BYTES) -> list[PlacedRecord]:
@@ -113,16 +116,19 @@ class JournalReader:
         self.next_sequence = header.first_sequence
 
     def _read(self, bytes_max: int) -> list[PlacedRecord]:
-        wanted = bytes_max
         if os.pread(self._descriptor, FRAME_BYTES, self._offset) in {b"", _NOTHING}:
             self._tail = Tail(self._offset, "end")
             return []
-        while True:
-            data = os.pread(self._descriptor, wanted, self._offset)
+        found: list[PlacedRecord] = []
+        for wanted in (min(self._glance_bytes, bytes_max), bytes_max, BODY_MAX + FRAME_BYTES + 1):
+            start = self._offset
+            data = os.pread(self._descriptor, wanted, start)
             found = self._parse(data)
-            if found or len(data) < wanted or wanted > BODY_MAX + FRAME_BYTES:
-                return found
-            wanted = BODY_MAX + FRAME_BYTES + 1
+            # who was not done with half of it has much more to read
+            self._glance_bytes = READ_BYTES if self._offset - start > wanted // 2 else GLANCE_BYTES
+            if found or len(data) < wanted:
+                break
+        return found
 
     def _parse(self, data: bytes) -> list[PlacedRecord]:
         found = []

@@ -88,9 +88,9 @@ class ZerosAhead:
         with self._append_lock:
             segment = self.segment
             # one of its own: a failure of the disk is told once to each, and the one that flushes must hear of it
-            descriptor = os.open(segment.path, os.O_WRONLY | os.O_CLOEXEC)
+            descriptor, end = os.open(segment.path, os.O_WRONLY | os.O_CLOEXEC), segment.size + AHEAD_BYTES
         try:
-            while segment.filled - segment.size < AHEAD_BYTES and self._quiet_s() >= QUIET_S:
+            while segment.filled < end and self._quiet_s() >= QUIET_S:
                 if not self._fill_step(segment):
                     return
                 os.fdatasync(descriptor)
