@@ -10,19 +10,20 @@ FS_OPERATIONS := create,stat,roundtrip,enoent,read,readcold,overwrite,pwrite,fsy
 .PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: ## install what is missing (system packages, .venv); nothing when all is there
 	@sh scripts/setup.sh
 
 up: setup ## start everything, mount at ./mnt, show both flows; nothing where it runs already
 	@$(BIN)/weir up
-	@setsid nice -n 19 $(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 </dev/null &
+	@setsid nice -n 19 $(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 </dev/null & echo $$! >.venv/compile.pid
 
 compiled: setup ## the code that judges as C: about a minute, once for each change of it; `make up` does it beside
 	@$(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 || { tail -n 20 .venv/compile.log; exit 1; }
 
 down: ## drain, unmount, stop everything
+	@pid=$$(cat .venv/compile.pid 2>/dev/null); if grep -qs compile_judging "/proc/$$pid/cmdline"; then kill -- "-$$pid"; fi
 	@if [ -x $(BIN)/weir ]; then $(BIN)/weir down; else echo "Nothing is installed, so nothing runs."; fi
 
 test: check compiled tools ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount

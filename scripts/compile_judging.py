@@ -6,6 +6,7 @@ A build is made aside and put in place whole. Builds of other sources that nobod
 import fcntl
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ def main() -> int:
     if folder().is_dir():
         return 0
     BUILDS.mkdir(exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # `make down`: what was made aside goes
     with (BUILDS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         build = folder()

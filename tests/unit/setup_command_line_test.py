@@ -62,6 +62,14 @@ def test_the_log_of_a_path_outside_of_the_project_is_wrong_usage_and_not_an_empt
     assert "outside of the project" in said.err
 
 
+def test_the_list_of_commands_cuts_no_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["weir", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
 def test_times_are_ages_or_iso_and_anything_else_is_refused():
     assert show_time(parse_time_ns("2026-11-23T20:15:00+00:00", "--since")) == "2026-11-23T20:15:00.000Z"
     assert parse_time_ns("1h", "--since") < parse_time_ns("1m", "--since")

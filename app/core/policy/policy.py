@@ -106,7 +106,7 @@ class Policy:
         why = (
             "has words that are known only when it runs"
             if one is not None and one.command.unresolved
-            else "is spoken for by no rule"
+            else "is covered by no rule"
         )
         return Judgement(verdict, (), f"`{what}` {why}.", _SUGGEST, self.version, commands)
 

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Look at everything that Weir needs; exit 1 when something is missing, with the remedy beside it."""
+    """Look for what is missing, and name the remedy. Exits 1 when something is missing."""
     settings = weir_settings.load()
     outside = Outside(
         servers=lambda: bootstrap.server_binaries(settings),

@@ -50,7 +50,7 @@ def explain(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say why a tool call would be decided as it would: exits 0 approve, 2 block, 3 escalate, 1 error."""
+    """Say why a tool call would be decided as it would. Exits 0 approve, 2 block, 3 escalate, 1 error."""
     call = tool_call(command, tool_input, tool, agent, session, str(Path.cwd()) if cwd is None else cwd)
     answer = _asked(call, as_json=as_json)
     if as_json:

@@ -122,7 +122,7 @@ def register(app: "typer.Typer") -> None:
     """Add the command (for `--help`; `weir hook` itself is dispatched to `main` without typer)."""
     import typer
 
-    @app.command("hook", help="Answer an agent's hook: its JSON on stdin, its contract's JSON on stdout.")
+    @app.command("hook", help="Answer an agent's hook. Its JSON on stdin, its contract's on stdout.")
     def hook(
         agent: str = typer.Argument(help=f"One of: {', '.join(AGENTS)}; or `settings`: print the agent's settings."),
         home: str = typer.Option("", help="The project's .weir folder, by its whole path; else WEIR_HOME."),

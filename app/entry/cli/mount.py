@@ -134,7 +134,7 @@ def _wait_mounted(settings: Settings, wish: MountWish) -> None:
 
 
 def umount(folder: Folder, *, as_json: Json = False) -> None:
-    """Unmount a folder that `weir mount` mounted: its writes are shipped first."""
+    """End what `weir mount` mounted. Its writes are shipped first."""
     refuse_agents("umount")
     settings = weir_settings.load()
     place = absolute(folder)

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Show processes, mounts, positions, Flower's address and password; exit 1 unless all is ready."""
+    """Show what runs, where and how far; exit 1 unless all is ready. With Flower's address and password."""
     settings = weir_settings.load()
     found = gather(
         settings,

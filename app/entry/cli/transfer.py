@@ -39,7 +39,7 @@ def import_command(
     special: Annotated[bool, typer.Option("--special", help="Bring fifos and devices in too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Bring an existing folder into the project: content, modes, owners, symlinks, hard links, times.
+    """Bring an existing folder into the project. Contents, modes, owners, symlinks, hard links, times.
 
     What is there already and identical is skipped: an import that was stopped is finished by starting it again.
     """
@@ -78,7 +78,7 @@ def export_command(
     ] = WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write the project's confirmed tree into a folder, byte for byte."""
+    """Write the confirmed tree into a folder, byte for byte."""
     settings = load()
     began = time.monotonic()
     mounts = [Path(place.path) for place in mount_places(settings)]

@@ -36,7 +36,7 @@ def up(
     as_json: Json = False,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait until all is ready.")] = 90.0,
 ) -> None:
-    """Start everything, mount the project, show that both flows work; changes nothing where it runs already."""
+    """Start everything, mount the project, show both flows. Changes nothing where it runs already."""
     refuse_agents("up")
     settings = weir_settings.load()
     _refuse_second(settings)
@@ -112,7 +112,7 @@ def _decision(answer: dict[str, Any]) -> str:
 
 
 def down(*, as_json: Json = False) -> None:
-    """Drain, unmount and stop everything, the last started first; nothing where nothing runs."""
+    """Drain, unmount and stop everything. The last started is stopped first."""
     refuse_agents("down")
     settings = weir_settings.load()
     supervisor = bootstrap.supervisor(settings)

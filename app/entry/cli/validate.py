@@ -41,7 +41,7 @@ def validate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide without recording.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> None:
-    """Ask whether a tool call would be approved: exits 0 approve, 2 block, 3 escalate, 1 error."""
+    """Ask whether a tool call would be approved. Exits 0 approve, 2 block, 3 escalate, 1 error."""
     call = tool_call(command, tool_input, tool, agent, session, str(Path.cwd()) if cwd is None else cwd)
     call |= {"wait_ms": round(wait * 1000), "dry_run": dry_run}
     decision = _ask(call, as_json=as_json)

@@ -9,7 +9,7 @@ from app.entry.cli.policy import checking, importing, replaying, rolling_back, s
 def register(app: typer.Typer) -> None:
     """Add the command and what it can do."""
     commands = typer.Typer(
-        help="Check, test, show, explain, compare and replay rules; put earlier ones back.",
+        help="Check, test, compare and replay rules. Show and explain them, put earlier ones back.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
