@@ -7,7 +7,7 @@ A spool that refuses makes every answer of that tick a block.
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -58,16 +58,19 @@ def answered_of(decision: Decision) -> Answered:
 Answer = Callable[[Answered], None]
 
 
-class Waiter(msgspec.Struct, frozen=True):
-    """A caller: its call, when it arrived (monotonic), and what to do with the answer."""
+class Waiter(msgspec.Struct, frozen=True, gc=False):
+    """A caller: its call, when it arrived (monotonic), and what to do with the answer, which never holds its waiter."""
 
     call: ToolCall
     started_ns: int
     answer: Answer
 
 
+Found = tuple[Waiter, str, Ruling, str]
+"""A caller, the layer that answers it, its ruling, and the task that gave it; plain: one is made for every call."""
+
 _Given = tuple[Waiter, Answered, str]
-"""A caller, its answer, and the task that gave it; a plain tuple, since one is made for every call."""
+"""A caller, its answer, and the task that gave it."""
 
 
 class Answering:
@@ -75,7 +78,7 @@ class Answering:
 
     def __init__(self, spool: DecisionSpool, metrics: Metrics) -> None:
         self._spool = spool
-        self._found: list[tuple[Waiter, str, str, Ruling, str]] = []
+        self._found: list[Found] = []
         self._recent: dict[str, Answered] = {}
         self._before: dict[str, Answered] = {}
         self._nonce = secrets.token_hex(8)
@@ -106,17 +109,21 @@ class Answering:
 
     def finish(self, waiter: Waiter, found: Ruling, layer: str, task_id: str = "") -> None:
         """Answer a caller at the end of this tick."""
-        self._number += 1
-        if not self._found:
+        self.finish_all([(waiter, layer, found, task_id)])
+
+    def finish_all(self, found: Sequence[Found]) -> None:
+        """Answer callers at the end of this tick."""
+        if found and not self._found:
             asyncio.get_running_loop().call_soon(self._commit)
-        self._found.append((waiter, f"{self._nonce}-{self._number:x}", layer, found, task_id))
+        self._found += found
 
     def _commit(self) -> None:
         answers, self._found = self._found, []
-        now = time.monotonic_ns()
+        now, nonce, before = time.monotonic_ns(), self._nonce, self._number
+        self._number += len(answers)
         given = [
-            (waiter, Answered(name, layer, (now - waiter.started_ns) // 1000, found), task_id)
-            for waiter, name, layer, found, task_id in answers
+            (waiter, Answered(f"{nonce}-{number:x}", layer, (now - waiter.started_ns) // 1000, found), task_id)
+            for number, (waiter, layer, found, task_id) in enumerate(answers, before + 1)
         ]
         kept = [item for item in given if not item[0].call.dry_run]
         refusal = self._write(kept) if kept else ""

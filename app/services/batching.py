@@ -19,15 +19,17 @@ _SPLIT_MIN: Final = 32
 """Below this a batch is not split over idle workers: sending a task costs about as much as deciding 16 to 32 calls."""
 
 
-class Question(msgspec.Struct, eq=False):
-    """One distinct question on its way to a worker, and the callers that wait for its answer.
+class Question(msgspec.Struct, eq=False, gc=False):
+    """One distinct question on its way to a worker, and the callers that wait for its answer; `asked` is its encoding
+    under the policy's `version`.
 
     `given` is set once the gateway has answered by itself: the worker's verdict is then only compared, and not even
     that where it is `unjudged`, a block because there was no time.
     """
 
     call: ToolCall
-    wire: bytes
+    asked: bytes
+    version: str
     key: CacheKey
     deadline_ns: int
     waiters: list[Waiter]

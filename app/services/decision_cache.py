@@ -157,13 +157,15 @@ class AsyncLRUCache:
         """Tell whether the next ruling should be kept: while fewer than one question in a hundred is a hit, only one in
         DRY_SHARE is. Keeping costs 2-4 us of a call, most of it in memory that is not at hand.
         """
+        self._offered = offered = self._offered + 1
+        if offered % DRY_SHARE != 1:
+            return not self._dry
         hits, misses = self._counts()
         if misses >= self._look_at:
             self._dry = hits - self._hits_before < (misses - self._misses_before) // 100
             self._hits_before, self._misses_before = hits, misses
             self._look_at = misses + _LOOK_EVERY
-        self._offered += 1
-        return not self._dry or self._offered % DRY_SHARE == 0
+        return True
 
     def clean(self) -> int:
         """Drop what is out of time and return how many; for a supervisor's thread, which locks for one entry."""

@@ -4,6 +4,7 @@ So a worker never sees more of a call than the key holds, and two calls share an
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -38,12 +39,17 @@ def encode_question(call: ToolCall, policy_version: str) -> bytes:
 
 def wire_of(asked: bytes, policy_version: str) -> bytes:
     """Return the wire form of Asked from an encoded question: the same array without its first member."""
-    return _SIX + asked[1 + len(_encode(policy_version)) :]
+    return _SIX + asked[_from(policy_version) :]
+
+
+@lru_cache(maxsize=8)
+def _from(policy_version: str) -> int:
+    return 1 + len(_encode(policy_version))
 
 
 def encode_batch(
     project: str, batch_id: str, reply_to: str, deadline_ms: int, questions: Sequence[Question], version: str
 ) -> bytes:
     """Return the wire form of a ValidateBatch of these questions."""
-    calls = tuple(msgspec.Raw(question.wire) for question in questions)
+    calls = tuple(msgspec.Raw(wire_of(question.asked, question.version)) for question in questions)
     return _encode(_Asking(ValidateBatch.FORMAT, project, batch_id, reply_to, deadline_ms, calls, version))

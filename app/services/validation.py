@@ -23,11 +23,11 @@ from app.core.decisions import Decision, Judgement, Ruling, ToolCall, ValidateRe
 from app.core.errors import PayloadRefused
 from app.core.messages import decode
 from app.ports import DecisionSpool, Policy
-from app.services.answering import Answer, Answering, Waiter
+from app.services.answering import Answer, Answering, Found, Waiter
 from app.services.batching import Batch, Batcher, Breaker, Question
 from app.services.decision_cache import INLINE_BYTES, TTL_S, AsyncLRUCache, cache_key
 from app.services.overdue import Overdue
-from app.services.questions import encode_batch, encode_question, wire_of
+from app.services.questions import encode_batch, encode_question
 from app.services.task_line import Letter
 from app.services.validation_figures import ValidationFigures
 from app.telemetry.metrics import Metrics
@@ -148,7 +148,7 @@ class Validation:
             self._figures.joined.add()
             flight.waiters.append(waiter)
         else:
-            self._ask(Question(call, wire_of(asked, version), key, now + self._patience_ns, [waiter]), now)
+            self._ask(Question(call, asked, version, key, now + self._patience_ns, [waiter]), now)
 
     def settle(self, call: ToolCall, started_ns: int, judgement: Judgement, layer: str, answer: Answer) -> None:
         """Answer a call with a judgement made elsewhere, recorded first."""
@@ -201,11 +201,14 @@ class Validation:
         self._figures.round_trip_us.record((now - batch.sent_ns) // 1000)
         self._figures.of_worker(reply)
         settle, task_id = self._settle, reply.task_id
+        given: list[Found] = []
         for question, found, layer in zip(batch.questions, rulings, reply.layers, strict=True):
             if question.given is not None:
                 self._compare(question, found.verdict)
-            else:
-                settle(question, found, layer, task_id, now)
+                continue
+            settle(question, found, now)
+            given += [(waiter, layer, found, task_id) for waiter in question.waiters]
+        self._answering.finish_all(given)
         # what is answered goes at once: kept until its deadline it was 2 MB of cold memory, let go in bursts of 6 ms
         deadlines = self._deadlines
         while deadlines and deadlines[0].settled:
@@ -213,13 +216,9 @@ class Validation:
         self._flush()
         self._recheck(now)
 
-    def _settle(self, question: Question, found: Ruling, layer: str, task_id: str, now: int) -> None:
+    def _settle(self, question: Question, found: Ruling, now: int) -> None:
         self._land(question)
-        kept = False
-        for waiter in question.waiters:
-            kept = kept or not waiter.call.dry_run
-            self._answering.finish(waiter, found, layer, task_id)
-        if kept and self._cache_on and self._cache.worth_keeping():
+        if self._cache_on and self._cache.worth_keeping() and not _all_dry(question):
             self._cache.set_nowait(question.key, found, TTL_S, now)
 
     def on_failure(self, batch_id: int) -> None:
@@ -368,6 +367,10 @@ class Validation:
 
     def _cache_count(self, field: str) -> int:
         return int(getattr(self._cache.figures(), field))
+
+
+def _all_dry(question: Question) -> bool:
+    return all(waiter.call.dry_run for waiter in question.waiters)
 
 
 def _rulings_of(reply: ValidateReply) -> list[Ruling]:

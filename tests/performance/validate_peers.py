@@ -18,7 +18,7 @@ from app.core.messages import decode
 from app.ports import ReplyBox
 from app.services.answering import Waiter
 from app.services.batching import Question
-from app.services.questions import encode_batch, encode_question, wire_of
+from app.services.questions import encode_batch, encode_question
 from config.settings import ROOT, Settings
 from tests.performance.validate_load import Run, summary
 
@@ -79,8 +79,8 @@ def _questions(first: int, version: str) -> list[Question]:
     found = []
     for number in range(first, first + _BATCH):
         call = ToolCall("Bash", {"command": f"git log -n {number} -- src/app.py"}, "bench", cwd="/srv/project")
-        wire = wire_of(encode_question(call, version), version)
-        found.append(Question(call, wire, b"", 0, [Waiter(call, 0, lambda _: None)]))
+        asked = encode_question(call, version)
+        found.append(Question(call, asked, version, b"", 0, [Waiter(call, 0, lambda _: None)]))
     return found
 
 

@@ -26,7 +26,7 @@ SECOND = 1_000_000_000
 
 def question(number: int) -> Question:
     call = ToolCall("Bash", {"n": number}, "a")
-    return Question(call, b"", b"v1%d" % number, 0, [Waiter(call, 0, lambda decision: None)])
+    return Question(call, b"", "v1", b"v1%d" % number, 0, [Waiter(call, 0, lambda decision: None)])
 
 
 def test_what_waits_is_shared_out_over_the_free_places():

@@ -60,7 +60,10 @@ class DecisionSpool:
             first = self.next_sequence
             self._rotate_if_full()
             encode = self._encoder.encode
-            bodies = [encode(_numbered(record, sequence)) for sequence, record in enumerate(records, first)]
+            bodies = [
+                encode(record if record.sequence == sequence else msgspec.structs.replace(record, sequence=sequence))
+                for sequence, record in enumerate(records, first)
+            ]
             parts: list[bytes] = []
             for run in _runs(bodies):
                 body = run_body(run)
@@ -191,10 +194,6 @@ def _runs(bodies: list[bytes]) -> Iterator[list[bytes]]:
         size += len(body)
     if start < len(bodies):
         yield bodies[start:]
-
-
-def _numbered(record: DecisionRecord, sequence: int) -> DecisionRecord:
-    return record if record.sequence == sequence else msgspec.structs.replace(record, sequence=sequence)
 
 
 def _bytes_in(folder: Path) -> int:

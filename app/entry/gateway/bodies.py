@@ -8,7 +8,7 @@ import msgspec
 
 from app.core.decisions import ToolCall
 from app.entry.gateway.problems import Problem
-from app.entry.gateway.repeats import refuse_repeats
+from app.entry.gateway.repeats import keys_of, refuse_repeats
 
 CALLS_MAX: Final = 1000
 NAME_CHARACTERS_MAX: Final = 512
@@ -43,7 +43,8 @@ def decode_one(body: bytes) -> ToolCall:
     """Return the call of a body; raises Problem."""
     try:
         call = _one.decode(body)
-        refuse_repeats(body, (call,))
+        if body.count(b":") != keys_of(call):
+            refuse_repeats(body, (call,))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(error) from error
     check_call(call, body)
@@ -59,7 +60,7 @@ def decode_many(body: bytes) -> list[ToolCall]:
         raise _first_bad(body) or malformed(error) from error
     if not 1 <= len(calls) <= CALLS_MAX:
         raise Problem(400, "calls", f"calls holds {len(calls)} calls", f"send 1 to {CALLS_MAX} calls at once", "calls")
-    bracketed = _bracketed(body, len(calls))
+    bracketed = len(body) > 2 * DEPTH_MAX and _bracketed(body, len(calls))
     for index, call in enumerate(calls):
         try:
             _check_call(call, maybe_deep=bracketed)
@@ -99,21 +100,20 @@ def malformed(error: Exception) -> Problem:
 
 def check_call(call: ToolCall, body: bytes) -> None:
     """Raise Problem for names that are empty or absurd, and for nesting that a worker may be unable to read."""
-    _check_call(call, maybe_deep=_bracketed(body, 1))
+    _check_call(call, maybe_deep=len(body) > 2 * DEPTH_MAX and _bracketed(body, 1))
 
 
 def _bracketed(body: bytes, calls: int) -> bool:
     # counting brackets is free, and only a body with many of them can be deep; each call has at least two
-    if len(body) <= 2 * DEPTH_MAX:
-        return False
     return body.count(b"[") + body.count(b"{") > DEPTH_MAX + 2 * (calls - 1)
 
 
 def _check_call(call: ToolCall, *, maybe_deep: bool) -> None:
-    if not call.tool or not call.agent:
-        field = "agent" if call.tool else "tool"
+    tool, agent = call.tool, call.agent
+    if not (tool and agent):
+        field = "agent" if tool else "tool"
         raise Problem(400, "empty-field", f"{field} is empty", f"name the {field}", field)
-    if len(call.tool) + len(call.agent) + len(call.session) + len(call.tool_call) > NAME_CHARACTERS_MAX:
+    if len(tool) + len(agent) + len(call.session) + len(call.tool_call) > NAME_CHARACTERS_MAX:
         longest = max(("tool", "agent", "session", "tool_call"), key=lambda name: len(getattr(call, name)))
         detail = f"names of {NAME_CHARACTERS_MAX} characters in all are allowed"
         raise Problem(400, "long-field", detail, f"shorten {longest}", longest)

@@ -148,7 +148,9 @@ class HttpConnection(asyncio.Protocol):
         elif len(self._order) > PIPELINE_MAX and not self._paused:
             self._paused = True
             self.transport.pause_reading()
-        self.flush()
+        order = self._order
+        if not order or order[0].done is not None:
+            self.flush()
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol: a peer that only stopped writing still gets its answers, also to half a request."""
@@ -159,12 +161,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _take(self, head: Head, data: bytes) -> Problem | None:
         """Serve a request whose head was parsed before; the parser does not see it."""
-        request = Request(self, head, data[head.body_from :], self.last_ns)
+        method, path, query, headers, body_from, _ = head
+        request = Request(self, self.over_tcp, self.last_ns, method, path, query, headers, data[body_from:])
         self._order.append(request)
         try:
             self._site.serve(request)
         except FAULTS as error:
             return _failed(error)
+        request.body = b""  # read, and until the answer goes it would be cold memory
         return None
 
     def _feed(self, data: bytes) -> Problem | None:
@@ -190,7 +194,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """See httptools."""
-        self._current = Request(self)
+        self._current = Request(self, self.over_tcp)
         self._begun_ns = time.monotonic_ns()
         self._head_bytes = self._body_bytes = 0
         self._body = []
@@ -254,6 +258,7 @@ class HttpConnection(asyncio.Protocol):
         if self._fed and request.keep_alive:
             _known.learn(self._fed, request.method, request.path, request.query, request.headers, request.body)
         self._site.serve(request)
+        request.body = b""
 
     # ---- answering
 
@@ -262,21 +267,27 @@ class HttpConnection(asyncio.Protocol):
         order = self._order
         if self._feeding or self._transport is None or (order and order[0].done is None):
             return
-        ready: list[bytes] = []
+        if len(order) == 1 and not (self._paused or self.closing):
+            self._transport.write(cast("bytes", order.popleft().done))
+        else:
+            self._flush_many(self._transport)
+
+    def _flush_many(self, transport: asyncio.Transport) -> None:
+        order, ready = self._order, list[bytes]()
         while order and (data := order[0].done) is not None:
             order.popleft()
             ready.append(data)
         if ready:
-            self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+            transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
         if order:
             return
         if self._paused:
             self._paused = False
             self._read_on()
         if self.closing and self._drained_bytes < 0:
-            self._transport.close()
-        elif self.closing and ready and self._transport.can_write_eof():
-            self._transport.write_eof()
+            transport.close()
+        elif self.closing and ready and transport.can_write_eof():
+            transport.write_eof()
 
     def close_when_answered(self) -> None:
         """Take no further request."""
@@ -312,7 +323,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _refuse_all(self, problem: Problem) -> None:
-        request = self._current or Request(self)
+        request = self._current or Request(self, self.over_tcp)
         if self._current is not None and not request.method:
             request.method = self._parser.get_method()
         request.keep_alive = False

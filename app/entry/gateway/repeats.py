@@ -21,7 +21,7 @@ _any: Final = msgspec.json.Decoder()
 def refuse_repeats(body: bytes, calls: Sequence[ToolCall], keys: int = 0) -> None:
     """Raise Problem where an object of a body has a key twice; `calls` are decoded from it, `keys` are around."""
     colons = body.count(b":")
-    if colons == keys + sum(map(_keys_of, calls)):
+    if colons == keys + sum(map(keys_of, calls)):
         return
     escaped = b"\\u" in body
     if not escaped and (colons == keys + sum(map(_colons_of, calls)) or colons == _colons(_any.decode(body))):
@@ -35,16 +35,24 @@ def refuse_repeats_in(body: bytes, decoded: dict[str, Any]) -> None:
         _look_closely(body)
 
 
-def _keys_of(call: ToolCall) -> int:
-    # at least: a field at its default may have stood in the body or not
-    given = (call.session != "") + (call.cwd != "") + (call.tool_call != "") + (call.wait_ms != 0) + call.dry_run
-    return _ASKED + len(call.input) + given
+def keys_of(call: ToolCall) -> int:
+    """Return how many keys the body of a call has at least: a field at its default may have stood there or not."""
+    found = _ASKED + len(call.input)
+    if call.session:
+        found += 1
+    if call.cwd:
+        found += 1
+    if call.tool_call:
+        found += 1
+    if call.wait_ms or call.dry_run:
+        found += (call.wait_ms != 0) + call.dry_run
+    return found
 
 
 def _colons_of(call: ToolCall) -> int:
     names = [call.tool, call.agent, call.session, call.cwd, call.tool_call]
     inner = _colons(call.input) - len(call.input) + _colons(names)
-    return _keys_of(call) + inner + (1 + _colons(call.context) if call.context else 0)
+    return keys_of(call) + inner + (1 + _colons(call.context) if call.context else 0)
 
 
 def _colons(value: Any) -> int:

@@ -3,8 +3,9 @@
 import http
 from typing import Final, Protocol
 
+import msgspec
+
 from app.entry.gateway.access import Credentials
-from app.entry.gateway.heads import Head
 
 JSON: Final = b"application/json"
 _heads: dict[tuple[int, bytes], bytes] = {}
@@ -20,30 +21,22 @@ class Line(Protocol):
         """Write what is answered."""
 
 
-class Request:
-    """One request and the place of its answer in the connection's order."""
+class Request(msgspec.Struct, eq=False):
+    """One request and the place of its answer in the connection's order; `done` holds the answer's bytes.
 
-    __slots__ = ("_connection", "_done", "body", "headers", "keep_alive", "method", "path", "query", "started_ns")
+    `over_tcp`: a token is asked for.
+    """
 
-    def __init__(
-        self, connection: Line, head: Head | None = None, body: bytes = b"", now_ns: int = 0
-    ) -> None:
-        self._connection = connection
-        self._done: bytes | None = None
-        self.method, self.path, self.query, self.headers, _, _ = head or Head(b"", b"", b"", {}, 0, 0)
-        self.body = body
-        self.keep_alive = True
-        self.started_ns = now_ns
-
-    @property
-    def over_tcp(self) -> bool:
-        """Tell whether it came over TCP, where a token is asked for."""
-        return self._connection.over_tcp
-
-    @property
-    def done(self) -> bytes | None:
-        """Return the bytes of the answer, None while there is none."""
-        return self._done
+    connection: Line
+    over_tcp: bool
+    started_ns: int = 0
+    method: bytes = b""
+    path: bytes = b""
+    query: bytes = b""
+    headers: dict[bytes, bytes] = {}
+    body: bytes = b""
+    keep_alive: bool = True
+    done: bytes | None = None
 
     def credentials(self) -> Credentials:
         """Return what it brings besides its body."""
@@ -54,11 +47,11 @@ class Request:
 
     def answer(self, status: int, body: bytes, media_type: bytes = JSON) -> None:
         """Answer; only the first answer counts, and one whose peer is gone goes nowhere."""
-        if self._done is None:
-            connection = self._connection
+        if self.done is None:
+            connection = self.connection
             closing = b"" if self.keep_alive and not connection.closing else b"Connection: close\r\n"
             head = _heads.get((status, media_type)) or _head(status, media_type)
-            self._done = b"%b%d\r\n%b\r\n%b" % (head, len(body), closing, body)
+            self.done = b"%b%d\r\n%b\r\n%b" % (head, len(body), closing, body)
             connection.flush()
 
 

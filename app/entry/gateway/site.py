@@ -30,6 +30,8 @@ BARRED_MAX: Final = 512
 PROBLEM: Final = b"application/problem+json"
 HOOKS: Final = b"/v1/hooks/"
 DECISIONS: Final = b"/v1/decisions/"
+ONE: Final = b'{"tool"'
+"""What the body of one call may begin with, and that of many cannot."""
 _json: Final = msgspec.json.Encoder()
 
 
@@ -136,6 +138,7 @@ class GatewaySite:
             (b"GET", b"/openapi.json"): Route("openapi", access.READ, self._show_openapi),
         }
         self._hook = Route("hooks", access.VALIDATE, self._serve_hook)
+        self._give_one = self._given_one
         self._show = Route("decisions", access.READ, self._show_decision)
 
     # ---- connections
@@ -224,34 +227,26 @@ class GatewaySite:
     # ---- routes
 
     def _validate(self, request: Request) -> None:
-        if bodies.is_many(request.body):
+        body = request.body
+        if not body.startswith(ONE) and bodies.is_many(body):
             self._validate_many(request)
             return
-        call = bodies.decode_one(request.body)
-        self._decide(call, request.started_ns, partial(self._given_one, request, call))
+        call = bodies.decode_one(body)
+        self._decide(call, request.started_ns, partial(self._give_one, request, call))
 
     def _given_one(self, request: Request, call: ToolCall, answered: Answered) -> None:
         if answered.ruling.ground.verdict is Verdict.ESCALATE and not call.dry_run:
             self._desk.escalate(call, answered, request.started_ns, partial(self._show_one, request))
         else:
-            self._show_one(request, answered)
+            self._reply(request, "validate", 200, answered.json())
 
     def _show_one(self, request: Request, answered: Answered) -> None:
         self._reply(request, "validate", 200, answered.json())
 
-    def _ask(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
-        self._decide(call, started_ns, partial(self._given, call, started_ns, answer))
-
-    def _given(self, call: ToolCall, started_ns: int, answer: Answer, answered: Answered) -> None:
-        if answered.ruling.ground.verdict is Verdict.ESCALATE and not call.dry_run:
-            self._desk.escalate(call, answered, started_ns, answer)
-        else:
-            answer(answered)
-
     def _validate_many(self, request: Request) -> None:
         calls = bodies.decode_many(request.body)
         found: list[Answered | None] = [None] * len(calls)
-        missing, started_ns, ask = len(calls), request.started_ns, self._ask
+        missing, started_ns, decide = len(calls), request.started_ns, self._decide
 
         def collect(index: int, answered: Answered) -> None:
             nonlocal missing
@@ -261,8 +256,14 @@ class GatewaySite:
                 body = b'{"decisions":[%b]}' % b",".join([one.json() for one in found if one is not None])
                 self._reply(request, "validate-many", 200, body)
 
+        def given(index: int, answered: Answered) -> None:
+            if answered.ruling.ground.verdict is Verdict.ESCALATE and not calls[index].dry_run:
+                self._desk.escalate(calls[index], answered, started_ns, partial(collect, index))
+            else:
+                collect(index, answered)
+
         for index, call in enumerate(calls):
-            ask(call, started_ns, partial(collect, index))
+            decide(call, started_ns, partial(given, index))
 
     def _explain_call(self, request: Request) -> None:
         call = msgspec.structs.replace(bodies.decode_one(request.body), dry_run=True, wait_ms=0)
