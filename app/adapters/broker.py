@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import kombu
@@ -17,6 +18,7 @@ from kombu.exceptions import KombuError
 from kombu.transport import redis as redis_transport
 from redis import RedisError
 
+from app.adapters.task_form import TaskForm, form_of, shown
 from app.core.errors import BrokerUnavailable
 from app.core.messages import FORMAT
 
@@ -34,6 +36,17 @@ class _OneClientChannel(redis_transport.Channel):
     """kombu makes a client for every publish, with its table of some 170 callbacks: 40 % of what a send cost."""
 
     _kept: Any = None
+    last: Mapping[str, Any] | None = None
+    """What was put into a queue last."""
+
+    def _put(self, queue: str, message: Mapping[str, Any], **options: Any) -> None:
+        self.last = message
+        super()._put(queue, message, **options)
+
+    def put_bytes(self, queue: str, message: bytes) -> None:
+        """Put a message that is encoded already."""
+        with self.conn_or_acquire() as client:
+            client.lpush(self._q_for_pri(queue, 0), message)  # type: ignore[attr-defined]
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  # kombu's signature
         if asynchronous:
@@ -48,9 +61,15 @@ class _OneClientTransport(redis_transport.Transport):
 
 
 class CeleryTasks:
-    """Sends tasks with one bytes argument. `configuration` is Celery's, with the client's time-outs."""
+    """Sends tasks with one bytes argument. `configuration` is Celery's, with the client's time-outs. Where
+    `from_forms` is off Celery makes every message, and not only the first of its kind.
+    """
 
-    def __init__(self, configuration: Mapping[str, Any], bounds: Mapping[str, QueueBound]) -> None:
+    def __init__(
+        self, configuration: Mapping[str, Any], bounds: Mapping[str, QueueBound], *, from_forms: bool = True
+    ) -> None:
+        self._from_forms = from_forms
+        self._forms: dict[tuple[str, str], TaskForm] = {}
         self._app = Celery("weir-sender", set_as_current=False)
         self._app.conf.update(configuration)
         self._bounds = bounds
@@ -63,19 +82,37 @@ class CeleryTasks:
         with self._lock, self._broker_errors():
             producer = self._producer or self._open()
             self._refuse_when_full(producer, queue)
-            sent = self._app.send_task(
-                name,
-                args=(payload,),
-                queue=queue,
-                producer=producer,
-                expires=self._bounds[queue].expires_s,
-                ignore_result=True,
-                argsrepr=f"<{len(payload)} bytes>",
-                kwargsrepr="",
-                headers={"format": FORMAT},
-                declare=[],  # the length check declares; every time again costs 10 % of a send
-            )
-            return str(sent.id)
+            form = self._forms.get((name, queue))
+            if form is None:
+                return self._make(producer, name, payload, queue)
+            return self._fill(producer, form, payload, queue)
+
+    def _make(self, producer: kombu.Producer, name: str, payload: bytes, queue: str) -> str:
+        sent = self._app.send_task(
+            name,
+            args=(payload,),
+            queue=queue,
+            producer=producer,
+            expires=self._bounds[queue].expires_s,
+            ignore_result=True,
+            argsrepr=shown(payload),
+            kwargsrepr="",
+            headers={"format": FORMAT},
+            declare=[],  # the length check declares; every time again costs 10 % of a send
+        )
+        task_id, channel = str(sent.id), producer.channel
+        if self._from_forms and isinstance(channel, _OneClientChannel):
+            form = form_of(channel.last, task_id, payload)
+            if form is not None:
+                self._forms[name, queue] = form
+        return task_id
+
+    def _fill(self, producer: kombu.Producer, form: TaskForm, payload: bytes, queue: str) -> str:
+        expires = datetime.now(UTC) + timedelta(seconds=self._bounds[queue].expires_s)
+        task_id, message = form.fill(payload, expires)
+        channel: Any = producer.channel
+        channel.put_bytes(queue, message)
+        return task_id
 
     def close(self) -> None:
         """Close the connection; the next send opens another."""

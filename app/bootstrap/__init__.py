@@ -86,9 +86,10 @@ def tasks(settings: Settings) -> Tasks:
     """The broker as a sender sees it; one a process, used by one thread."""
     from app.adapters.broker import CeleryTasks, QueueBound
     from config.celery import QUEUES, sender_configuration
+    from config.flags import load_flags
 
     bounds = {name: QueueBound(queue.length_max, queue.expires_s) for name, queue in QUEUES.items()}
-    return CeleryTasks(sender_configuration(settings), bounds)
+    return CeleryTasks(sender_configuration(settings), bounds, from_forms=load_flags()["task_forms"])
 
 
 def reply_box(settings: Settings) -> ReplyBox:
