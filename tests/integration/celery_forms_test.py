@@ -1,5 +1,6 @@
 """A task that is filled into a form is, on the wire, the task that Celery makes."""
 
+import base64
 import json
 
 import pytest
@@ -14,6 +15,14 @@ from workers.border import CONTENT_TYPE, CarefulMessage, why_not_ours
 OWN = {"id", "root_id", "expires"}
 OWN_PROPERTIES = {"correlation_id", "delivery_tag", "reply_to"}  # reply_to is the sender's, and nobody's to use
 SIZES = (0, 5, 31, 200, 300, 70_000)
+
+
+class Reading:
+    """Of a channel what a message needs."""
+
+    def decode_body(self, body: str, encoding: str) -> bytes:
+        assert encoding == "base64"
+        return base64.b64decode(body)
 
 
 @pytest.fixture
@@ -56,7 +65,7 @@ def test_what_is_filled_in_is_what_celery_makes_but_for_ids_and_times(sent) -> N
 
 def test_a_worker_takes_it_and_no_two_are_the_same_task(sent) -> None:
     found = sent("on")
-    messages = [CarefulMessage(kombu_json.loads(raw), accept={CONTENT_TYPE}) for _, raw in found]
+    messages = [CarefulMessage(kombu_json.loads(raw), Reading(), accept={CONTENT_TYPE}) for _, raw in found]
     assert [why_not_ours(message, {"weir.validate": None}) for message in messages] == [""] * len(SIZES)
     assert [len(message.payload[0][0]) for message in messages] == list(SIZES)
     assert len({message.delivery_tag for message in messages} | {task_id for task_id, _ in found}) == 2 * len(SIZES)
