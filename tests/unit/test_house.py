@@ -43,6 +43,11 @@ def test_no_source_file_grows_past_four_hundred_lines() -> None:
     assert not long
 
 
+def test_nothing_but_sources_words_and_pictures_is_kept() -> None:
+    kinds = {".py", ".pyi", ".c", ".sh", ".sql", ".md", ".json", ".yaml", ".toml", ".txt", ".lock", ".png", ".svg", ""}
+    assert [path for path in tracked("") if path.suffix not in kinds] == []
+
+
 def test_every_module_says_what_it_is() -> None:
     silent = [
         str(p.relative_to(ROOT)) for p in sources() if not (ast.get_docstring(ast.parse(p.read_text())) or "").strip()
