@@ -46,8 +46,14 @@ def folder(root: Path = ROOT) -> Path:
 
 
 def take(environ: Mapping[str, str] = os.environ, build: Path | None = None) -> bool:
-    """Let imports find what was built; False where the flag is off or there is no build of these sources."""
-    if not load_flags(environ)[FLAG]:
+    """Let imports find what was built; False where the flag is off or there is no build of these sources.
+
+    All or nothing: compiled modules call each other past the interpreter, and one of them beside the source of another
+    would find that one's names unset. So it is False too where one was imported from its source before.
+    """
+    if taken():
+        return True
+    if not load_flags(environ)[FLAG] or any(name in sys.modules for name in MODULES):
         return False
     build = build or folder()
     if not build.is_dir():
@@ -68,6 +74,23 @@ def taken() -> bool:
     return any(_compiled(sys.modules.get(name)) for name in MODULES)
 
 
+def standing(environ: Mapping[str, str] = os.environ) -> str:
+    """Return in words what a process that starts now would judge by."""
+    if not load_flags(environ)[FLAG]:
+        return f"the sources: the flag {FLAG} is off"
+    return "code compiled of these sources" if folder().is_dir() else "the sources: not compiled as they are now"
+
+
+def runs_in(pid: int) -> bool:
+    """Tell whether a process, or one that it started, judges by compiled code, of whatever sources."""
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return False
+    return f"{BUILDS}/" in maps or any(runs_in(int(child)) for child in children)
+
+
 def _compiled(module: ModuleType | None) -> bool:
     return module is not None and (module.__file__ or "").endswith(_SUFFIX)
 
@@ -84,8 +107,10 @@ class _Finder(MetaPathFinder):
         path: Sequence[str] | None = None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> importlib.machinery.ModuleSpec | None:
-        """See MetaPathFinder."""
-        if fullname not in MODULES and not fullname.endswith("__mypyc"):
-            return None
+        """See MetaPathFinder; raises ImportError where a build was taken that is not there any more, or not whole."""
         file = self._build / (fullname.replace(".", "/") + _SUFFIX)
-        return importlib.util.spec_from_file_location(fullname, file) if file.exists() else None
+        if fullname not in MODULES and not (fullname.endswith("__mypyc") and file.exists()):
+            return None
+        if not file.exists():
+            raise ImportError(f"{file} is gone: start again", name=fullname)
+        return importlib.util.spec_from_file_location(fullname, file)

@@ -18,9 +18,11 @@ from app.core.errors import WeirError
 from app.ports import LogReader, Supervisor
 from app.services.alerts import Watched, alerts
 from app.services.status import ANSWER_S, mount_places, process_problems, read_object, read_within, together
+from config import compiled
 from config.settings import ROOT, SOCKET_PATH_MAX, Settings
 
 DISK_MIN_BYTES: Final = 1024**3
+JUDGES: Final = ("gateway", "validate")
 LAG_BYTES: Final = 64 * 1024**2
 PACKAGES: Final = "apt-get install build-essential pkg-config libfuse-dev python3-dev python3-venv fuse3"
 
@@ -55,6 +57,7 @@ def examine(settings: Settings, outside: Outside) -> list[Finding]:
         *_places(settings),
         *_mounts(settings, outside),
         *_processes(outside),
+        *_judging(outside),
         *(_store(outside) if running else ()),
         *_journals(settings),
         *_alerts(settings, outside),
@@ -169,6 +172,13 @@ def _processes(outside: Outside) -> Iterable[Finding]:
         yield Finding("process", ok=False, detail=what, remedy=remedy)
     if not problems:
         yield Finding("processes", ok=True, detail=f"{len(states)} run")
+
+
+def _judging(outside: Outside) -> Iterable[Finding]:
+    """Well in any form: compiled code is speed, and the answers are the same."""
+    judging = {state.name: compiled.runs_in(state.pid) for state in outside.supervisor.states() if state.name in JUDGES}
+    words = [f"{name} by {'compiled code' if runs else 'the sources'}" for name, runs in judging.items()]
+    yield Finding("judging", ok=True, detail="; ".join([*words, f"who starts now by {compiled.standing()}"]))
 
 
 def _store(outside: Outside) -> Iterable[Finding]:

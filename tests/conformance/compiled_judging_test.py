@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,6 +61,7 @@ class Peer:
     def __init__(self) -> None:
         command = [sys.executable, str(HERE / "judges_compiled.py")]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self._process.pid
 
     def ruled(self, command: str, cwd: str, project: str) -> str:
         assert self._process.stdin is not None
@@ -113,6 +115,28 @@ def environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": f"{HERE}:{ROOT}"}
+
+
+def test_an_edit_anywhere_in_core_means_the_sources_at_the_next_start(peer: Peer, tmp_path: Path) -> None:
+    for package in ("app", "config"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "requirements.lock", tmp_path)
+    code = "from config import compiled; compiled.take(); import app.core.shell; print(compiled.taken())"
+
+    def takes_it() -> str:
+        command = [sys.executable, "-c", code]
+        paths = {**environment(), "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, check=True).stdout
+
+    assert takes_it() == "True\n"
+    with (tmp_path / "app" / "core" / "ids.py").open("a") as file:
+        file.write("# edited\n")
+    assert takes_it() == "False\n"
+
+
+def test_doctor_can_tell_who_judges_by_compiled_code(peer: Peer) -> None:
+    same(peer, "ls")
+    assert compiled.runs_in(peer.pid)
 
 
 def test_everyday_commands_are_ruled_alike(peer: Peer) -> None:

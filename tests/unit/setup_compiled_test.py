@@ -1,5 +1,6 @@
 """Compiled code is taken only where it was built of the very sources that lie there."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,14 +30,25 @@ def test_without_a_build_or_with_the_flag_off_the_sources_are_read(tmp_path):
     assert not compiled.taken()
 
 
-def test_a_module_that_a_build_lacks_is_read_from_its_source(tmp_path):
-    code = (
-        "import sys, pathlib; from config import compiled; "
-        f"assert compiled.take({{}}, pathlib.Path({str(tmp_path)!r})); "
-        "from app.core.shell import canonical; "
-        "assert canonical('ls').commands and not compiled.taken()"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=compiled.ROOT, check=True)
+def in_a_process(code: str) -> str:
+    begun = "import sys, pathlib; from config import compiled; "
+    done = subprocess.run([sys.executable, "-c", begun + code], cwd=compiled.ROOT, capture_output=True, text=True)
+    return done.stderr or done.stdout
+
+
+def test_a_build_that_is_not_whole_ends_the_process_instead_of_mixing_its_code_with_sources(tmp_path):
+    code = f"assert compiled.take({{}}, pathlib.Path({str(tmp_path)!r})); import app.core.shell"
+    assert "ImportError" in in_a_process(code)
+
+
+def test_who_has_read_one_of_the_sources_goes_on_with_the_sources(tmp_path):
+    code = f"import app.core.shell.form; print(compiled.take({{}}, pathlib.Path({str(tmp_path)!r})))"
+    assert in_a_process(code) == "False\n"
+
+
+def test_a_process_that_maps_no_build_is_told_to_judge_by_the_sources():
+    assert not compiled.runs_in(os.getpid())
+    assert compiled.standing({"WEIR_FLAGS": "compiled_judging=off"}).startswith("the sources: the flag")
 
 
 def test_what_is_to_be_compiled_exists_and_what_lets_threads_run_is_not_among_it():
