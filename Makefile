@@ -28,7 +28,8 @@ down: ## drain, unmount, stop everything
 	@if $(COMPILES); then kill -- "-$$(cat .venv/compile.pid)"; fi
 	@if [ -x $(BIN)/weir ]; then $(BIN)/weir down; else echo "Nothing is installed, so nothing runs."; fi
 
-test: check compiled tools ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
+test: setup tools ## checks, then simulator, conformance, integration and fault tests on real servers and a real mount
+	@$(MAKE) --no-print-directory compiled & built=$$!; $(MAKE) --no-print-directory check && wait $$built
 	@WEIR_REQUIRE_SERVICES=1 $(MAKE) --no-print-directory -j3 test-faults test-workers test-mounts
 
 # three processes: each mostly waits for servers, deadlines and people
