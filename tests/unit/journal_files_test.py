@@ -342,7 +342,10 @@ def test_kill_nine_at_any_moment_loses_no_returned_append(tmp_path):
         parent.stdout.close()
     folder = MountFolder(path, PROJECT)
     for incarnation in folder.incarnations():
-        found, _reader = read(folder, incarnation)
+        try:
+            found, _reader = read(folder, incarnation)
+        except JournalCorrupt as gap:  # a segment that begins behind records which are nowhere: they are lost
+            raise AssertionError(str(gap)) from gap
         numbered = [p.sequence for p in found if p.sequence]
         assert numbered == list(range(1, len(numbered) + 1))
         assert len(numbered) >= returned.get(incarnation, 0)
