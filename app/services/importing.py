@@ -87,15 +87,20 @@ class Progress(NamedTuple):
     note: str
 
 
-def import_folder(
-    parts: ImportParts, source: Path, options: Options, tell: Callable[[Progress], None] = lambda _p: None
-) -> Counts:
-    """Bring `source` in and return when the store has all of it. Raises RequestInvalid, WeirError."""
+def check(source: Path, options: Options) -> None:
+    """Raise RequestInvalid where an import cannot be: needs no server."""
     if options.into.startswith(b"/") or b".." in options.into.split(b"/") or b"\0" in options.into:
         into = os.fsdecode(options.into)
         raise RequestInvalid(f"--into {into!r} is no folder of the project; name it from the project's root: src/lib")
     if not source.is_dir():
         raise RequestInvalid(f"{source} is not a folder; name the folder whose content is to be brought in")
+
+
+def import_folder(
+    parts: ImportParts, source: Path, options: Options, tell: Callable[[Progress], None] = lambda _p: None
+) -> Counts:
+    """Bring `source` in and return when the store has all of it. Raises RequestInvalid, WeirError."""
+    check(source, options)
     for name in parts.leftovers():
         with RunningCourier(parts.open_origin(name)) as leftover:
             leftover.finish()

@@ -51,7 +51,9 @@ def gather(
     problems = process_problems(states, bounded) if states or not running else silent(bounded)
     logs = _positions(heads, give_up, problems) if heads is not None else {}
     told: list[Alert] = []
-    mounts = [_mount(settings, place, asked, give_up, problems, told) for place, asked in said.items()]
+    silent_mounts: list[str] = []
+    mounts = [_mount(settings, place, asked, give_up, silent_mounts, told) for place, asked in said.items()]
+    problems += silent_mounts if running else []  # that nothing runs has been said
     return {
         "ready": running and not problems,
         "version": version,
@@ -206,7 +208,8 @@ def _positions(asked: Asked[dict[str, Any] | str], give_up: float, problems: lis
 
 def _flower(settings: Settings) -> dict[str, Any]:
     about = read_object(settings.run / "flower.json")
-    return {"url": about.get("url", ""), "user": about.get("user", ""), "password": _text(settings.secrets / "flower")}
+    url = about.get("url", "") if Path(f"/proc/{about.get('pid')}").exists() else ""
+    return {"url": url, "user": about.get("user", ""), "password": _text(settings.secrets / "flower")}
 
 
 def _gateway(settings: Settings) -> dict[str, Any]:

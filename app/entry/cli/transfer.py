@@ -44,7 +44,8 @@ def import_command(
     What is there already and identical is skipped: an import that was stopped is finished by starting it again.
     """
     settings = load()
-    options = importing.Options(os.fsencode(into), agent, special)
+    source, options = folder.resolve(), importing.Options(os.fsencode(into), agent, special)
+    importing.check(source, options)
     began = time.monotonic()
     with _bar(quiet=as_json) as show, _silence(settings) as silence:
 
@@ -56,7 +57,7 @@ def import_command(
         parts = bootstrap.import_parts(settings)
         try:
             parts.reader.head("files")  # where nothing runs, that is said at once; the courier would wait
-            counts = importing.import_folder(parts, folder.resolve(), options, tell)
+            counts = importing.import_folder(parts, source, options, tell)
         finally:
             parts.close()
     found = _plain(vars(counts), time.monotonic() - began)
