@@ -36,7 +36,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
         """Return the Decision's JSON object."""
         return b'{"id":"%b",%b"duration_us":%d,%b%b}' % (
             self.id.encode(),
-            _flags(self.layer),
+            _known_flags.get(self.layer) or _flags(self.layer),
             self.duration_us,
             self.ruling.ground.shown,
             self.ruling.commands,
@@ -175,12 +175,10 @@ _known_flags: Final[dict[str, bytes]] = {}
 
 
 def _flags(layer: str) -> bytes:
-    found = _known_flags.get(layer)
-    if found is None:
-        parts = {"layer": layer, "cached": layer in _CACHED_LAYERS, "degraded": layer == "degraded"}
-        found = _json.encode(parts)[1:-1] + b","
-        if len(_known_flags) < 64:
-            _known_flags[layer] = found
+    parts = {"layer": layer, "cached": layer in _CACHED_LAYERS, "degraded": layer == "degraded"}
+    found = _json.encode(parts)[1:-1] + b","
+    if len(_known_flags) < 64:
+        _known_flags[layer] = found
     return found
 
 

@@ -186,14 +186,22 @@ def spool_files(folder: Path, project: str, spool: str) -> SegmentFiles:
 
 def _runs(bodies: list[bytes]) -> Iterator[list[bytes]]:
     """Cut a moment's answers where they pass RUN_MAX or RUN_BYTES: writev takes 1,024 parts, a frame 16 MiB."""
+    for first in range(0, len(bodies), RUN_MAX):
+        run = bodies[first : first + RUN_MAX]
+        if sum(map(len, run)) <= RUN_BYTES:
+            yield run
+        else:
+            yield from _cut(run)
+
+
+def _cut(bodies: list[bytes]) -> Iterator[list[bytes]]:
     start = size = 0
     for index, body in enumerate(bodies):
-        if index > start and (index - start >= RUN_MAX or size + len(body) > RUN_BYTES):
+        if index > start and size + len(body) > RUN_BYTES:
             yield bodies[start:index]
             start, size = index, 0
         size += len(body)
-    if start < len(bodies):
-        yield bodies[start:]
+    yield bodies[start:]
 
 
 def _bytes_in(folder: Path) -> int:

@@ -22,19 +22,29 @@ class Head(NamedTuple):
     size: int
 
 
+_NOBODY: Final = b"", Head(b"", b"", b"", {}, 0, -1)
+
+
 class KnownHeads:
     """At most HEADS_MAX heads of at most LENGTH_MAX bytes; all are forgotten when there is no more room."""
 
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
+        self._last: tuple[bytes, Head] = _NOBODY
 
     def of(self, data: bytes) -> Head | None:
         """Return the head of data that is one whole request with a known head."""
+        before, head = self._last
+        if len(data) == head.size and data.startswith(before):
+            return head
         end = data.find(_END, 0, LENGTH_MAX)
         if end < 0:
             return None
-        head = self._heads.get(data[: end + 4])
-        return head if head is not None and head.size == len(data) else None
+        found = self._heads.get(start := data[: end + 4])
+        if found is None or found.size != len(data):
+            return None
+        self._last = start, found
+        return found
 
     def learn(
         self, data: bytes, method: bytes, path: bytes, query: bytes, headers: dict[bytes, bytes], body: bytes

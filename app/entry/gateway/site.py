@@ -174,7 +174,7 @@ class GatewaySite:
     def serve(self, request: Request) -> None:
         """See connection.Site."""
         try:
-            route = self._route(request)
+            route = self._routes.get((request.method, request.path)) or self._route(request)
             if request.over_tcp:
                 self._gate.check(request.credentials(), request.method, route.scope)
             route.serve(request)
@@ -190,9 +190,6 @@ class GatewaySite:
             self._reply(request, "problem", problem.status, document(problem), PROBLEM)
 
     def _route(self, request: Request) -> Route:
-        route = self._routes.get((request.method, request.path))
-        if route is not None:
-            return route
         if request.path.startswith(HOOKS) and request.method == b"POST":
             return self._hook
         if request.path.startswith(DECISIONS) and request.method == b"GET":
