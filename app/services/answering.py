@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -79,8 +79,8 @@ class Answering:
     def __init__(self, spool: DecisionSpool, metrics: Metrics) -> None:
         self._spool = spool
         self._found: list[Found] = []
-        self._recent: dict[str, Answered] = {}
-        self._before: dict[str, Answered] = {}
+        self._recent: list[Answered] = []
+        self._before: list[Answered] = []
         self._nonce = secrets.token_hex(8)
         self._number = 0
         self.recording = True
@@ -103,9 +103,9 @@ class Answering:
         return bool(self._found)
 
     def decision(self, decision_id: str) -> Decision | None:
-        """Return one of the last 5,000 recorded decisions, or more."""
-        answered = self._recent.get(decision_id) or self._before.get(decision_id)
-        return answered.decision() if answered is not None else None
+        """Return one of the last 1,000 recorded decisions, or more."""
+        both = chain(self._recent, self._before)
+        return next((answered.decision() for answered in both if answered.id == decision_id), None)
 
     def finish(self, waiter: Waiter, found: Ruling, layer: str, task_id: str = "") -> None:
         """Answer a caller at the end of this tick."""
@@ -135,12 +135,11 @@ class Answering:
             waiter.answer(answered)
 
     def _keep(self, given: list[_Given]) -> None:
-        # two halves, the older dropped whole: dropping one for each that comes was 1 us a call
+        # two halves, the older dropped whole: dropping one for each that comes was 1 us a call. Asked for so seldom
+        # that to look through them is cheaper than a dict
         if len(self._recent) >= _RECENT_MAX:
-            self._before, self._recent = self._recent, {}
-        recent = self._recent
-        for _, answered, _ in given:
-            recent[answered.id] = answered
+            self._before, self._recent = self._recent, []
+        self._recent += [answered for _, answered, _ in given]
 
     def _write(self, given: list[_Given]) -> str:
         # returns why the records could not be written; empty if they were
@@ -158,17 +157,22 @@ class Answering:
 
     def _count(self, given: list[_Given]) -> None:
         self._duration_us.record_all([answered.duration_us for _, answered, _ in given])
-        for (verdict, layer), some in groupby(given, _kind):
-            counter = self._counters.get((verdict, layer))
-            if counter is None:
-                labels = {"verdict": verdict.value, "layer": layer}
-                counter = self._metrics.counter("weir_decisions_total", "Answered calls.", **labels)
-                self._counters[verdict, layer] = counter
-            counter.add(len(list(some)))
+        verdict, layer, number = given[0][1].ruling.ground.verdict, given[0][1].layer, 0
+        for _, answered, _ in given:
+            # compared by identity first: a verdict's own hash is a Python call
+            if answered.ruling.ground.verdict is not verdict or answered.layer != layer:
+                self._counter(verdict, layer).add(number)
+                verdict, layer, number = answered.ruling.ground.verdict, answered.layer, 0
+            number += 1
+        self._counter(verdict, layer).add(number)
 
-
-def _kind(item: _Given) -> tuple[Verdict, str]:
-    return item[1].ruling.ground.verdict, item[1].layer
+    def _counter(self, verdict: Verdict, layer: str) -> Counter:
+        counter = self._counters.get((verdict, layer))
+        if counter is None:
+            labels = {"verdict": verdict.value, "layer": layer}
+            counter = self._metrics.counter("weir_decisions_total", "Answered calls.", **labels)
+            self._counters[verdict, layer] = counter
+        return counter
 
 
 _known_flags: Final[dict[str, bytes]] = {}
