@@ -19,13 +19,14 @@ from app.core.operations import Link, Make, Rename, Rmdir, Unlink
 from app.core.tree import Node
 from fuse_mount.attributes import absent
 from fuse_mount.errno_map import refuse
-from fuse_mount.files import Handle
+from fuse_mount.files import Handle, Listing
 from fuse_mount.sections import CURRENT, is_section, kernel_inode
 from fuse_mount.state import MountState
 from fuse_mount.who import Who
 
 LINKS_MAX: Final = 65_000
 TARGET_MAX: Final = 4095
+TYPE_BITS: Final = 0o170000
 
 
 class NamespaceCalls(llfuse.Operations):
@@ -229,32 +230,35 @@ class NamespaceCalls(llfuse.Operations):
             handle.listing = self._listing(handle.inode)
         return self._entries(handle.listing, off)
 
-    def _entries(
-        self, listing: list[tuple[bytes, int, int]], start: int
-    ) -> Iterator[tuple[bytes, llfuse.EntryAttributes, int]]:
+    def _entries(self, listing: Listing, start: int) -> Iterator[tuple[bytes, llfuse.EntryAttributes, int]]:
         """Yield entries until the kernel's buffer is full (4 to 32 KiB). llfuse copies each before the next, so
         that one object serves all. **Nothing here may raise**: the iteration is beyond the reach of guard.answered.
         """
-        entry = llfuse.EntryAttributes()
-        for at in range(start, len(listing)):
-            name, inode, mode = listing[at]
-            entry.st_ino = inode
-            entry.st_mode = mode or self._type_of(inode)
-            yield name, entry, at + 1
+        entry, nodes = llfuse.EntryAttributes(), self.state.tree.nodes
+        names, inodes, modes = listing
+        known = len(modes)
+        for at in range(start, len(names)):
+            inode = entry.st_ino = inodes[at]
+            if at < known:
+                entry.st_mode = modes[at]
+            else:
+                node = nodes.get(inode)
+                entry.st_mode = 0 if node is None else node.mode & TYPE_BITS
+            yield names[at], entry, at + 1
 
-    def _listing(self, inode: int) -> list[tuple[bytes, int, int]]:
+    def _listing(self, inode: int) -> Listing:
         if is_section(inode):
-            above = [(b".", inode, stat.S_IFDIR), (b"..", llfuse.ROOT_INODE, stat.S_IFDIR)]
-            return [*above, *self.state.sections.entries(inode)]
+            found = self.state.sections.entries(inode)
+            names, inodes = [name for name, _, _ in found], [number for _, number, _ in found]
+            above = [stat.S_IFDIR, stat.S_IFDIR]
+            return Listing(
+                [b".", b"..", *names], [inode, llfuse.ROOT_INODE, *inodes], [*above, *(mode for *_, mode in found)]
+            )
         inode = self.state.inode(inode)
         node = self.state.node(inode)
         up = llfuse.ROOT_INODE if inode == ROOT_INODE else kernel_inode(node.parent)
-        entries = [(name, child, 0) for name, child in self.state.tree.entries(inode)]
-        return [(b".", kernel_inode(inode), stat.S_IFDIR), (b"..", up, stat.S_IFDIR), *entries]
-
-    def _type_of(self, inode: int) -> int:
-        node = self.state.tree.nodes.get(inode)
-        return 0 if node is None else stat.S_IFMT(node.mode)
+        below = self.state.tree.children.get(inode, {})
+        return Listing([b".", b"..", *below], [kernel_inode(inode), up, *below.values()], [stat.S_IFDIR, stat.S_IFDIR])
 
     def releasedir(self, fh: int) -> None:
         """See llfuse.Operations."""

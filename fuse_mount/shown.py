@@ -63,7 +63,7 @@ class Shown:
     last handle of one of them is closed, and when what a notification of one would have waited for is over.
     """
 
-    def __init__(self, handles: Counter[int]) -> None:
+    def __init__(self, handles: Mapping[int, int]) -> None:
         self.before: dict[int, Before] = {}
         self.handles = handles
         self.page_waits: Counter[int] = Counter()
