@@ -54,6 +54,8 @@ def gather(
     silent_mounts: list[str] = []
     mounts = [_mount(settings, place, asked, give_up, silent_mounts, told) for place, asked in said.items()]
     problems += silent_mounts if running else []  # that nothing runs has been said
+    for mount in mounts:
+        problems += courier_problems(mount["name"], mount["courier"], time.time_ns())
     return {
         "ready": running and not problems,
         "version": version,
@@ -136,15 +138,14 @@ def _mount(
     place: MountPlace,
     asked: Asked[bytes | None],
     give_up: float,
-    problems: list[str],
+    silent_mounts: list[str],
     told: list[Alert],
 ) -> dict[str, Any]:
     folder = settings.mounts / place.name
     courier = read_object(folder / "courier.json")
-    problems += courier_problems(place.name, courier, time.time_ns())
     health = asked.within(left_s(give_up))
     if health is None:
-        problems.append(f"mount {place.name} at {place.path} does not answer: `weir logs mount`, `weir doctor`")
+        silent_mounts.append(f"mount {place.name} at {place.path} does not answer: `weir logs mount`, `weir doctor`")
     known = _object(health or b"")
     told += mount_alerts(place, known)
     return {
