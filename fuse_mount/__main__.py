@@ -22,6 +22,7 @@ from fuse_mount.courier_child import CourierChild
 from fuse_mount.guard import Background
 from fuse_mount.kernel_cache import session_descriptor
 from fuse_mount.mount_point import detach, prepare
+from fuse_mount.one_heap import use_one_heap
 from fuse_mount.operations import Operations
 from fuse_mount.session import Session, start
 from fuse_mount.state import MountOptions
@@ -182,6 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     if refused := problem(chosen.options):
         parser().error(refused)
+    use_one_heap()
     stop = Stop()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -93,6 +93,7 @@ def hold(seconds: float) -> None:
 def main() -> None:
     chosen = mount.parser().parse_args(sys.argv[1:])
     directory, home = Path(chosen.directory), Path(chosen.mount)
+    mount.use_one_heap()
     stop = mount.Stop()
     mount.logging.basicConfig(level="INFO")
     sys.setswitchinterval(mount.SWITCH_INTERVAL_S)
