@@ -18,6 +18,7 @@ from kombu.transport import virtual
 
 from app.core.errors import PayloadRefused, Unavailable
 from config.celery import QUEUES
+from workers.ending import hurried
 from workers.process import dropped_messages
 
 CONTENT_TYPE: Final = "application/x-msgpack"
@@ -88,6 +89,10 @@ class CarefulChannel(redis_transport.Channel):
     Message = CarefulMessage
     connection: "CarefulTransport"
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  # kombu's signature
+        parameters: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc]  # not in its stubs
+        return parameters | {"connection_class": hurried(parameters["connection_class"])}
+
     def _brpop_read(self, **options: Any) -> Any:
         self.connection.handed_over = False
         try:
@@ -118,12 +123,11 @@ class CarefulTransport(redis_transport.Transport):
 class CarefulConsumer(Consumer):
     """Hands on what our senders made."""
 
-    def connection_for_read(self, heartbeat: Any = None) -> Any:
-        """See Consumer."""
-        connection: Any = self.app.connection_for_read(heartbeat=heartbeat)
+    def ensure_connected(self, conn: Any) -> Any:
+        """See Consumer: the connection that reads, and the one that tells events."""
         # not as an argument: a URL with a `+`, as Unix sockets have, would name another transport
-        connection.transport_cls = CarefulTransport
-        return self.ensure_connected(connection)
+        conn.transport_cls = CarefulTransport
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, *arguments: Any, **named: Any) -> Any:
         """See Consumer."""
