@@ -5,6 +5,7 @@ import gc
 import hashlib
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -149,6 +150,7 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
         background.start("watchdog", lambda: session.watch(connection, background.stopping))
         background.start("feed", lambda: session.feed.run(background.stopping))
         background.start("rules", lambda: session.follow_rules(background.stopping))
+        background.start("patterns", lambda: session.follow_patterns(background.stopping))
         background.start("sealer", lambda: session.seal_while(background.stopping))
         incarnation = session.state.changes.journal.incarnation
         name, position = session.state.options.name, session.feed.position
@@ -187,6 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     stop = Stop()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     settings = load()
     directory = Path(chosen.directory).absolute() if chosen.directory else settings.mount_point
     name = chosen.mount or (_name_of(directory) if chosen.directory else "main")

@@ -14,12 +14,14 @@ import llfuse
 
 from app.core.errors import JournalFull, StoreUnavailable
 from app.core.operations import SetAttr
-from fuse_mount.attribute_calls import SIZE_MAX, AttributeCalls, without_set_ids
+from fuse_mount.asked_attributes import without_set_ids
+from fuse_mount.attribute_calls import AttributeCalls
 from fuse_mount.content import Contents
 from fuse_mount.drain import Drain
 from fuse_mount.errno_map import refuse
 from fuse_mount.file_content import FileContent
 from fuse_mount.files import Handle
+from fuse_mount.local_calls import SIZE_MAX
 from fuse_mount.sections import is_section
 from fuse_mount.shown import OPEN_S, OPENS_MAX
 from fuse_mount.state import MountOptions
@@ -92,9 +94,7 @@ class ContentCalls(AttributeCalls):
         file = state.content_shown(handle.inode)
         if not state.contents.cold_for_read(file, off, size):
             return state.contents.read(file, off, size)
-        file = state.warm(
-            handle.inode, state.content_shown, lambda held: state.contents.cold_for_read(held, off, size)
-        )
+        file = state.warm(handle.inode, state.content_shown, lambda held: state.contents.cold_for_read(held, off, size))
         found = state.contents.read(file, off, size)
         state.contents.shrink()
         return found

@@ -42,6 +42,11 @@ def errno_of(error: Exception) -> int:
             return errno.EIO
 
 
+def passed_on(error: OSError) -> llfuse.FUSEError:
+    """Return the error that answers a request with what the disk itself said."""
+    return llfuse.FUSEError(error.errno or errno.EIO)
+
+
 def errno_of_rejection(reason: str) -> int:
     """Return the errno for an operation that the tree refused."""
     return REASONS.get(reason, errno.EIO)

@@ -237,6 +237,7 @@ class Feed:
     def _publish(self, changes: Changes, held: dict[int, Node]) -> None:
         """Tell the kernel what differs, and keep what was taken away while it is open here."""
         state = self._state
+        state.border.follow_merges()
         for directory, name in changes.entries:
             if directory in state.lookups:
                 self._cache.forget_entry(kernel_inode(directory), name)
@@ -304,6 +305,7 @@ class Feed:
         for inode, node in held.items():
             if inode not in state.tree.nodes:
                 state.keep_orphan(inode, node, node.ctime_ns)
+        state.border.follow_merges()
         self.position, self.hash = snapshot.head
         with state.progress:
             state.confirmed.update(snapshot.last_sequences)

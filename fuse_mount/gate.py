@@ -48,7 +48,7 @@ class NoRules:
 
 
 class Gate:
-    """One mount's. `unrecorded` refusals are in no log."""
+    """One mount's. `unrecorded` refusals are in no log; `ephemeral_inside` lists what the tree does not know of."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Gate:
         self.rules: PathRules = rules or NoRules()
         self.last_denial: dict[str, object] = {}
         self.unrecorded = 0
+        self.ephemeral_inside: Callable[[int], list[bytes] | None] = lambda _inode: []
         self._tree = tree
         self._counters = counters
         self._make_spool = spool
@@ -82,12 +83,21 @@ class Gate:
 
     def allow_move(self, inode: int, old: bytes, new: bytes, who: Who) -> None:
         """As `allow`, for both names, and for all that is inside where a rule may reach there."""
+        inside = (lambda: self._inside(inode)) if is_directory(self._tree.node(inode)) else None
+        self.allow_move_of(old, new, inside, who)
+
+    def _inside(self, inode: int) -> list[bytes] | None:
+        tracked, ephemeral = names_inside(self._tree, inode), self.ephemeral_inside(inode)
+        return None if tracked is None or ephemeral is None else tracked + ephemeral
+
+    def allow_move_of(self, old: bytes, new: bytes, inside: Callable[[], list[bytes] | None] | None, who: Who) -> None:
+        """As `allow_move`; `inside` lists a directory as guards.names_inside does."""
         self.allow("rename", old, who)
         self.allow("rename", new, who)
         guards = self.rules.guards
-        if not is_directory(self._tree.node(inode)) or not (guards.reaches_into(old) or guards.reaches_into(new)):
+        if inside is None or not (guards.reaches_into(old) or guards.reaches_into(new)):
             return
-        denial = guards.refusal_of_move(old, new, names_inside(self._tree, inode))
+        denial = guards.refusal_of_move(old, new, inside())
         if denial is not None:
             raise self._refused("rename", old, who, denial)
 

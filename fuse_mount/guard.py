@@ -17,6 +17,8 @@ import llfuse
 
 from app.core.errors import WeirError
 from fuse_mount.errno_map import errno_of
+from fuse_mount.local_inodes import LOCAL
+from fuse_mount.sections import SECTIONS
 
 log: Final = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -36,14 +38,37 @@ def answered(call: Callable[P, R], counters: Counter[str]) -> Callable[P, R]:
         except llfuse.FUSEError:
             raise
         except Exception as error:
-            counters[f"{type(error).__name__} in {name}"] += 1
-            if isinstance(error, (WeirError, OSError)):
-                log.warning("%s: %s", name, error)
-            else:
-                log.exception("%s failed; answered EIO", name)
-            raise llfuse.FUSEError(errno_of(error)) from error
+            raise _as_answer(name, error, counters) from error
 
     return answer
+
+
+def answered_by_number(call: Callable[..., R], passed: Callable[..., R], counters: Counter[str]) -> Callable[..., R]:
+    """As `answered`, for a call whose first argument is an inode or a handle: `passed` where that is ephemeral.
+
+    One comparison is what a call of a tracked path pays for it.
+    """
+    name = call.__name__
+
+    @functools.wraps(call)
+    def answer(number: int, *args: object) -> R:
+        try:
+            return call(number, *args) if number < LOCAL or number >= SECTIONS else passed(number, *args)
+        except llfuse.FUSEError:
+            raise
+        except Exception as error:
+            raise _as_answer(name, error, counters) from error
+
+    return answer
+
+
+def _as_answer(name: str, error: Exception, counters: Counter[str]) -> llfuse.FUSEError:
+    counters[f"{type(error).__name__} in {name}"] += 1
+    if isinstance(error, (WeirError, OSError)):
+        log.warning("%s: %s", name, error)
+    else:
+        log.error("%s failed; answered EIO", name, exc_info=error)
+    return llfuse.FUSEError(errno_of(error))
 
 
 class Background:

@@ -20,6 +20,8 @@ from app.core.tree import Node
 from fuse_mount.attributes import absent
 from fuse_mount.errno_map import refuse
 from fuse_mount.files import Handle, Listing
+from fuse_mount.local_inodes import is_local
+from fuse_mount.local_names import LocalNames
 from fuse_mount.sections import CURRENT, is_section, kernel_inode
 from fuse_mount.state import MountState
 from fuse_mount.who import Who
@@ -35,6 +37,7 @@ class NamespaceCalls(llfuse.Operations):
     def __init__(self, state: MountState) -> None:
         super().__init__()
         self.state = state
+        self.local = LocalNames(state)
 
     def lookup(self, parent_inode: int, name: bytes, ctx: llfuse.RequestContext) -> llfuse.EntryAttributes:
         """See llfuse.Operations; a name that is not there is answered with inode 0, which the kernel keeps."""
@@ -46,6 +49,8 @@ class NamespaceCalls(llfuse.Operations):
         if child is None:
             if len(name) > NAME_MAX:
                 raise refuse(errno.ENAMETOOLONG)
+            if state.border.names and state.border.holds(parent_inode, name):
+                return self.local.found(state.inode(parent_inode), name)
             return absent()
         return state.found(child, state.node(child))
 
@@ -53,6 +58,9 @@ class NamespaceCalls(llfuse.Operations):
         """See llfuse.Operations."""
         state = self.state
         for kernel, count in inode_list:
+            if is_local(kernel):
+                state.border.inodes.forget(kernel, count)
+                continue
             if is_section(kernel):
                 state.sections.forget(kernel, count)
                 continue
@@ -137,7 +145,7 @@ class NamespaceCalls(llfuse.Operations):
         node = state.node(inode)
         if not stat.S_ISDIR(node.mode):
             raise refuse(errno.ENOTDIR)
-        if state.tree.has_children(inode):
+        if state.tree.has_children(inode) or inode in state.border.names:
             raise refuse(errno.ENOTEMPTY)
         path = state.path(parent, name)
         state.gate.allow("unlink", path, who)
@@ -181,7 +189,7 @@ class NamespaceCalls(llfuse.Operations):
             return
         if stat.S_ISDIR(replaced.mode) != stat.S_ISDIR(node.mode):
             raise refuse(errno.EISDIR if stat.S_ISDIR(replaced.mode) else errno.ENOTDIR)
-        if stat.S_ISDIR(replaced.mode) and tree.has_children(target):
+        if stat.S_ISDIR(replaced.mode) and (tree.has_children(target) or target in self.state.border.names):
             raise refuse(errno.ENOTEMPTY)
 
     def link(
@@ -258,7 +266,12 @@ class NamespaceCalls(llfuse.Operations):
         node = self.state.node(inode)
         up = llfuse.ROOT_INODE if inode == ROOT_INODE else kernel_inode(node.parent)
         below = self.state.tree.children.get(inode, {})
-        return Listing([b".", b"..", *below], [kernel_inode(inode), up, *below.values()], [stat.S_IFDIR, stat.S_IFDIR])
+        more = self.state.border.listed(inode) if inode in self.state.border.names else ()
+        return Listing(
+            [b".", b"..", *(name for name, _, _ in more), *below],
+            [kernel_inode(inode), up, *(number for _, number, _ in more), *below.values()],
+            [stat.S_IFDIR, stat.S_IFDIR, *(kind for _, _, kind in more)],
+        )
 
     def releasedir(self, fh: int) -> None:
         """See llfuse.Operations."""

@@ -8,7 +8,8 @@ from typing import Final, NoReturn
 import llfuse
 
 from fuse_mount.content_calls import ContentCalls
-from fuse_mount.guard import answered
+from fuse_mount.crossing import BY_NUMBER, Crossing, passing
+from fuse_mount.guard import answered, answered_by_number
 from fuse_mount.readers import SessionEnd
 from fuse_mount.state import MountState
 
@@ -33,8 +34,14 @@ class Operations(ContentCalls):
     def __init__(self, state: MountState, home: Path) -> None:
         super().__init__(state)
         self.home = home
+        crossing = {} if state.ephemeral is None else Crossing(state.border, self, self.local).handlers()
         for name in HANDLERS:
-            setattr(self, name, answered(getattr(self, name), state.counters))
+            call = crossing.get(name) or getattr(self, name)
+            if name in BY_NUMBER and state.ephemeral is not None:
+                passed = passing(getattr(self.local, name))
+                setattr(self, name, answered_by_number(call, passed, state.counters))
+            else:
+                setattr(self, name, answered(call, state.counters))
         if not state.options.xattrs:
             for name in XATTR_HANDLERS:
                 setattr(self, name, _unknown)

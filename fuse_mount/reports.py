@@ -89,6 +89,8 @@ class Reports:
             found.append("operations of this mount were refused by the store: see lost")
         if self._state.gate.rules.alert:
             found.append(f"rules: {self._state.gate.rules.alert}")
+        if self._state.border.patterns.problem:
+            found.append(f".weirignore: {self._state.border.patterns.problem}")
         if self._state.gate.unrecorded:
             found.append(f"{self._state.gate.unrecorded} refusals by path rules are in no log: see mount's own log")
         return found
@@ -106,6 +108,8 @@ class Reports:
             "clean_bytes": state.contents.clean_bytes,
             "pinned_bytes": state.contents.pinned_bytes,
             "copied_bytes": state.contents.copied_bytes,
+            "ephemeral_roots": sum(map(len, state.border.names.values())),
+            "ephemeral_inodes": len(state.border.inodes.known),
             "local_chunks_refused": state.cold.refused,
             "invalidations_queued": self._cache.queued,
         }

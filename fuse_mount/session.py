@@ -75,6 +75,11 @@ class Session:
             if rules.alert != told:
                 log.warning("rules: %s", rules.alert or "they load again")
 
+    def follow_patterns(self, stopping: Event) -> None:
+        """Body of the thread that fetches `.weirignore` where another mount changed it."""
+        if self.state.ephemeral is not None:
+            self.state.border.patterns.run(self.state.cold, stopping)
+
     def finish(self) -> bool:
         """Seal everything and put the journal on disk. False where somebody keeps llfuse.lock: then unsealed bytes
         stay in the journal as they are, for the next start, and the journal stays open: a handler may still append.
@@ -107,12 +112,16 @@ def start(parts: MountParts, options: MountOptions, agent: str) -> Session:
     state.shown.closed = cache.look
     state.superseded.delivered = lambda: cache.delivered
     state.superseded.forget = lambda inode: cache.forget_inode(kernel_inode(inode))
+    state.border.forget_entry = lambda directory, name: cache.forget_entry(kernel_inode(directory), name)
     feed = Feed(state, cache, parts.reader, parts.subscriber, parts.project)
     feed.started(snapshot.head, [*older, incarnation])
     state.confirmed.update(snapshot.last_sequences)
     _fold_pending(parts, state, snapshot)
     state.sections.debug.update(Reports(state, feed, cache, parts, agent).files())
     patiently("the store", feed.catch_up)
+    state.border.open()
+    if state.ephemeral is not None:
+        state.border.patterns.fetch(state.cold)
     return Session(state, feed, cache)
 
 
@@ -126,8 +135,10 @@ def _state(
 ) -> MountState:
     contents = Contents(CLEAN_MAX_BYTES, journal.parking)
     readers = Readers(1 if parts.flags.get("one_reader", True) else PLENTY)
+    ephemeral = parts.journal.path / "ephemeral" if parts.flags.get("ephemeral_paths", True) else None
     return MountState(
         options=options,
+        ephemeral=ephemeral,
         tree=tree,
         changes=Changes(tree, journal, contents, counters),
         contents=contents,

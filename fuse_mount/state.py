@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import llfuse
@@ -23,6 +24,7 @@ from app.core.ids import INODE_BITS, NAME_MAX, ROOT_INODE
 from app.core.layers import LayeredTree
 from app.core.tree import Node
 from fuse_mount.attributes import entry_of
+from fuse_mount.border import Border
 from fuse_mount.changes import Changes
 from fuse_mount.cold import DEADLINE_S, ColdContent
 from fuse_mount.content import Contents
@@ -71,6 +73,8 @@ class MountState:
     sections: Sections
     counters: Counter[str]
     gate: Gate
+    ephemeral: Path | None = None
+    border: Border = field(init=False)
     files: OpenFiles = field(default_factory=OpenFiles)
     lookups: dict[int, int] = field(default_factory=dict)
     superseded: Superseded = field(default_factory=Superseded)
@@ -82,8 +86,10 @@ class MountState:
     made: int = 0
 
     def __post_init__(self) -> None:
-        """What is shown depends on who reads."""
+        """What is shown depends on who reads; `ephemeral` is the folder of what has no history, None without any."""
         self.shown = Shown(self.files.counts)
+        self.border = Border(self.tree, self.contents, self.ephemeral)
+        self.gate.ephemeral_inside = self.border.names_inside
 
     def directory(self, parent: int) -> int:
         """Return the tree's inode of a directory where something is to change."""
@@ -127,6 +133,8 @@ class MountState:
         entry = entry_of(kernel_inode(inode), node, file)
         if before is not None:
             entry.attr_timeout = 0.0
+        if node.parent and inode in self.border.changed_ns:
+            self.border.dress(inode, entry)
         return entry
 
     def found(self, inode: int, node: Node) -> llfuse.EntryAttributes:

@@ -48,6 +48,20 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[st
         mount.stop()
 
 
+@pytest.mark.full
+def test_an_ephemeral_path_answers_as_the_native_filesystem(tmp_path: Path, outcomes: Any) -> None:
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(above, 0o755)
+    mount = LoneMount(tmp_path / "mount")
+    try:
+        (mount.tree / "node_modules").mkdir(mode=0o755)
+        found = run(mount.tree / "node_modules" / "table")
+        assert mount.ask("events") == 0
+    finally:
+        assert mount.stop() == 0
+    assert {name: found[name] for name in NAMES} == {name: outcomes[0][name] for name in NAMES}
+
+
 def test_the_table_is_large_and_every_check_has_a_name_of_its_own() -> None:
     assert len(NAMES) == len(set(NAMES)) > 4_400
 

@@ -2,14 +2,17 @@
 
 # ruff: noqa: E501 - stories read better unbroken
 
+import contextlib
 import os
 import stat
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import llfuse
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +23,7 @@ from app.core.policy.source import Tier
 from fuse_mount.changes import Changes
 from fuse_mount.content import Contents
 from fuse_mount.gate import Gate
+from fuse_mount.local_inodes import LOCAL
 from fuse_mount.operations import HANDLERS, Operations
 from fuse_mount.sections import CURRENT, DEBUG, STREAMS, Sections
 from fuse_mount.state import MountOptions, MountState
@@ -107,7 +111,7 @@ class Ruled:
         return False
 
 
-def operations(full: int) -> tuple[Operations, Counter[str]]:
+def operations(full: int, ephemeral: Path | None = None) -> tuple[Operations, Counter[str]]:
     counters: Counter[str] = Counter()
     tree, journal = LayeredTree(1, "fuzz"), Journal(full)
     contents = Contents(1 << 20, journal.parking)
@@ -116,7 +120,7 @@ def operations(full: int) -> tuple[Operations, Counter[str]]:
     state = MountState(
         options=MountOptions("fuzz"), tree=tree, changes=Changes(tree, journal, contents, counters), contents=contents,
         cold=None, callers=Callers(), sections=sections, counters=counters,
-        gate=Gate(tree, counters, Ruled() if full % 2 else None),
+        gate=Gate(tree, counters, Ruled() if full % 2 else None), ephemeral=ephemeral,
     )  # type: ignore[arg-type]  # fmt: skip
     return Operations(state, Path("/")), counters
 
@@ -193,6 +197,35 @@ def test_nothing_but_fuse_error_leaves_a_handler(steps: list[Any], full: int) ->
             assert 0 < answer.errno < 200
     surprises = {name for name in counters if " in " in name and not name.startswith(("JournalFull", "KeyError in "))}
     assert not surprises
+
+
+EPHEMERAL = st.sampled_from([b"node_modules", b"a", b"b", b"", b"..", b"n" * 256, b"\xff"])
+
+
+@pytest.mark.thorough
+@settings(suppress_health_check=list(HealthCheck), max_examples=100)
+@given(st.lists(STEPS, min_size=20, max_size=60), st.lists(EPHEMERAL, min_size=60, max_size=60), st.integers(0, 1))
+def test_nor_one_of_an_ephemeral_path(steps: list[Any], names: list[bytes], full: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        mount, counters = operations(full, Path(folder) / "ephemeral")
+        mount.state.readers = contextlib.nullcontext()  # type: ignore[assignment]
+        made = [mount.mkdir(CURRENT, b"node_modules", 0o755, Context()).st_ino]
+        for ((name, *drawn), called), child in zip(steps, names, strict=False):
+            arguments = [child if isinstance(one, bytes) and len(one) < 3 else one for one in drawn]
+            if arguments and isinstance(arguments[0], int):
+                arguments[0] = made[arguments[0] % len(made)] if called else LOCAL + arguments[0]
+            if name in {"rename", "link"}:
+                arguments[-2] = made[arguments[-2] % len(made)]
+            try:
+                found = getattr(mount, name)(*arguments, *([Context()] if called else []))
+                if isinstance(found, llfuse.EntryAttributes) and found.st_ino >= LOCAL:
+                    made.append(found.st_ino)
+            except llfuse.FUSEError as answer:
+                assert 0 < answer.errno < 200
+        for handle in mount.local.handles.values():
+            os.close(handle.descriptor) if handle.descriptor >= 0 else None
+        surprises = {name for name in counters if " in " in name and not name.startswith("KeyError in ")}
+        assert not surprises
 
 
 def test_every_handler_is_guarded() -> None:

@@ -27,6 +27,7 @@ from fuse_mount import __main__ as mount
 from fuse_mount.session import start
 
 PROJECT = "0" * 32
+ALL_ON = '{"commuting_fast_path": true}'
 
 
 class Spares(FolderJournal):
@@ -108,7 +109,7 @@ def main() -> None:
     rules = PolicyWatcher([Path(os.environ["ALONE_RULES"])]) if "ALONE_RULES" in os.environ else None
     bound = int(os.environ.get("ALONE_DENIALS", "1000000"))
     parts = MountParts(
-        PROJECT, Spares(folder), store, store, None, {"commuting_fast_path": True}, rules,
+        PROJECT, Spares(folder), store, store, None, json.loads(os.environ.get("ALONE_FLAGS", ALL_ON)), rules,
         lambda: DecisionSpool(home / "denials", PROJECT, bytes_max=bound),
     )  # fmt: skip
     session = start(parts, mount.mount_options("alone", chosen), chosen.agent)
