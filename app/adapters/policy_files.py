@@ -2,13 +2,14 @@
 
 A change builds a new snapshot aside and swaps one reference; what does not load keeps the old one in force,
 with an alert. Only files that changed are parsed again, and only rules that changed are tried on their examples: after
-one edit the default rules are in force again in about a third of the time that they took at first.
+one edit the default rules are in force again in a fraction of the time that they took at first.
 """
 
 import gc
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ CHECK_EVERY_S: Final = 0.01
 YIELDING_FROM_BYTES: Final = 64 * 1024
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 KEPT_VERSIONS: Final = 5
+TURN_S: Final = 0.00005
 
 
 class _Loader(yaml.CSafeLoader):
@@ -236,11 +238,22 @@ class PolicyWatcher:
         return seen == stamp
 
     def _load(self, before: Policy | None) -> Policy:
-        with _uncollected():
+        with _uncollected(), _short_turns():
             files = rule_files(self._places, self._known)
             policy = compile_policy(files, before)
         self._known = {file.path: file for file in files}
         return policy
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """A call waits for the loading thread at each of its steps: reading, each send, each reply."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, TURN_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

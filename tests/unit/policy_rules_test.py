@@ -172,6 +172,21 @@ def test_a_changed_rule_is_tried_on_its_examples_again_and_its_neighbour_need_no
         assert watcher.refresh(force=True)
 
 
+def test_what_is_kept_of_the_rules_before_stands_where_it_stands_now(tmp_path: Path) -> None:
+    first = "  - id: first\n    touch: {where: [secret]}\n    decide: block\n    reason: Because.\n"
+    second, git = rule("Bash(cat *)", name="second"), rule("Bash(git *)", "approve", name="git")
+    path = write(tmp_path, "rules:\n" + first + second)
+    watcher = PolicyWatcher([tmp_path])
+    path.write_text("rules:\n" + git + second + first)  # now the other one is stated first
+    assert watcher.refresh(force=True)
+    (named,) = watcher.judge(bash("cat .env")).rules
+    assert (named.id, named.line) == ("second", 6)
+    assert watcher.judge(bash("git status")).verdict is Verdict.APPROVE
+    path.write_text("rules:\n" + git + second.replace("block", "approve"))
+    assert watcher.refresh(force=True)
+    assert watcher.judge(bash("cat .env")).verdict is Verdict.APPROVE
+
+
 def test_half_a_file_is_not_taken_for_the_whole(tmp_path: Path) -> None:
     path = write(tmp_path, LS)
     watcher = PolicyWatcher([tmp_path])

@@ -130,8 +130,8 @@ class Bucket:
 
     __slots__ = ("_flagged", "_tables", "rules")
 
-    def __init__(self) -> None:
-        self.rules: list[Rule] = []
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self.rules = list(rules)
         self._flagged: Flagged | None = None
         self._tables: list[Table] = []
 

@@ -161,10 +161,12 @@ def _shown(one: Seen) -> str:
 
 def compile_policy(files: Sequence[RuleFile], before: Policy | None = None) -> Policy:
     """Return the snapshot of rule files; raises PolicyInvalid with file, line and remedy for the first thing wrong.
-    A rule that stands word for word in `before` met its examples there: whether it matches depends on no other rule.
+    A rule that stands word for word in `before` is not compiled again, and met its examples there: whether it matches
+    depends on no other rule.
     """
     stated = stated_rules(list(files))
-    rules = [_compiled(one, order) for order, one in enumerate(paced(stated))]
+    known = {rule.id: rule for rule in paced(before.rules)} if before is not None else {}
+    rules = [_compiled(one, order, _same(one, before, known)) for order, one in enumerate(paced(stated))]
     policy = Policy(rules, version_of(files), {one.source.id: one.source for one in paced(stated)})
     tried = before.sources if before is not None else {}
     for one in paced(stated):
@@ -213,7 +215,18 @@ def refusing(reason: str) -> Policy:
     return policy
 
 
-def _compiled(stated: Stated, order: int) -> Rule:
+def _same(stated: Stated, before: Policy | None, known: Mapping[str, Rule]) -> Rule | None:
+    """Return a rule as it was compiled from the same words."""
+    name = stated.source.id
+    return known[name] if before is not None and before.sources.get(name) == stated.source else None
+
+
+def _compiled(stated: Stated, order: int, same: Rule | None) -> Rule:
+    if same is not None:
+        place = (stated.tier, stated.file, stated.line, order)
+        if place == (same.tier, same.file, same.line, same.order):
+            return same
+        return msgspec.structs.replace(same, tier=place[0], file=place[1], line=place[2], order=place[3])
     try:
         return compile_rule(stated, order)
     except re2.error as error:

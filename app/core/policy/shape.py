@@ -45,11 +45,10 @@ def known_words(rules: Sequence[Rule], keys: Sequence[str]) -> frozenset[str]:
     """Return every word that a rule, or a key of the index, asks for behind the program."""
     words = {word for rule in paced(rules) for word in (*rule.first_words, *rule.unless)}
     words.update(sub[0] for rule in rules for sub in rule.subcommands)
-    for key in paced(keys):
-        rest = key
-        while rest:
-            rest = rest.partition(" ")[2]
-            words.add(rest)
+    rests = {key.partition(" ")[2] for key in paced(keys)}
+    while rests:
+        words |= rests
+        rests = {rest.partition(" ")[2] for rest in rests} - {""}
     return frozenset(words - {""})
 
 
