@@ -35,6 +35,7 @@ class CallFields(TypedDict, total=False):
     tool_call: str
     wait_ms: int
     dry_run: bool
+    deadline_ms: int
 
 
 class RequestRefused(NoDecision):

@@ -39,6 +39,7 @@ class ToolCall(Asked, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     tool_call: str = ""
     wait_ms: int = 0
     dry_run: bool = False
+    deadline_ms: int = 0
 
 
 class RuleRef(msgspec.Struct, frozen=True, gc=False):

@@ -24,7 +24,8 @@ class Question(msgspec.Struct, eq=False, gc=False):
     under the policy's `version`.
 
     `given` is set once the gateway has answered by itself: the worker's verdict is then only compared, and not even
-    that where it is `unjudged`, a block because there was no time.
+    that where it is `unjudged`, a block because there was no time. `patience_ms` is set where its callers wait longer
+    for a worker than is usual.
     """
 
     call: ToolCall
@@ -38,6 +39,7 @@ class Question(msgspec.Struct, eq=False, gc=False):
     settled: bool = False
     tries: int = 0
     batch_id: int = 0
+    patience_ms: int = 0
 
 
 class Batch(NamedTuple):
@@ -49,7 +51,9 @@ class Batch(NamedTuple):
 
 
 class Batcher:
-    """What waits and what is out."""
+    """What waits and what is out. Who has more patience goes after those who have none, and has a bound of its own:
+    many such calls make nobody else's late.
+    """
 
     def __init__(
         self,
@@ -65,13 +69,14 @@ class Batcher:
         self._waiting_max = waiting_max
         self._lost_after_ns = lost_after_ns
         self._waiting: deque[Question] = deque()
+        self._patient: deque[Question] = deque()
         self._out: dict[int, Batch] = {}
         self._last_id = 0
 
     @property
     def waiting(self) -> int:
         """Return how many questions wait for a place."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._patient)
 
     @property
     def out(self) -> int:
@@ -80,9 +85,10 @@ class Batcher:
 
     def add(self, question: Question) -> bool:
         """Queue a question; False where too many wait already."""
-        if len(self._waiting) >= self._waiting_max:
+        queue = self._patient if question.patience_ms else self._waiting
+        if len(queue) >= self._waiting_max:
             return False
-        self._waiting.append(question)
+        queue.append(question)
         return True
 
     def cut(self, now_ns: int) -> Batch | None:
@@ -91,13 +97,13 @@ class Batcher:
         free = self._workers - out if out < self._workers else int(self._stocks_up(out))
         if free <= 0:
             return None
-        size = min(self._size_max, max(_SPLIT_MIN, -(-len(self._waiting) // free)))
+        size = min(self._size_max, max(_SPLIT_MIN, -(-self.waiting // free)))
         questions = self._take(size)
         return self._send(questions, now_ns) if questions else None
 
     def _stocks_up(self, out: int) -> bool:
         """Tell whether enough waits for a worker to have its next batch at hand."""
-        return out < 2 * self._workers and len(self._waiting) >= self._stock_min
+        return out < 2 * self._workers and self.waiting >= self._stock_min
 
     def send(self, questions: list[Question], now_ns: int) -> Batch | None:
         """Make a batch of these questions, which never waited; None where no place is free."""
@@ -117,16 +123,16 @@ class Batcher:
 
     def _take(self, size: int) -> list[Question]:
         taken: list[Question] = []
-        waiting = self._waiting
-        while waiting and len(taken) < size:
-            question = waiting.popleft()
-            if not question.settled:
-                taken.append(question)
+        for queue in (self._waiting, self._patient):
+            while queue and len(taken) < size:
+                question = queue.popleft()
+                if not question.settled:
+                    taken.append(question)
         return taken
 
     def drop_waiting(self) -> list[Question]:
         """Take everything that waits (the broker is gone)."""
-        return self._take(len(self._waiting))
+        return self._take(self.waiting)
 
     def close(self, batch_id: int) -> Batch | None:
         """Take back a batch whose reply came or whose sending failed; None if it was given up before."""

@@ -25,6 +25,7 @@ from app.core.messages import decode
 from app.ports import DecisionSpool, Policy
 from app.services.answering import Answer, Answering, Found, Waiter
 from app.services.batching import Batch, Batcher, Breaker, Question
+from app.services.deadlines import Deadlines, patience_ms
 from app.services.decision_cache import INLINE_BYTES, TTL_S, AsyncLRUCache, cache_key
 from app.services.overdue import Overdue
 from app.services.questions import encode_batch, encode_question
@@ -44,8 +45,6 @@ _LATE_NS_MAX: Final = 1_000_000_000
 _TOO_BUSY: Final = "too much is asked: neither a worker nor the gateway could judge this call in time"
 _TRY_AGAIN: Final = "try again in a second; `weir status` says whether workers answer"
 _CROWDED_PER_SWEEP: Final = 300
-_OWN_SHARE_MS: Final = 5
-"""Of the deadline, what judging here, the spool write and the answer may take."""
 _CACHE_COUNTS: Final = {
     "hits": "Questions that the local cache answered.",
     "misses": "Questions that it could not.",
@@ -85,7 +84,6 @@ class Validation:
         self._policy = policy
         self._line = line
         self._deadline_ms = deadline_ms
-        self._patience_ns = max(deadline_ms - _OWN_SHARE_MS, deadline_ms // 2) * 1_000_000
         self._answering = Answering(spool, metrics)
         self._cache = AsyncLRUCache()
         self._cache_on = flags.get("local_cache", True)
@@ -94,9 +92,8 @@ class Validation:
         self._batcher = Batcher(workers) if batching else Batcher(4096, 1)
         self._breaker = Breaker()
         self._flights: dict[object, Question] = {}
-        self._deadlines: deque[Question] = deque()
+        self._deadlines = Deadlines(deadline_ms, self._ring)
         self._overdue = Overdue()
-        self._alarm_set = False
         self._flush_due = False
         self._rechecks: deque[Question] = deque()
         self._given_before = 0
@@ -144,24 +141,25 @@ class Validation:
         waiter = Waiter(call, started_ns, answer)
         if self._cache_on and (found := self._cache.get_nowait(key, now)) is not None:
             self._answering.finish(waiter, found, "local-cache")
-        elif self._join_on and (flight := self._flights.get(key)) is not None:
+            return
+        patience = patience_ms(self._deadline_ms, call.deadline_ms) if call.deadline_ms else 0
+        if self._join_on and (flight := self._flights.get((key, patience) if patience else key)) is not None:
             self._figures.joined.add()
             flight.waiters.append(waiter)
         else:
-            self._ask(Question(call, asked, version, key, now + self._patience_ns, [waiter]), now)
+            due_ns = self._deadlines.after(now, patience)
+            self._ask(Question(call, asked, version, key, due_ns, [waiter], patience_ms=patience), now)
 
     def settle(self, call: ToolCall, started_ns: int, judgement: Judgement, layer: str, answer: Answer) -> None:
         """Answer a call with a judgement made elsewhere, recorded first."""
         self._answering.finish(Waiter(call, started_ns, answer), ruling(judgement), layer)
 
     def _ask(self, question: Question, now: int) -> None:
-        self._flights[question.key if self._join_on else id(question)] = question
+        self._flights[self._flight_of(question)] = question
         if not self._breaker.allows(now) or not self._batcher.add(question):
             self._answer_soon(question)
             return
-        self._deadlines.append(question)
-        if not self._alarm_set:
-            self._set_alarm(question.deadline_ns, now)
+        self._deadlines.add(question, now)
         if not self._flush_due:
             # at the end of the tick: all that this poll of the sockets brought goes into one batch
             self._flush_due = True
@@ -209,10 +207,7 @@ class Validation:
             settle(question, found, now)
             given += [(waiter, layer, found, task_id) for waiter in question.waiters]
         self._answering.finish_all(given)
-        # what is answered goes at once: kept until its deadline it was 2 MB of cold memory, let go in bursts of 6 ms
-        deadlines = self._deadlines
-        while deadlines and deadlines[0].settled:
-            deadlines.popleft()
+        self._deadlines.drop_settled()
         self._flush()
         self._recheck(now)
 
@@ -252,20 +247,11 @@ class Validation:
 
     # ---- the gateway's own answer
 
-    def _set_alarm(self, deadline_ns: int, now: int) -> None:
-        # one timer for all: every question has the same patience, so the oldest stands in front
-        self._alarm_set = True
-        asyncio.get_running_loop().call_later(max(deadline_ns - now, 0) / 1e9, self._ring)
-
     def _ring(self) -> None:
-        self._alarm_set = False
         now = time.monotonic_ns()
-        while self._deadlines and (self._deadlines[0].settled or self._deadlines[0].deadline_ns <= now):
-            question = self._deadlines.popleft()
-            if not question.settled:
-                self._answer_soon(question)
-        if self._deadlines:
-            self._set_alarm(self._deadlines[0].deadline_ns, now)
+        for question in self._deadlines.due(now):
+            self._answer_soon(question)
+        self._deadlines.wait_on(now)
 
     def _answer_soon(self, question: Question) -> None:
         if not self._overdue:
@@ -302,7 +288,13 @@ class Validation:
 
     def _land(self, question: Question) -> None:
         question.settled = True
-        self._flights.pop(question.key if self._join_on else id(question), None)
+        self._flights.pop(self._flight_of(question), None)
+
+    def _flight_of(self, question: Question) -> object:
+        # who waits longer is not answered with those who wait less
+        if not self._join_on:
+            return id(question)
+        return (question.key, question.patience_ms) if question.patience_ms else question.key
 
     def _judge_here(self, call: ToolCall) -> Judgement:
         try:

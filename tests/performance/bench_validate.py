@@ -61,6 +61,7 @@ CELLS = (
     *(Cell(kind, shape) for kind in ("cached", "uncached") for shape in (Shape(1, 1), Shape(100, 1), Shape(4, 25))),
     *(Cell(kind, shape) for kind in ("cached", "uncached") for shape in (Shape(8, 125), Shape(1000, 1))),
     Cell("uncached", Shape(40, 125)),
+    Cell("uncached", Shape(40, 125, deadline_ms=500)),
     Cell("http", Shape(1000, 1)),
     Cell("uncached", Shape(200, 1, 5000)),
     Cell("bare", Shape(100, 1)),

@@ -17,18 +17,22 @@ _TICK_S = 0.001
 
 
 class Shape(NamedTuple):
-    """`connections` requests at a time, each with `calls` calls; with `rate`, single calls at so many a second."""
+    """`connections` requests at a time, each with `calls` calls; with `rate`, single calls at so many a second.
+    `deadline_ms` is what the calls state.
+    """
 
     connections: int
     calls: int
     rate: int = 0
+    deadline_ms: int = 0
 
     @property
     def flights(self) -> int:
         return self.connections * self.calls
 
     def __str__(self) -> str:
-        return f"{self.rate}/s" if self.rate else f"{self.connections} x {self.calls}"
+        shape = f"{self.rate}/s" if self.rate else f"{self.connections} x {self.calls}"
+        return f"{shape}, {self.deadline_ms} ms" if self.deadline_ms else shape
 
 
 class Door(NamedTuple):
@@ -110,6 +114,7 @@ class Load:
     def __init__(self, door: Door, shape: Shape, seconds: float, *, cached: bool) -> None:
         self.door, self.shape, self.seconds, self.cached = door, shape, seconds, cached
         self.head = door.head
+        self.one = _ONE[:-1] + b',"deadline_ms":%d}' % shape.deadline_ms if shape.deadline_ms else _ONE
         self.number = time.time_ns() // 1000
         self.latencies: list[float] = []
         self.degraded = self.local = 0
@@ -120,7 +125,8 @@ class Load:
     def next_body(self) -> bytes:
         first, self.number = self.number, self.number + self.shape.calls
         numbers = range(first, self.number)
-        pieces = [_ONE % (n % _DISTINCT_CACHED) for n in numbers] if self.cached else [_ONE % n for n in numbers]
+        one = self.one
+        pieces = [one % (n % _DISTINCT_CACHED) for n in numbers] if self.cached else [one % n for n in numbers]
         return pieces[0] if self.shape.calls == 1 else b'{"calls":[%b]}' % b",".join(pieces)
 
     def answered(self, caller: Caller, now: float, degraded: int, local: int) -> None:

@@ -50,6 +50,17 @@ def test_too_many_that_wait_are_refused_and_settled_ones_are_not_sent():
     assert batcher.cut(0).questions == (second,)
 
 
+def test_many_that_can_wait_hold_up_nobody_who_cannot():
+    batcher = Batcher(workers=1, waiting_max=3)
+    patient = [question(n) for n in range(4)]
+    for one in patient:
+        one.patience_ms = 500
+    assert [batcher.add(one) for one in patient] == [True, True, True, False]
+    urgent = question(9)
+    assert batcher.add(urgent)
+    assert batcher.cut(0).questions == (urgent, *patient[:3])
+
+
 def test_a_batch_that_nobody_answers_frees_its_place():
     batcher = Batcher(workers=1, lost_after_ns=SECOND)
     batcher.add(question(1))

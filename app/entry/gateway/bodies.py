@@ -14,6 +14,8 @@ CALLS_MAX: Final = 1000
 NAME_CHARACTERS_MAX: Final = 512
 PATH_CHARACTERS_MAX: Final = 4096
 DEPTH_MAX: Final = 64
+DEADLINE_MS_MAX: Final = 1000
+"""As long as a batch is waited for that nobody answers; clients wait 2 s."""
 _MANY: Final = re.compile(rb"\s*\{\s*\"calls\"\s*:")
 _FIELD: Final = re.compile(r" - at `\$\.?([^`]*)`")
 
@@ -127,6 +129,9 @@ def _check_call(call: ToolCall, *, maybe_deep: bool) -> None:
         )
     if call.wait_ms < 0:
         raise Problem(400, "invalid-field", "wait_ms is negative", "send 0 or more milliseconds", "wait_ms")
+    if not 0 <= call.deadline_ms <= DEADLINE_MS_MAX:
+        detail = f"deadline_ms is {call.deadline_ms}"
+        raise Problem(400, "invalid-field", detail, f"send 0 to {DEADLINE_MS_MAX} milliseconds", "deadline_ms")
     if maybe_deep and too_deep([call.input, call.context]):
         raise _too_deep("input")
 

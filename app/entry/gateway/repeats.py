@@ -44,8 +44,8 @@ def keys_of(call: ToolCall) -> int:
         found += 1
     if call.tool_call:
         found += 1
-    if call.wait_ms or call.dry_run:
-        found += (call.wait_ms != 0) + call.dry_run
+    if call.wait_ms or call.dry_run or call.deadline_ms:
+        found += (call.wait_ms != 0) + call.dry_run + (call.deadline_ms != 0)
     return found
 
 
