@@ -23,7 +23,7 @@ from fuse_mount.courier_child import CourierChild
 from fuse_mount.guard import Background
 from fuse_mount.kernel_cache import session_descriptor
 from fuse_mount.mount_point import detach, prepare
-from fuse_mount.one_heap import use_one_heap
+from fuse_mount.one_heap import return_what_is_free, use_one_heap
 from fuse_mount.operations import Operations
 from fuse_mount.session import Session, start
 from fuse_mount.state import MountOptions
@@ -178,6 +178,8 @@ def _calm_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 20, 100)
+    gc.enable()
+    return_what_is_free()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ what is pending, content too; read the gap. **Order of the end**: no more reques
 journal, unmount.
 """
 
+import gc
 import logging
 import time
 from collections import Counter
@@ -100,6 +101,7 @@ class Session:
 
 def start(parts: MountParts, options: MountOptions, agent: str) -> Session:
     """Return a session that is up to date and ready to serve; waits for the store and for an incarnation."""
+    gc.disable()  # until it serves: a tree is many objects that stay, looked at again and again while they come
     counters: Counter[str] = Counter()
     older = list(parts.journal.incarnations())
     snapshot = patiently("the store", lambda: parts.reader.load_tree(older))

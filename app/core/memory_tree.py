@@ -96,8 +96,19 @@ class MemoryTree:
         self.nodes, self.children, self.aliases = {ROOT_INODE: ROOT_NODE}, {}, dict(aliases)
         self._names, self._links = {}, {}
         self.nodes.update(nodes)
+        # each number and each name once: 64 bytes less an inode, and 48 where a name is a frequent one
+        number, word = dict(zip(self.nodes, self.nodes, strict=True)).get, dict[bytes, bytes]().setdefault
+        above, held = int(ROOT_INODE), dict[bytes, int]()
         for parent, name, inode in dentries:
-            MemoryTree.put_child(self, parent, name, inode)
+            if parent != above or not held:
+                above = number(parent, parent)
+                held = self.children.setdefault(above, {})
+            child, place = number(inode, inode), (above, word(name, name))
+            held[place[1]] = child
+            if child in self._names:
+                self._links.setdefault(child, []).append(place)
+            else:
+                self._names[child] = place
 
     def _forget_name(self, inode: int, place: tuple[int, bytes]) -> None:
         more = self._links.get(inode)

@@ -12,6 +12,7 @@ from app.adapters.postgres.content_reads import map_at, map_of, plain_chunks, ro
 from app.adapters.postgres.flushed import flushed
 from app.adapters.postgres.fold import outcome_of
 from app.adapters.postgres.log_pages import decision_pages, file_pages
+from app.adapters.postgres.packed_tree import packed_names, packed_nodes
 from app.adapters.postgres.sequences import last_sequences
 from app.adapters.postgres.tree_rows import decode_node
 from app.core.ids import GENESIS_HASH, ROOT_INODE
@@ -143,7 +144,8 @@ def _load_tree(connection: Connection, number: int, incarnations: Sequence[int],
         )
         if position is not None and position < head.position:
             return _tree_within(connection, number, position)
-        nodes, names, aliases = _tree_rows(connection, number, None)
+        nodes, names = packed_nodes(connection, number), packed_names(connection, number)
+        aliases = _fetch(connection, _ALIASES, (number,))
         known = last_sequences(connection, number, incarnations)
         return TreeSnapshot(head, nodes, names, aliases, {i: known.get(i, 0) for i in incarnations})
 
