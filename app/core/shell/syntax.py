@@ -7,19 +7,16 @@ cut out before parsing, and only where the parsed tree then shows exactly as man
 import re
 from typing import Final, NamedTuple
 
-import tree_sitter_bash
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Node
 
 from app.core.shell.form import MARKS
+from app.core.shell.grammar import tree_of
 
-LANGUAGE: Final = Language(tree_sitter_bash.language())
 TEXT_MAX: Final = 8 * 1024
 WHOLE_MAX: Final = 1024 * 1024
 NODES_MAX: Final = 2000
 WORDS_MAX: Final = 800
 """Words of one command: each costs up to 15 us."""
-HEREDOCS_MAX: Final = 32
-"""Heredocs of one text: the grammar's reading of them costs the square of their number."""
 _BARE_WORD: Final = r"[A-Za-z0-9_./:=@%+,~^*?-]+"
 PLAIN: Final = re.compile(rf"[A-Za-z0-9_./:@%+,-]+(?: +{_BARE_WORD})*\Z")
 _WHOLE_WORD: Final = r"'[A-Za-z0-9_./:=@%+,() *?;|&<>#{}~^-]+'"
@@ -47,12 +44,7 @@ RESERVED: Final = frozenset(
         "in",
     ]
 )
-PARSE_CALLS_MAX: Final = 70
-"""Of the parser's reports of progress: 2,000 nodes take 64 at most, while 8 KiB of `| b ` would take 350 and 110 ms."""
 SHORT_MAX: Final = 512
-SUBSCRIPTS_MAX: Final = 64
-"""The grammar looks for the end of each from its beginning: 2,000 that never end take 190 ms."""
-_SUBSCRIPT_OPENS: Final = re.compile(rb"\w\[")
 _QUOTED_HEREDOC: Final = re.compile(r"<<-?[ \t]*(?:'([^'\n]{1,64})'|\"([^\"\n$`\\]{1,64})\"|\\(\w{1,64}))")
 _LINE_WITH_BACKSLASH: Final = re.compile(r"(?<!\\)(?:\\\\)*\n[ \t]*\\")
 _BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s]{0,400},[^\s]{0,400})\}(?=$|[\s;|&)])")
@@ -96,38 +88,19 @@ def parse(text: str) -> Parsed:
     source = short.encode()
     if len(source) > TEXT_MAX:
         return Parsed(None, b"", doubt="too-long")
-    root = _tree(source)
+    root = tree_of(source)
     if root is None:
         return Parsed(None, b"", doubt="too-complex")
-    if bodies and source.count(PLACEHOLDER.encode()) != _cut_bodies(root):
+    if bodies and source.count(PLACEHOLDER.encode()) != _cut_bodies(root, source):
         if len(text.encode()) > TEXT_MAX:
             return Parsed(None, b"", doubt="too-long")
         source, bodies = text.encode(), ()
-        root = _tree(source)
+        root = tree_of(source)
     if root is None or root.descendant_count > NODES_MAX:
         return Parsed(None, b"", doubt="too-many-nodes")
     if root.has_error:
         return _mended(root, source, bodies)
     return Parsed(root, source, bodies, doubt=_misread(short))
-
-
-def _tree(source: bytes) -> Node | None:
-    """Parse; None where that would take longer than any text within the bounds needs."""
-    if len(source) < SHORT_MAX:
-        return Parser(LANGUAGE).parse(source).root_node
-    if source.count(b"<<") > HEREDOCS_MAX or len(_SUBSCRIPT_OPENS.findall(source)) > SUBSCRIPTS_MAX:
-        return None
-    calls = 0
-
-    def spent(_offset: int, _has_error: bool) -> bool:  # noqa: FBT001  # the library's signature
-        nonlocal calls
-        calls += 1
-        return calls > PARSE_CALLS_MAX
-
-    try:
-        return Parser(LANGUAGE).parse(lambda offset, _point: source[offset:], progress_callback=spent).root_node
-    except ValueError:
-        return None
 
 
 def _misread(text: str) -> str:
@@ -142,7 +115,7 @@ def parse_inner(text: str) -> Parsed:
     if len(text) > TEXT_MAX or "\0" in text:
         return Parsed(None, b"", doubt="too-long")
     source = text.encode(errors="replace")
-    root = _tree(source)
+    root = tree_of(source)
     if root is None or root.descendant_count > NODES_MAX:
         return Parsed(None, b"", doubt="too-many-nodes")
     return _mended(root, source, ()) if root.has_error else Parsed(root, source, doubt=_misread(text))
@@ -168,7 +141,7 @@ def _mended(root: Node, source: bytes, bodies: tuple[str, ...]) -> Parsed:
     text = source.decode()
     mended = _BRACES.sub(lambda found: _COMMA.sub(" ", found[1]), text)
     if mended != text:
-        again = _tree(mended.encode())
+        again = tree_of(mended.encode())
         if again is not None and not again.has_error:
             odd = any(sign in found[1] for found in _BRACES.finditer(text) for sign in ";|&<>")
             return Parsed(again, mended.encode(), bodies, doubt="syntax" if odd else _misread(mended))
@@ -196,11 +169,11 @@ def _cut(text: str) -> tuple[str, tuple[str, ...]]:
     return "".join([*kept, text[position:]]), tuple(bodies)
 
 
-def _cut_bodies(root: Node) -> int:
+def _cut_bodies(root: Node, source: bytes) -> int:
     count, stack = 0, [root]
     while stack:
         node = stack.pop()
-        if node.type == "heredoc_body" and (node.text or b"").startswith(PLACEHOLDER.encode()):
+        if node.type == "heredoc_body" and source.startswith(PLACEHOLDER.encode(), node.start_byte):
             count += 1
         stack.extend(node.named_children)
     return count

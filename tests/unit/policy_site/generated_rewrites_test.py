@@ -53,6 +53,12 @@ HARD = {
     "quotes whose end is beyond the bound": "python3 - <<'E'\nos.system('" + "\\'\"\\'\"" * 900 + "')\nE",
     "code in code": 'python3 -c "' + "os.system(r'''" * 12 + "rm ../x " * 300 + "''')" * 12 + '"',
     "a long document": "python3 <<'E'\n" + "[[a]]" * 60_000 + "\nE",
+    "ends of what never began": ")$" * 4000,
+    "short ends of what never began": ")$" * 60,
+    "assignments that end": "a=)" * 170,
+    "tests and subscripts": "[[ (( x[ " + "> ~" * 160,
+    "short texts full of errors": "".join([f"sh -c '{number}{')$' * 55}';" for number in range(60)]),
+    "longer texts full of errors": "".join([f"sh -c '{number}{')$' * 200}';" for number in range(19)]),
     "many words": "ssh " + "'s/a/b/' " * 880,
 }
 """Each took 24 ms to for ever: the grammar, or an expression, looked ahead from every place."""
