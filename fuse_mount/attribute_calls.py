@@ -60,7 +60,7 @@ class AttributeCalls(NamespaceCalls):
         path = state.tree.path_of(inode)
         state.gate.allow_file("truncate" if fields.update_size else "setattr", path, (inode, node), who)
         if fields.update_size:
-            self._truncate(inode, node, attr.st_size, who, ctx.uid)
+            self._truncate(inode, node, attr.st_size, path, who, ctx.uid)
             node = state.node(inode)
         change = setattr_of(inode, node, attr, fields, ctx)
         if change is not None:
@@ -71,7 +71,7 @@ class AttributeCalls(NamespaceCalls):
                 state.border.touched(inode, change.mtime_ns)
         return state.entry(inode, state.node(inode))
 
-    def _truncate(self, inode: int, node: Node, size: int, who: Who, uid: int) -> None:
+    def _truncate(self, inode: int, node: Node, size: int, path: bytes, who: Who, uid: int) -> None:
         if stat.S_ISDIR(node.mode):
             raise refuse(errno.EISDIR)
         if not stat.S_ISREG(node.mode):
@@ -80,7 +80,7 @@ class AttributeCalls(NamespaceCalls):
             raise refuse(errno.EFBIG)
         if size < 0:
             raise refuse(errno.EINVAL)
-        self.state.changes.truncate(self.state.content(inode), size, who, uid)
+        self.state.changes.truncate(self.state.content(inode), size, path, who, uid)
 
     def access(self, inode: int, mode: int, ctx: llfuse.RequestContext) -> bool:
         """See llfuse.Operations; never asked, the kernel checks by itself (default_permissions)."""

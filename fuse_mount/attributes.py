@@ -10,6 +10,7 @@ from app.core.chunks import HOLE
 from app.core.ids import CHUNK_BYTES
 from app.core.tree import Node
 from fuse_mount.file_content import FileContent
+from fuse_mount.parked import length_of
 
 KEPT_S: Final = 300.0
 BLOCK: Final = 512
@@ -43,11 +44,19 @@ def blocks(file: FileContent) -> int:
     """Return how many 512 byte blocks a file fills, holes left out where they are known."""
     if file.map is None:
         return (file.size + BLOCK - 1) // BLOCK
-    own = sum((len(chunk) + BLOCK - 1) // BLOCK for chunk in file.chunks.values())
+    own = 0
+    for chunk in file.chunks.values():
+        own += (len(chunk) + BLOCK - 1) // BLOCK
+    if file.places:
+        own += sum((length_of(parts) + BLOCK - 1) // BLOCK for i, parts in file.places.items() if i not in file.chunks)
+    if not file.map:
+        return own
     far = sum(
         (min(size, file.cut - index * CHUNK_BYTES) + BLOCK - 1) // BLOCK
         for index, (name, size) in file.map.items()
-        if index not in file.chunks and index not in file.changed and index * CHUNK_BYTES < file.cut and name != HOLE
+        if not (index in file.chunks or index in file.places or index in file.changed)
+        and index * CHUNK_BYTES < file.cut
+        and name != HOLE
     )
     return own + far
 

@@ -106,9 +106,10 @@ class Changes:
 
     def write(self, file: FileContent, offset: int, data: bytes, who: Who, *, appended: bool) -> None:
         """Journal and keep written bytes; they are sealed later."""
-        if not file.since_s:
-            self._name_base(file)
-        place = self.journal.append_write(file.inode, offset, data)
+        base = None if file.since_s or self._base_is_known(file) else (file.version, file.size)
+        place = self.journal.append_write(file.inode, offset, data, base)
+        if base is not None:
+            file.journalled = (file.version, self.journal.segment)
         if not file.since_s:
             file.append_from = file.size if appended else -1
             self._writers[file.inode] = (who, 0)
@@ -119,15 +120,14 @@ class Changes:
             with contextlib.suppress(JournalFull):  # the write itself is done; the sealer tries again
                 self.seal(file)
 
-    def _name_base(self, file: FileContent) -> None:
-        """Say in the journal what the coming writes are made to, where its records do not show it: recovery puts
-        unsealed bytes over that version and no other.
+    def _base_is_known(self, file: FileContent) -> bool:
+        """Tell whether the journal's records show what the coming writes are made to: recovery puts unsealed bytes over
+        that version and no other.
         """
-        if file.version == EMPTY_VERSION and self._newest == (file.inode, self.journal.segment):
-            file.journalled = (EMPTY_VERSION, self.journal.segment)
-        if file.journalled != (file.version, self.journal.segment):
-            self.journal.append_base(file.inode, file.version, file.size)
-            file.journalled = (file.version, self.journal.segment)
+        segment = self.journal.segment
+        if file.version == EMPTY_VERSION and self._newest == (file.inode, segment):
+            file.journalled = (EMPTY_VERSION, segment)
+        return file.journalled == (file.version, segment)
 
     def seal(self, file: FileContent) -> int:
         """Make the unsealed bytes of a file a version, an event; return its sequence, 0 where there are none."""
@@ -144,13 +144,13 @@ class Changes:
         del self._writers[file.inode]
         return sequence
 
-    def truncate(self, file: FileContent, size: int, who: Who, uid: int) -> int:
-        """Set a file's length, as an event of its own; return its sequence."""
+    def truncate(self, file: FileContent, size: int, path: bytes, who: Who, uid: int) -> int:
+        """Set the length of the file at a path, as an event of its own; return its sequence."""
         self.seal(file)
         at_ns = self.now_ns()
         content = Content(file.inode, file.version, size, at_ns, truncated=True)
         sequence = self.journal.next_sequence
-        self.record(content, self._tree.path_of(file.inode), who, uid, at_ns)
+        self.record(content, path, who, uid, at_ns)
         self._contents.resize(file, size)
         file.mtime_ns = at_ns
         self._contents.sealed(file, (self.journal.incarnation, sequence))

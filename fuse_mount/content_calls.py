@@ -77,7 +77,7 @@ class ContentCalls(AttributeCalls):
             path = state.tree.path_of(inode)
             state.gate.allow_file("write", path, (inode, node), who)
             if flags & os.O_TRUNC and stat.S_ISREG(node.mode):
-                handle.sequence = state.changes.truncate(state.content(inode), 0, who, ctx.uid)
+                handle.sequence = state.changes.truncate(state.content(inode), 0, path, who, ctx.uid)
                 cleared = without_set_ids(node, ctx)
                 if ctx.uid and cleared != stat.S_IMODE(node.mode):
                     state.changes.record(SetAttr(inode, cleared), path, who, ctx.uid)

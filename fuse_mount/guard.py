@@ -11,9 +11,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, TypeVar
 
-import llfuse
+from llfuse import FUSEError
 
 from app.core.errors import WeirError
 from fuse_mount.errno_map import errno_of
@@ -21,21 +21,20 @@ from fuse_mount.local_inodes import LOCAL
 from fuse_mount.sections import SECTIONS
 
 log: Final = logging.getLogger(__name__)
-P = ParamSpec("P")
 R = TypeVar("R")
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 RESTART_S: Final = 0.5
 
 
-def answered(call: Callable[P, R], counters: Counter[str]) -> Callable[P, R]:
-    """Return `call` such that only FUSEError leaves it."""
+def answered(call: Callable[..., R], counters: Counter[str]) -> Callable[..., R]:
+    """Return `call` such that only FUSEError leaves it. llfuse names no argument."""
     name = call.__name__
 
     @functools.wraps(call)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+    def answer(*args: object) -> R:
         try:
-            return call(*args, **kwargs)
-        except llfuse.FUSEError:
+            return call(*args)
+        except FUSEError:
             raise
         except Exception as error:
             raise _as_answer(name, error, counters) from error
@@ -54,7 +53,7 @@ def answered_by_number(call: Callable[..., R], passed: Callable[..., R], counter
     def answer(number: int, *args: object) -> R:
         try:
             return call(number, *args) if number < LOCAL or number >= SECTIONS else passed(number, *args)
-        except llfuse.FUSEError:
+        except FUSEError:
             raise
         except Exception as error:
             raise _as_answer(name, error, counters) from error
@@ -62,13 +61,13 @@ def answered_by_number(call: Callable[..., R], passed: Callable[..., R], counter
     return answer
 
 
-def _as_answer(name: str, error: Exception, counters: Counter[str]) -> llfuse.FUSEError:
+def _as_answer(name: str, error: Exception, counters: Counter[str]) -> FUSEError:
     counters[f"{type(error).__name__} in {name}"] += 1
     if isinstance(error, (WeirError, OSError)):
         log.warning("%s: %s", name, error)
     else:
         log.error("%s failed; answered EIO", name, exc_info=error)
-    return llfuse.FUSEError(errno_of(error))
+    return FUSEError(errno_of(error))
 
 
 class Background:

@@ -43,6 +43,8 @@ from fuse_mount.who import Callers
 PINNED_MAX_BYTES: Final = 96 * 1024 * 1024
 """Held in memory where the disk takes no more copies."""
 COPIED_MAX_BYTES: Final = 4 * 1024 * 1024 * 1024
+ANSWERS_MAX: Final = 4096
+"""Ready-made attributes; about 400 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class MountState:
     confirmed: dict[int, int] = field(default_factory=dict)
     stalled: dict[int, int] | None = None
     made: int = 0
+    answers: dict[int, tuple[Node, llfuse.EntryAttributes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """What is shown depends on who reads; `ephemeral` is the folder of what has no history, None without any."""
@@ -121,21 +124,31 @@ class MountState:
         return node
 
     def entry(self, inode: int, node: Node) -> llfuse.EntryAttributes:
-        """Return attributes as the kernel gets them."""
-        if inode == ROOT_INODE and not node.uid:
-            node = replace(node, uid=os.getuid(), gid=os.getgid())
+        """Return attributes as the kernel gets them, which nobody changes: they are kept while the node is the same."""
+        known = self.answers.get(inode)
+        moving = self.shown.before or inode in self.contents.dirty or inode in self.border.changed_ns
+        if known is not None and known[0] is node and not moving:
+            return known[1]
         before = self.shown.before.get(inode)
-        if before is not None:
-            node = before.node
+        shown = node if before is None else before.node
         file = self.contents.files.get(inode)
-        if file is not None and file.version != node.version and not file.since_s:
+        if file is not None and file.version != shown.version and not file.since_s:
             file = None
-        entry = entry_of(kernel_inode(inode), node, file)
+        if inode == ROOT_INODE and not shown.uid:
+            shown = replace(shown, uid=os.getuid(), gid=os.getgid())
+        entry = entry_of(kernel_inode(inode), shown, file)
         if before is not None:
             entry.attr_timeout = 0.0
         if node.parent and inode in self.border.changed_ns:
             self.border.dress(inode, entry)
+        elif before is None and (file is None or not file.since_s):
+            self._keep_answer(inode, node, entry)
         return entry
+
+    def _keep_answer(self, inode: int, node: Node, entry: llfuse.EntryAttributes) -> None:
+        if len(self.answers) >= ANSWERS_MAX:
+            self.answers.clear()
+        self.answers[inode] = node, entry
 
     def found(self, inode: int, node: Node) -> llfuse.EntryAttributes:
         """Return attributes and count one more look-up by the kernel."""

@@ -139,6 +139,7 @@ class FileOperationRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 _MADE: Final = {stat.S_IFREG: "create", stat.S_IFDIR: "mkdir", stat.S_IFLNK: "symlink"}
+_NAMED: Final = {kind: kind.__name__.lower() for kind in (Link, Unlink, Rmdir, Rename, SetAttr, SetXattr, RemoveXattr)}
 
 
 def kind_of(operation: Operation) -> str:
@@ -151,7 +152,7 @@ def kind_of(operation: Operation) -> str:
         case Content(truncated=truncated):
             return "truncate" if truncated else "write"
         case _:
-            return type(operation).__name__.lower()
+            return _NAMED[type(operation)]
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

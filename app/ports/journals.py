@@ -139,11 +139,12 @@ class OperationLog(Protocol):
     def append_operation(self, request: FileOperationRequest) -> None:
         """Append a numbered request; its `origin_seq` must be `next_sequence`."""
 
-    def append_base(self, inode: int, base: VersionId, size: int) -> None:
-        """Say that the writes of `inode` that follow were made to `base`, of `size` bytes."""
-
-    def append_write(self, inode: int, offset: int, data: bytes | bytearray | memoryview) -> int:
-        """Append unsealed content; return its place in `parking`, which is not held yet."""
+    def append_write(
+        self, inode: int, offset: int, data: bytes | bytearray | memoryview, base: tuple[VersionId, int] | None = None
+    ) -> int:
+        """Append unsealed content: `data` was written to `inode` at `offset`, with `base` said before it: what this and
+        the writes that follow were made to, and its size. Returns its place in `parking`, which is not held yet.
+        """
 
     def sync(self) -> None:
         """Return when everything appended before the call is on disk (group commit)."""

@@ -128,7 +128,7 @@ MECHANISMS = (
                 (
                     Edit(
                         "app/adapters/journal/writer.py",
-                        "            segment.append((frame(RecordType.OPERATION, body, segment.seed), body), len(body) + 16)\n",
+                        "            segment.append((frame(_OPERATION, body, segment.seed), body), total)\n",
                         "",
                     ),
                 ),
@@ -143,7 +143,7 @@ MECHANISMS = (
                 (
                     Edit(
                         "app/adapters/journal/writer.py",
-                        "            segment.append((frame_of_parts(RecordType.WRITE, head, data, segment.seed), head, data), total)\n",
+                        "            segment.append((frame(_BASE, named, seed), named, *parts) if named else parts, total)\n",
                         "",
                     ),
                 ),

@@ -28,6 +28,9 @@ SEGMENT_BYTES: Final = 64 * 1024 * 1024
 JOURNAL_BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
 RESERVE_SHARE: Final = 16
 """Writes stop one sixteenth before the bound, so that what is written can still be sealed."""
+_OPERATION: Final = int(RecordType.OPERATION)  # a member of an Enum costs an append half a microsecond
+_WRITE: Final = int(RecordType.WRITE)
+_BASE: Final = int(RecordType.BASE)
 
 
 class JournalWriter:
@@ -45,6 +48,8 @@ class JournalWriter:
         bytes_max: int = JOURNAL_BYTES_MAX,
     ) -> None:
         self.folder = folder
+        self.incarnation = header.incarnation
+        self.segment = header.segment
         self.next_sequence = next_sequence
         self._header = header
         self._segment = segment
@@ -60,16 +65,6 @@ class JournalWriter:
         self.parking = JournalParking(folder, header.incarnation)
 
     @property
-    def incarnation(self) -> int:
-        """The incarnation whose journal this is."""
-        return self._header.incarnation
-
-    @property
-    def segment(self) -> int:
-        """See OperationLog."""
-        return self._header.segment
-
-    @property
     def bytes_on_disk(self) -> int:
         """Size of everything that the folder's journals still hold, acknowledged segments excepted."""
         return self.folder.bytes_on_disk()
@@ -80,31 +75,25 @@ class JournalWriter:
         with self._append_lock:
             if request.origin_seq != self.next_sequence:
                 raise JournalError(f"sequence {request.origin_seq} where {self.next_sequence} is next")
-            segment = self._room(len(body), 0)
-            segment.append((frame(RecordType.OPERATION, body, segment.seed), body), len(body) + 16)
-            self._budget -= len(body) + 16
+            total = len(body) + 16
+            segment = self._room(total, 0)
+            segment.append((frame(_OPERATION, body, segment.seed), body), total)
+            self._budget -= total
             self.next_sequence += 1
         self._bell.ring()
 
-    def append_base(self, inode: int, base: VersionId, size: int) -> None:
-        """Say what version the writes of `inode` that follow were made to. Raises JournalFull, JournalError."""
-        body = base_body(inode, base, size)
-        with self._append_lock:
-            segment = self._room(len(body), self._reserve)
-            segment.append((frame(RecordType.BASE, body, segment.seed), body), len(body) + 16)
-            self._budget -= len(body) + 16
-
-    def append_write(self, inode: int, offset: int, data: Buffer) -> int:
-        """Append unsealed content: `data` was written to `inode` at `offset`; return where it stands.
-
-        Raises JournalFull, JournalError.
-        """
+    def append_write(self, inode: int, offset: int, data: Buffer, base: tuple[VersionId, int] | None = None) -> int:
+        """See OperationLog. Both records go in one append, so that a rotation never parts them."""
         head = write_head(inode, offset)
-        total = len(data) + 32
+        total = length = len(data) + 32
+        named = b"" if base is None else base_body(inode, *base)
+        if named:
+            total += len(named) + 16
         with self._append_lock:
             segment = self._room(total, self._reserve)
-            place = place_of(self._header.segment, segment.size)
-            segment.append((frame_of_parts(RecordType.WRITE, head, data, segment.seed), head, data), total)
+            seed, place = segment.seed, place_of(self.segment, segment.size + total - length)
+            parts: tuple[Buffer, ...] = (frame_of_parts(_WRITE, head, data, seed), head, data)
+            segment.append((frame(_BASE, named, seed), named, *parts) if named else parts, total)
             self._budget -= total
         return place
 
@@ -146,5 +135,5 @@ class JournalWriter:
         fresh = Segment.create(path, header)
         self._segment.trim()
         self._segment = self._ahead.segment = fresh
-        self._header = header
+        self._header, self.segment = header, segment
         self._flushing.follow(fresh)

@@ -86,11 +86,10 @@ class Journal:
         assert len(data) == content.size
         self.written[MINE, request.origin_seq] = bytes(data)
 
-    def append_write(self, inode: int, offset: int, data: bytes) -> int:
+    def append_write(self, inode: int, offset: int, data: bytes, *_base: object) -> int:
         self._writes.setdefault(inode, []).append((offset, data))
         return self.parking.appended(data)
 
-    def append_base(self, inode: int, base: VersionId, size: int) -> None: ...
     def sync(self) -> None: ...
     def close(self) -> None: ...
 
