@@ -21,10 +21,12 @@ from config.mount_options import OWN, problem, words
 from config.settings import load
 from fuse_mount.courier_child import CourierChild
 from fuse_mount.guard import Background
+from fuse_mount.handshake import shake_hands
 from fuse_mount.kernel_cache import session_descriptor
 from fuse_mount.mount_point import detach, prepare
 from fuse_mount.one_heap import return_what_is_free, use_one_heap
 from fuse_mount.operations import Operations
+from fuse_mount.readers import read_session
 from fuse_mount.session import Session, start
 from fuse_mount.state import MountOptions
 from fuse_mount.watchdog import abort, connection_of
@@ -146,6 +148,8 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
     connection = connection_of(directory)
     try:
         descriptor = session_descriptor()
+        if session.state.unasked_writes:
+            session.state.unasked_writes = shake_hands(descriptor, read_session)
         background.start("kernel-cache", lambda: session.cache.run(descriptor))
         background.start("watchdog", lambda: session.watch(connection, background.stopping))
         background.start("feed", lambda: session.feed.run(background.stopping))

@@ -18,7 +18,8 @@ def setattr_of(
 ) -> SetAttr | None:
     """Return the change; None if nothing but the size was asked for (asked for nothing at all, ctime moves).
 
-    A chown, write or truncate by a user takes set-id bits away; before a write nothing at all is asked for.
+    A write or truncate by a user takes set-id bits away, a chown by anybody. Before such a write nothing at all is
+    asked for, nor by a chown that names nobody.
     """
     mode = stat.S_IMODE(attr.st_mode) if fields.update_mode else None
     uid = attr.st_uid if fields.update_uid else None
@@ -29,7 +30,7 @@ def setattr_of(
     if mode is not None and mode & stat.S_ISGID and not stat.S_ISDIR(node.mode) and not is_member(ctx, node.gid):
         mode &= ~stat.S_ISGID  # the kernel, which asks this before a write by somebody else, leaves the choice to us
     if mode is None and atime_ns is None and mtime_ns is None and not stat.S_ISDIR(node.mode):
-        cleared = without_set_ids(node, ctx) if ctx.uid else stat.S_IMODE(node.mode)
+        cleared = without_set_ids(node, ctx) if ctx.uid or not fields.update_size else stat.S_IMODE(node.mode)
         mode = cleared if cleared != stat.S_IMODE(node.mode) else None
     if fields.update_size and mode is None and not chowned and atime_ns is None and mtime_ns is None:
         return None

@@ -147,6 +147,7 @@ def _state(
         cold=ColdContent(parts.reader, parts.cache, parts.local),
         callers=Callers(agent, readers),
         readers=readers,
+        unasked_writes=parts.flags.get("unasked_writes", True),
         sections=Sections(parts.journal.path / "streams", everybody=options.open_sections),
         counters=counters,
         gate=Gate(tree, counters, parts.rules, parts.denials),

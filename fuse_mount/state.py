@@ -64,7 +64,9 @@ class MountOptions:
 
 @dataclass
 class MountState:
-    """One mount. `progress` is notified when the store has confirmed something of ours."""
+    """One mount. `progress` is notified when the store has confirmed something of ours; `unasked_writes`: the kernel is
+    asked, then has agreed, not to look for security.capability before each write (handshake.py).
+    """
 
     options: MountOptions
     tree: LayeredTree
@@ -86,6 +88,7 @@ class MountState:
     confirmed: dict[int, int] = field(default_factory=dict)
     stalled: dict[int, int] | None = None
     made: int = 0
+    unasked_writes: bool = False
     answers: dict[int, tuple[Node, llfuse.EntryAttributes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -80,9 +80,24 @@ def obey(store: MemoryStore, session) -> None:
                     journal.sync = lambda real=real, seconds=seconds: (time.sleep(seconds), real())
             elif verb == "events":
                 answer = len(store.events)
+            elif verb == "asked":
+                answer = Counting.asked
         except Exception as error:
             answer = repr(error)
         print(json.dumps(answer), flush=True)
+
+
+class Counting(mount.Operations):
+    """Counts how often the kernel asks for an extended attribute."""
+
+    asked = 0
+
+    def getxattr(self, inode, name, ctx=None):
+        Counting.asked += 1
+        return super().getxattr(inode, name, ctx)
+
+
+mount.Operations = Counting
 
 
 def hold(seconds: float) -> None:
