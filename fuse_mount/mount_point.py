@@ -29,11 +29,12 @@ def prepare(directory: Path) -> None:
 
 
 def _free(directory: Path, connection: str) -> None:
-    """Detach a dead mount; a living one is refused. Asked by another process: a hung mount would hold this one."""
+    """Detach a dead mount; a living one is refused. Asked by another process: a hung mount would hold this one. Asked
+    for its room (-f): attributes the kernel answers for 300 s by itself, whoever has died.
+    """
+    look = ["stat", "-f", str(directory)]
     try:
-        alive = (
-            subprocess.run(["stat", str(directory)], check=False, capture_output=True, timeout=LOOK_S).returncode == 0
-        )
+        alive = subprocess.run(look, check=False, capture_output=True, timeout=LOOK_S).returncode == 0
     except subprocess.TimeoutExpired:
         abort(connection)
         alive = False

@@ -39,6 +39,16 @@ def mounts(short_path: Path) -> Iterator[Mounts]:
         mount.stop()
 
 
+def test_a_mount_that_was_looked_at_a_moment_before_it_was_killed_is_mounted_again_at_once(mounts: Mounts) -> None:
+    """The kernel goes on answering the attributes that it has."""
+    mount = mounts.start()
+    (mount.tree / "a").write_text("1")
+    subprocess.run(["stat", str(mount.root)], check=True, capture_output=True)
+    mount.kill()
+    mount.start()
+    assert (mount.tree / "a").read_text() == "1"
+
+
 def contents(tree: Path) -> dict[str, bytes]:
     return {str(p.relative_to(tree)): p.read_bytes() for p in sorted(tree.rglob("*")) if p.is_file()}
 

@@ -271,6 +271,22 @@ def test_nobody_is_given_what_is_anothers(mount: LoneMount) -> None:
         assert b"PermissionError" in failed.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+def test_it_does_not_take_the_last_of_the_disk(mount: LoneMount) -> None:
+    small = mount.folder / "home" / "alone" / "ephemeral"
+    small.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", str(small)], check=True)
+    try:
+        (mount.tree / "node_modules").mkdir()
+        with (mount.tree / "node_modules" / "large").open("wb", buffering=0) as held:
+            refused(errno.ENOSPC, lambda: [held.write(b"x" * 131_072) for _ in range(400)])
+        (mount.tree / "recorded").write_bytes(b"x" * 1_000_000)
+        os.unlink(mount.tree / "node_modules" / "large")
+        (mount.tree / "node_modules" / "small").write_text("there is room again")
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
 def test_git_pip_and_a_virtual_environment_work_beside_and_in_it(mount: LoneMount) -> None:
     tree = mount.tree / "project"
     tree.mkdir()
