@@ -45,6 +45,7 @@ _LATE_NS_MAX: Final = 1_000_000_000
 _TOO_BUSY: Final = "too much is asked: neither a worker nor the gateway could judge this call in time"
 _TRY_AGAIN: Final = "try again in a second; `weir status` says whether workers answer"
 _CROWDED_PER_SWEEP: Final = 300
+_COMPANY: Final = 24
 _CACHE_COUNTS: Final = {
     "hits": "Questions that the local cache answered.",
     "misses": "Questions that it could not.",
@@ -66,7 +67,9 @@ class Line(Protocol):
 
 
 class Validation:
-    """The gateway's decisions. `flags`: local_cache, single_flight, micro_batching; off is the slower safe path."""
+    """The gateway's decisions. `flags`: local_cache, single_flight, micro_batching, batch_company; off is the slower
+    safe path.
+    """
 
     def __init__(
         self,
@@ -89,12 +92,13 @@ class Validation:
         self._cache_on = flags.get("local_cache", True)
         self._join_on = flags.get("single_flight", True)
         batching = flags.get("micro_batching", True)
-        self._batcher = Batcher(workers) if batching else Batcher(4096, 1)
+        company = _COMPANY if flags.get("batch_company", True) else 0
+        self._batcher = Batcher(workers, company=company) if batching else Batcher(4096, 1)
         self._breaker = Breaker()
         self._flights: dict[object, Question] = {}
         self._deadlines = Deadlines(deadline_ms, self._ring)
         self._overdue = Overdue()
-        self._flush_due = False
+        self._flush_due = self._flush_later = False
         self._rechecks: deque[Question] = deque()
         self._given_before = 0
         self.crowded = False
@@ -170,6 +174,13 @@ class Validation:
         now = time.monotonic_ns()
         while (batch := self._batcher.cut(now)) is not None:
             self._post(batch)
+        if (held_ns := self._batcher.held_ns(now)) and not self._flush_later:
+            self._flush_later = True
+            asyncio.get_running_loop().call_later(held_ns / 1e9, self._flush_held)
+
+    def _flush_held(self) -> None:
+        self._flush_later = False
+        self._flush()
 
     def _post(self, batch: Batch) -> None:
         self._figures.batch_size.record(len(batch.questions))

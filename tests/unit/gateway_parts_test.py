@@ -40,6 +40,30 @@ def test_what_waits_is_shared_out_over_the_free_places():
     assert len(batcher.cut(0).questions) == 1
 
 
+def test_a_few_wait_for_company_beside_a_batch_that_has_just_gone_out():
+    batcher = Batcher(workers=2, company=3, company_ns=100)
+    batcher.add(question(1))
+    assert len(batcher.cut(0).questions) == 1  # the first never waits
+    batcher.add(question(2))
+    assert (batcher.cut(60), batcher.held_ns(60)) == (None, 40)
+    assert len(batcher.cut(100).questions) == 1  # not for ever: the worker of the first may hang
+    assert batcher.close(2) is not None
+    for number in (3, 4, 5):
+        batcher.add(question(number))
+    assert len(batcher.cut(101).questions) == 3
+    assert batcher.held_ns(102) == 0
+
+
+def test_what_waits_goes_out_as_soon_as_the_other_batch_is_back():
+    batcher = Batcher(workers=2, company=3, company_ns=100)
+    batcher.add(question(1))
+    batcher.cut(0)
+    batcher.add(question(2))
+    assert batcher.cut(1) is None
+    batcher.close(1)
+    assert len(batcher.cut(2).questions) == 1
+
+
 def test_too_many_that_wait_are_refused_and_settled_ones_are_not_sent():
     batcher = Batcher(workers=1, waiting_max=2)
     first, second = question(1), question(2)

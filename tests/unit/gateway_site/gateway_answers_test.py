@@ -79,7 +79,7 @@ def test_the_same_question_asked_by_many_at_once_goes_to_a_worker_once(stack):
     assert len(stack.spool.records) == 21
 
 
-@pytest.mark.parametrize("flag", ["local_cache", "single_flight", "micro_batching"])
+@pytest.mark.parametrize("flag", ["local_cache", "single_flight", "micro_batching", "batch_company"])
 def test_each_optimisation_off_gives_the_same_verdicts(make_stack, flag):
     stack = make_stack(deadline_ms=500, **{flag: False})
     client = stack.unix()
