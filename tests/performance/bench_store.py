@@ -181,7 +181,14 @@ def run_weir(
 
     before = [1 + 2 * size]
     try:
-        return _timed(start, append, batches[2:], _backend_of(writer._pool.connection))
+        number = writer._project(project)
+
+        def settle() -> None:
+            """Put into the tables what waits: it belongs to these appends."""
+            with writer._pool.connection() as connection:
+                connection.execute("select settle_tree(%s)", (number,))
+
+        return _timed(start, append, batches[2:], _backend_of(writer._pool.connection), settle)
     finally:
         writer.close()
 
@@ -235,7 +242,13 @@ def _backend_cpu_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-def _timed(start: Callable[[], None], append: Callable[[Any], Any], batches: list[Any], backend: int) -> Timings:
+def _timed(
+    start: Callable[[], None],
+    append: Callable[[Any], Any],
+    batches: list[Any],
+    backend: int,
+    finish: Callable[[], None] = lambda: None,
+) -> Timings:
     start()
     latencies = []
     client_s, backend_s, began = time.process_time(), _backend_cpu_s(backend), time.monotonic()
@@ -243,6 +256,7 @@ def _timed(start: Callable[[], None], append: Callable[[Any], Any], batches: lis
         before = time.perf_counter()
         append(batch)
         latencies.append(time.perf_counter() - before)
+    finish()
     ended = time.monotonic()
     return Timings(began, ended, latencies, time.process_time() - client_s, _backend_cpu_s(backend) - backend_s)
 

@@ -19,7 +19,7 @@ _LENGTH: Final = struct.Struct("!i").pack
 _BLOCK_COUNT: Final = 64
 _SMALL: Final = tuple(struct.Struct("!" + "iq" * count).pack for count in range(_BLOCK_COUNT))
 _BLOCK: Final = struct.Struct("!" + "iq" * _BLOCK_COUNT).pack
-INT4S, INT8S, BYTEAS, TEXTS = 1007, 1016, 1001, 1009
+INT4S, INT8S, BYTEAS, TEXTS, INT4 = 1007, 1016, 1001, 1009, 23
 _INT8_OID, _INT4_OID, _BYTEA_OID, _TEXT_OID = 20, 23, 17, 25
 
 
@@ -77,6 +77,22 @@ def bytea_array(values: Sequence[bytes]) -> ByteaArray:
     parts[1::2] = map(_LENGTH, map(len, values))
     parts[2::2] = values
     return ByteaArray(b"".join(parts))
+
+
+def int4(value: int) -> bytes:
+    """Pack one integer."""
+    return value.to_bytes(4, signed=True)
+
+
+def int8s_of(sent: bytes) -> Sequence[int]:
+    """Return the elements of bigint[]s as they are sent, none of them empty, one after the other."""
+    values, at = list[int](), 0
+    while at < len(sent):
+        count = int.from_bytes(sent[at + 12 : at + 16])
+        at += _HEAD_BYTES
+        values += struct.unpack_from("!" + "iq" * count, sent, at)[1::2]
+        at += 12 * count
+    return values
 
 
 def byteas_of(sent: bytes) -> list[bytes]:

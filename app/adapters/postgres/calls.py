@@ -1,16 +1,17 @@
 """The statements of the files log's writer, with their arguments packed; the functions are in migrations."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
 
 from app.adapters.postgres import arrays
-from app.adapters.postgres.arrays import bytea_array, byteas_of, int8_array, text_array
+from app.adapters.postgres.arrays import bytea_array, byteas_of, int4, int8_array, int8s_of, text_array
 from app.adapters.postgres.connections import Connection, Row
 from app.adapters.postgres.content_reads import ChunkMap, map_of, plain_chunks
 from app.adapters.postgres.direct import DirectStatement
-from app.adapters.postgres.packing import nothing
+from app.adapters.postgres.packing import no_events, no_rows
 from app.adapters.postgres.standing import Head
 from app.adapters.postgres.tree_rows import TreeRow, Wanted
 from app.core.ids import VersionId
@@ -20,27 +21,43 @@ PUT_CHUNKS: Final = "select put_chunks(%s, %s, %s, %s, %s)"
 _MISSING: Final = "select missing_chunks(%s, %s)"
 _OPEN: Final = "select * from open_files(%s, %s)"
 _TREE_ROWS: Final = "select * from tree_rows(%s, %s, %s, %s)"
+_SETTLE: Final = "select settle_tree(%s)"
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
 _NAMES_BELOW: Final = "select parent, name, inode from dentries where project = %s and parent = any(%s) limit %s"
-_ARGUMENTS: Final = (arrays.INT4S, arrays.INT8S, arrays.BYTEAS, arrays.TEXTS, arrays.BYTEAS)
-_APPEND: Final = DirectStatement("weir_append", "select append_files($1, $2, $3, $4, $5)", _ARGUMENTS, nothing)
-_APPEND_EARLY: Final = DirectStatement(
-    "weir_append_early", "call append_files_early($1, $2, $3, $4, $5, null)", _ARGUMENTS, nothing
+_EVENTS: Final = (
+    arrays.INT4S, arrays.INT8S, arrays.BYTEAS, arrays.TEXTS, arrays.BYTEAS, arrays.INT8S, arrays.INT8S,
+)  # fmt: skip
+_ARGUMENTS: Final = (*_EVENTS, arrays.INT4S, arrays.INT8S, arrays.BYTEAS, arrays.INT4)
+PUT, WAIT, SETTLE = map(int4, range(3))
+"""What becomes of an append's tree rows: put into the tables; left waiting; the same, then all that wait are put."""
+
+
+def _nothing() -> list[bytes]:
+    return [*no_events(time.time_ns() // 1000), *no_rows(), PUT]
+
+
+_APPEND: Final = DirectStatement(
+    "weir_append", "select append_files($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", _ARGUMENTS, _nothing
 )
-_TOLD_MIN: Final = 3
+_APPEND_EARLY: Final = DirectStatement(
+    "weir_append_early", "call append_files_early($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null)",
+    _ARGUMENTS, _nothing,
+)  # fmt: skip
+_TOLD_MIN: Final = 4
 
 
 class Appended(NamedTuple):
     """What append_files said: 'made' (as it was sent), 'ok', 'checked' (ok, but others had appended) or why not
-    ('moved': others had, and nothing was sent to check by).
+    ('moved': others had, and it was made for the head that was).
 
-    After 'ok' and 'checked': the head before, the time, the hashes.
+    After 'ok' and 'checked': the head before, the time, the hashes, the keys that others touched (touched.py).
     """
 
     status: str
     head: Head = Head(0, b"")
     at_us: int = 0
     hashes: Sequence[bytes] = ()
+    foreign: Sequence[int] = ()
 
 
 NOT_APPENDED: Final = Appended("unknown")
@@ -96,6 +113,14 @@ def tree_rows(connection: Connection, project: int, wanted: Wanted) -> Sequence[
     return connection.execute(_TREE_ROWS, _wanted_arguments(project, wanted), binary=True).fetchall()
 
 
+def settled_tree_rows(connection: Connection, project: int, wanted: Wanted) -> Sequence[TreeRow]:
+    """The same outside of the log's lock: first what waits is put into the tables."""
+    with connection.pipeline():
+        connection.execute(_SETTLE, (project,))
+        found = connection.execute(_TREE_ROWS, _wanted_arguments(project, wanted), binary=True)
+        return found.fetchall()
+
+
 def names_in(connection: Connection, project: int, directory: int, limit: int) -> Sequence[bytes]:
     """Return up to `limit` names of a directory."""
     return [row[0] for row in connection.execute(_NAMES_IN, (project, directory, limit), binary=True)]
@@ -122,7 +147,8 @@ def append(
     status, *told = byteas_of((_APPEND_EARLY if early else _APPEND).run(connection, arguments, meanwhile))
     if len(told) < _TOLD_MIN:
         return Appended(status.decode())
-    return Appended(status.decode(), Head(_number(told[0]), told[2]), _number(told[1]), told[3:])
+    head = Head(_number(told[0]), told[3])
+    return Appended(status.decode(), head, _number(told[1]), told[4:], int8s_of(told[2]))
 
 
 def _number(sent: bytes) -> int:

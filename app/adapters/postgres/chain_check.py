@@ -27,7 +27,8 @@ select greatest(0,
     (select f.position + f.appended - 1 from file_events f where f.project = a.project and f.appended is not null
         order by f.position desc limit 1),
     (select max(since) from inodes i where i.project = a.project),
-    (select max(since) from dentries d where d.project = a.project)
+    (select max(since) from dentries d where d.project = a.project),
+    (select max(position) from tree_waiting w where w.project = a.project)
 ) from asked a"""
 _DECISIONS: Final = """
 select position, recorded_at_us, spool, first_sequence, task_id, payload, digest, hash

@@ -33,8 +33,9 @@ select e.position, e.inode, e.outcome, e.payload from (
 ) e where e.incarnation = b.incarnation and e.sequence = %(sequence)s"""
 
 _ROOT_FILE: Final = """
-select d.inode, i.node from dentries d join inodes i on i.project = d.project and i.inode = d.inode
-where d.project = %s and d.parent = %s and d.name = %s"""
+select d.inode, i.node from (
+    select * from tree_names t where t.project = %s and t.parent = %s and t.name = %s offset 0
+) d cross join lateral (select * from tree_nodes t where t.project = d.project and t.inode = d.inode offset 0) i"""
 
 _CHUNKS: Final = """
 select hash, size_bytes, encoding, data from chunks where project = %s and data is not null and hash = any(%s)"""

@@ -1,7 +1,7 @@
 """Which chunk stands where: the changes of one append to the content maps, without reading them.
 
-A row that the database may hold is closed blindly (`closed`, `cut`); a row made and replaced within the append becomes
-a past row here. Order of use: close, remove, cut, then put. A file that never had content has nothing to close.
+A row that the database may hold is closed blindly (`closed`, `cut`, `dropped`); a row made and replaced within the append
+becomes a past row here. Order of use: close, remove, cut, then put. A file that never had content has nothing to close.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,14 @@ _END: Final = 2**62
 
 class ContentChanges(NamedTuple):
     """As they are sent: rows to close (inode, index, until); those of them that nothing replaces (inode, index); ranges
-    to cut (inode, first, end, until); rows that replace closed ones, and new ones (inode, index, size, since, name);
+    to cut (inode, first, end, until); inodes all of whose rows end (inode, until); rows that replace closed ones, and new ones (inode, index, size, since, name);
     past rows (inode, index, size, since, until, name).
     """
 
     closed: list[tuple[int, int, int]]
     gone: list[tuple[int, int]]
     cut: list[tuple[int, int, int, int]]
+    dropped: list[tuple[int, int]]
     put: list[tuple[int, int, int, int, bytes]]
     new: list[tuple[int, int, int, int, bytes]]
     past: list[tuple[int, int, int, int, int, bytes]]
@@ -34,6 +35,7 @@ class ContentRows:
         self._put: dict[int, dict[int, tuple[bytes, int, int]]] = {}
         self._closed: dict[tuple[int, int], int] = {}
         self._cut: dict[int, list[tuple[int, int]]] = {}
+        self._dropped: dict[int, int] = {}
         self._empty: set[int] = set()
         self._past: list[tuple[int, int, int, int, int, bytes]] = []
 
@@ -80,6 +82,16 @@ class ContentRows:
         if inode not in self._empty:
             self._cut.setdefault(inode, []).append((first, position))
 
+    def drop(self, inode: int, position: int) -> None:
+        """End all rows of an inode that is no more: nobody asks for them, so they can end later."""
+        if inode in self._cut:
+            self.cut_from(inode, 0, position)
+            return
+        for index, old in self._put.pop(inode, {}).items():
+            self._leave(inode, index, old, position)
+        if inode not in self._empty:
+            self._dropped.setdefault(inode, position)
+
     def _leave(self, inode: int, index: int, old: tuple[bytes, int, int], position: int) -> None:
         name, size_bytes, since = old
         if since < position:
@@ -97,6 +109,7 @@ class ContentRows:
             [(*key, until) for key, until in closed.items()],
             [key for key in closed if not self._is_replaced(*key)],
             [(inode, *cut) for inode, cuts in self._cut.items() for cut in _steps(cuts)],
+            list(self._dropped.items()),
             [row for row in rows if row[:2] in closed],
             [row for row in rows if row[:2] not in closed],
             self._past,

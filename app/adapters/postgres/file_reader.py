@@ -36,12 +36,32 @@ _REQUESTS: Final = """
 select e.incarnation, i.origin_name, e.payload, e.outcome
 from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
 where e.project = %s and e.position > %s and e.position <= %s order by e.position"""
-_NODES: Final = "select inode, node from inodes where project = %s"
-_NAMES: Final = "select parent, name, inode from dentries where project = %s"
-_ALIASES: Final = "select inode, target from aliases where project = %s"
-_WAS: Final = (
-    " and since <= %s union all select {columns} from {table}_past where project = %s and since <= %s and until > %s"
+_NODES: Final = "select inode, node from tree_nodes where project = %s"
+_NAMES: Final = "select parent, name, inode from tree_names where project = %s"
+_ALIASES: Final = "select inode, target from tree_aliases where project = %s and since <= %s"
+# of what waits to be put into the tables, that of appends up to there; what was before it is still current in them
+_NODES_AT: Final = """
+with asked as materialized (select %s::integer as project, %s::bigint as at),
+waits as materialized (
+    select distinct on (w.inode) w.inode, w.node from asked a join waiting_nodes w on w.project = a.project and w.position <= a.at
+    order by w.inode, w.since desc
 )
+select i.inode, i.node from asked a join inodes i on i.project = a.project and i.since <= a.at
+    where not exists (select 1 from waits w where w.inode = i.inode)
+union all select p.inode, p.node from asked a join inodes_past p on p.project = a.project and p.since <= a.at and p.until > a.at
+union all select w.inode, w.node from waits w where w.node is not null"""
+_NAMES_AT: Final = """
+with asked as materialized (select %s::integer as project, %s::bigint as at),
+waits as materialized (
+    select distinct on (w.parent, w.name) w.parent, w.name, w.inode
+    from asked a join waiting_names w on w.project = a.project and w.position <= a.at
+    order by w.parent, w.name, w.since desc
+)
+select d.parent, d.name, d.inode from asked a join dentries d on d.project = a.project and d.since <= a.at
+    where not exists (select 1 from waits w where w.parent = d.parent and w.name = d.name)
+union all select p.parent, p.name, p.inode
+    from asked a join dentries_past p on p.project = a.project and p.since <= a.at and p.until > a.at
+union all select w.parent, w.name, w.inode from waits w where w.inode is not null"""
 
 
 class PostgresFileReader:
@@ -169,13 +189,13 @@ def _tree_rows(
     connection: Connection, number: int, position: int | None
 ) -> tuple[list[tuple[int, Node]], list[Row], list[Row]]:
     """Return nodes, names and aliases at the end of an append, or now."""
-    nodes = [
-        (inode, decode_node(node)) for inode, node in _at(connection, _NODES, "inode, node", "inodes", number, position)
-    ]
+    now, at = (number,), (number, _END if position is None else position)
+    rows = _fetch(connection, _NODES, now) if position is None else _fetch(connection, _NODES_AT, at)
+    nodes = [(inode, decode_node(node)) for inode, node in rows]
     if not any(inode == ROOT_INODE for inode, _ in nodes):
         nodes.append((ROOT_INODE, ROOT_NODE))
-    names = _at(connection, _NAMES, "parent, name, inode", "dentries", number, position)
-    aliases = _fetch(connection, f"{_ALIASES} and since <= %s", (number, _END if position is None else position))
+    names = _fetch(connection, _NAMES, now) if position is None else _fetch(connection, _NAMES_AT, at)
+    aliases = _fetch(connection, _ALIASES, at)
     return nodes, names, aliases
 
 
@@ -185,15 +205,6 @@ _END: Final = 2**62
 def _head_at(connection: Connection, number: int, position: int) -> LogHead:
     rows = _fetch(connection, "select hash from file_events where project = %s and position = %s", (number, position))
     return LogHead(position, rows[0][0]) if rows else LogHead(0, GENESIS_HASH)
-
-
-def _at(
-    connection: Connection, statement: str, columns: str, table: str, number: int, position: int | None
-) -> list[Row]:
-    if position is None:
-        return _fetch(connection, statement, (number,))
-    was = _WAS.format(columns=columns, table=table)
-    return _fetch(connection, statement + was, (number, position, number, position, position))
 
 
 def _fetch(connection: Connection, statement: str, arguments: tuple[Any, ...]) -> list[Row]:

@@ -18,17 +18,22 @@ from app.adapters.postgres.connections import Connection, Pool, run
 from app.adapters.postgres.flushed import flush
 from app.adapters.postgres.fold import CheckMove, CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
 from app.adapters.postgres.links import hashes_of
-from app.adapters.postgres.packing import Scalars, pack
+from app.adapters.postgres.packing import Scalars, pack_events, pack_tree
 from app.adapters.postgres.prepared import Prepared, PreparedBatch, check_chunks, prepare
 from app.adapters.postgres.sequences import last_sequences, stored
 from app.adapters.postgres.standing import Head, Origin, Standing
 from app.adapters.postgres.told import Told, tell
+from app.adapters.postgres.touched import FOREIGN_MAX
 from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted, keys_of
 from app.core.chunks import project_key
 from app.core.errors import PayloadRefused, StoreRefused, StoreUnavailable
 from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, PersistReply, Rejection
 
 KNOWN_MAX: Final = 200_000
+_WAIT_MAX: Final = 64
+"""The tree rows of up to so many events wait."""
+_SETTLE_FROM: Final = 256
+"""With so many events of this writer the rows that wait are put into the tables."""
 _YIELD_MIN: Final = 1
 _YIELD_MAX: Final = 64
 _CROWD: Final = 32
@@ -81,6 +86,7 @@ class PostgresFileWriter:
         self._yield_left = 0
         self._yield_next = _YIELD_MIN
         self._crowd_left = 0
+        self._waiting = 0
         self._clock_ahead_us = 0
 
     def close(self) -> None:
@@ -169,12 +175,13 @@ class PostgresFileWriter:
             return None
         try:
             self._look_up(standing, work)
-            folded = self._fold(standing, work, None)
+            folded = self._fold_known(standing, work)
         except (Unknown, Poisoned, CutHere):
             return None
-        result, told = self._send(standing, work, folded, self._make(standing, folded))
+        tree = self._tree(len(work.requests), folded)
+        result, told = self._send(standing, work, folded, tree, self._make(standing, folded))
         if result.status == "moved":
-            result, told = self._send(standing, work, folded, calls.Appended("ok"))
+            result, told = self._send(standing, work, folded, tree, calls.Appended("ok"))
         if not _is_done(result):
             self._meet_others(result.status)
             return None
@@ -182,11 +189,27 @@ class PostgresFileWriter:
         self._yield_next = _YIELD_MIN
         return self._finish(standing, work, result, told or _tell(standing, work, folded, result))
 
+    def _fold_known(self, standing: Standing, work: Work) -> Folded:
+        """Fold on what is known; raises Unknown if some of it may be old."""
+        folded = self._fold(standing, work, None)
+        if standing.foreign and standing.foreign.meets(folded.reads()):
+            raise Unknown
+        return folded
+
+    def _tree(self, count: int, folded: Folded) -> list[bytes]:
+        """Return the tree's rows, and what is to become of them: few wait until it pays to put them."""
+        self._waiting += count
+        what = calls.PUT if count > _WAIT_MAX else calls.WAIT if self._waiting < _SETTLE_FROM else calls.SETTLE
+        if what is not calls.WAIT:
+            self._waiting = 0
+        return [*_pack_tree(folded), what]
+
     def _send(
-        self, standing: Standing, work: Work, folded: Folded, made: calls.Appended
+        self, standing: Standing, work: Work, folded: Folded, tree: Sequence[bytes], made: calls.Appended
     ) -> tuple[calls.Appended, Told | None]:
         """Append; while Postgres works on what was made here, what to say of it is made as well."""
-        arguments, early, told = _arguments(work, standing, folded, made), self._crowd_left > 0, list[Told]()
+        early, told = self._crowd_left > 0, list[Told]()
+        arguments = [*_event_arguments(work, standing, folded, made), *tree]
         meanwhile = (lambda: told.append(_tell(standing, work, folded, made))) if made.hashes else None
         result = run(
             self._pool,
@@ -198,7 +221,7 @@ class PostgresFileWriter:
 
     def _make(self, standing: Standing, folded: Folded) -> calls.Appended:
         """Make what holds if nobody else has appended; without hashes where that is not to be expected."""
-        if not standing.is_exact or self._crowd_left or not self._clock_ahead_us:
+        if self._crowd_left or not self._clock_ahead_us:
             return calls.Appended("ok", standing.head)
         at_us = max(time.monotonic_ns() // 1000 + self._clock_ahead_us, standing.at_us + 1)
         rows = zip(folded.events.numbers[2::3], folded.events.strings[4::6], strict=True)
@@ -210,7 +233,7 @@ class PostgresFileWriter:
         """Learn rows that are not known; that they may be of a later head is for the append to find."""
         unknown = standing.tree.unknown(wanted_by(work.requests))
         if unknown.inodes or unknown.names:
-            standing.tree.absorb(unknown, run(self._pool, lambda c: calls.tree_rows(c, work.project, unknown)))
+            standing.tree.absorb(unknown, run(self._pool, lambda c: calls.settled_tree_rows(c, work.project, unknown)))
 
     def _meet_others(self, status: str) -> None:
         if status == "stale":
@@ -248,7 +271,8 @@ class PostgresFileWriter:
             left = work.part(max(0, opened.last_sequence + 1 - work.first), len(work.requests))
             folded = self._fold(standing, left, calls.StoredContents(connection, work.project))
             here = left._replace(named_chunks=(), chunks=())
-            result = calls.append(connection, _arguments(here, standing, folded, calls.Appended("ok")))
+            events = _event_arguments(here, standing, folded, calls.Appended("ok"))
+            result = calls.append(connection, [*events, *_pack_tree(folded), calls.PUT])
         if not _is_done(result):
             raise StoreUnavailable(f"the files log did not stand still under its lock: {result.status}")
         done = self._finish(standing, left, result, _tell(standing, left, folded, result))
@@ -294,13 +318,13 @@ class PostgresFileWriter:
         standing.at_us = result.at_us
         if result.head.position != standing.head.position:
             standing.tree.moved(result.head.position - standing.head.position)
-        standing.is_exact = standing.is_exact and result.status == "ok"
+        standing.foreign.add(result.foreign)
         standing.head = Head(result.head.position + count, result.hashes[-1])
         last = work.first + count - 1
         origin = standing.origins[work.task.incarnation]
         standing.origins[work.task.incarnation] = origin._replace(last_sequence=last)
         standing.tree.closed()
-        if len(standing.tree) < KNOWN_MAX and (standing.is_exact or self._crowd_left):
+        if len(standing.tree) < KNOWN_MAX and len(standing.foreign) < FOREIGN_MAX:
             self._keep(work.project, standing)
         return Done(last, standing.head.position, told.rejected, feed=told.feed)
 
@@ -364,7 +388,7 @@ def _stand(
 ) -> tuple[Standing, tuple[Wanted, Sequence[TreeRow]]]:
     """Return what is known under the lock, and the rows to learn: the old knowledge if the log stood still."""
     rows: tuple[Wanted, Sequence[TreeRow]] = (opened.asked, opened.rows)
-    if standing is None or not standing.is_exact or standing.head != opened.head:
+    if standing is None or standing.foreign or standing.head != opened.head:
         if standing is not None:
             rows = (wanted, calls.tree_rows(connection, work.project, wanted))
         standing = Standing(opened.head)
@@ -376,12 +400,17 @@ def _stand(
     return standing, rows
 
 
-def _arguments(work: Work, standing: Standing, folded: Folded, made: calls.Appended) -> list[bytes]:
+def _event_arguments(work: Work, standing: Standing, folded: Folded, made: calls.Appended) -> list[bytes]:
+    """With hashes goes nothing of what the fold read: if the head has moved, nothing is appended."""
     scalars = Scalars(
-        work.project, standing.head.position, standing.head.hash if standing.is_exact else b"",
-        work.task.incarnation, work.first, work.task.task_id, made.at_us, made.hashes,
+        work.project, standing.head.position, standing.head.hash, work.task.incarnation, work.first, work.task.task_id,
+        made.at_us, made.hashes,
     )  # fmt: skip
-    return pack(scalars, work.named_chunks, work.chunks, folded)
+    return pack_events(scalars, work.named_chunks, work.chunks, folded, () if made.hashes else folded.reads())
+
+
+def _pack_tree(folded: Folded) -> list[bytes]:
+    return pack_tree(folded.tree, folded.content.dropped)
 
 
 def _tell(standing: Standing, work: Work, folded: Folded, result: calls.Appended) -> Told:

@@ -14,7 +14,7 @@ from app.adapters.postgres.content_rows import ContentChanges, ContentRows
 from app.adapters.postgres.links import Context, Links
 from app.adapters.postgres.prepared import Prepared
 from app.adapters.postgres.standing import Origin, Standing
-from app.adapters.postgres.tree_rows import Reads, TreeChanges, Unknown
+from app.adapters.postgres.tree_rows import TreeChanges, Unknown
 from app.core.chunks import Extent, chunk_hash, compose
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 from app.core.messages import APPLIED, ChunkData, Outcome, encode
@@ -79,14 +79,15 @@ class EventRows(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """A batch, folded."""
+    """A batch, folded. `reads` and `touched` are keys (touched.py); `reads` can be asked until the next fold."""
 
     events: EventRows
     outcomes: list[Outcome]
     front: bytes
     contexts: list[Context]
     middles: list[bytes]
-    reads: Callable[[], Reads]
+    reads: Callable[[], list[int]]
+    touched: list[int]
     tree: TreeChanges
     content: ContentChanges
 
@@ -127,10 +128,9 @@ class Fold:
             back = links.back(sequence, strings, inode, shown, digest)
             events.numbers.extend((at_ns, inode, context))
             events.strings.extend((path, shown, prepared.payload, digest, back, b""))
-        reads = self._tree.reads()
         return Folded(
             events, outcomes, links.front, links.contexts, links.middles,
-            reads, self._tree.take_changes(), self._rows.changes(),
+            self._tree.reads(), self._tree.touched(), self._tree.take_changes(), self._rows.changes(),
         )  # fmt: skip
 
     def _fold_guarded(self, index: int, prepared: Prepared, position: int, sequence: int) -> tuple[Outcome, bytes]:
@@ -242,7 +242,7 @@ class Fold:
             return
         inode = self._tree.alias(removed)
         if self._tree.was_dropped(inode):
-            self._rows.cut_from(inode, 0, self._tree.position)
+            self._rows.drop(inode, self._tree.position)
 
     def _stored(self) -> Contents:
         if self._contents is None:

@@ -91,6 +91,6 @@ def _grant(connection: Connection) -> None:
         "grant insert on all tables in schema public to weir_writer",
         "revoke insert on migrations from weir_writer",
         "grant update on log_heads, incarnations, inodes, dentries, aliases, content_chunks, spools to weir_writer",
-        "grant delete on inodes, dentries, content_chunks, open_escalations to weir_writer",
+        "grant delete on inodes, dentries, content_chunks, tree_waiting, open_escalations to weir_writer",
     ):
         connection.execute(sql.SQL(text).format(db=database))

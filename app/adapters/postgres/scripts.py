@@ -21,11 +21,15 @@ _WALK: Final = """
 with recursive walk (depth, inode) as (
     select 0, %(root)s::bigint
     union all
-    select w.depth + 1, d.inode from walk w join dentries d
-    on d.project = %(project)s and d.parent = w.inode and d.name = (%(names)s::bytea[])[w.depth + 1]
+    select w.depth + 1, d.inode from walk w cross join lateral (
+        select * from tree_names t where t.project = %(project)s and t.parent = w.inode
+        and t.name = (%(names)s::bytea[])[w.depth + 1] offset 0
+    ) d
 ), last as (select depth, inode from walk order by depth desc limit 1)
 select l.depth, i.node, c.hash, k.size_bytes, k.encoding, k.data
-from last l join inodes i on i.project = %(project)s and i.inode = l.inode
+from last l cross join lateral (
+    select * from tree_nodes t where t.project = %(project)s and t.inode = l.inode offset 0
+) i
 left join content_chunks c on c.project = %(project)s and c.inode = l.inode and c.index = 0
 left join chunks k on k.project = %(project)s and k.hash = c.hash and k.data is not null"""
 _PROJECT: Final = "select id from projects where project = %s"

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from app.adapters.postgres.touched import Foreign
 from app.adapters.postgres.tree_rows import TreeRows
 
 
@@ -21,14 +22,14 @@ class Head(NamedTuple):
 
 
 class Standing:
-    """Head, tree rows, incarnations. `is_exact`: every row known is that of the head; else each must be compared.
+    """Head, tree rows, incarnations. Every row known is that of the head, but for what others touched (`foreign`).
 
     `at_us`: when the last append was recorded, if this writer did it.
     """
 
     def __init__(self, head: Head) -> None:
         self.head = head
-        self.is_exact = True
+        self.foreign = Foreign()
         self.at_us = 0
         self.tree = TreeRows()
         self.origins: dict[int, Origin] = {}

@@ -3,8 +3,7 @@
 What was looked up is known, also that it is absent; what is unknown is fetched by `fetch`, which inside a transaction
 asks the database and before it raises `Unknown`. A row's `since` is the position that made it so. A row of before this
 append that it replaces becomes a past row; what is made and replaced within it never was: who asks for the tree between
-folds the events of the append. Every change of a name touches its directory's node, so that a directory's `since` also
-tells whether its names are still those that are known.
+folds the events of the append. Every change of a name touches its directory's node (touched.py relies on it).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from app.adapters.postgres.touched import name_key
 from app.core.ids import ROOT_INODE, maker_of
 from app.core.operations import Link, Make, Operation, Rename, Rmdir, Unlink
 from app.core.tree import ROOT_NODE, Node, is_directory
@@ -34,16 +34,6 @@ class Wanted(NamedTuple):
 
     inodes: Sequence[int]
     names: Sequence[Name]
-
-
-class Reads(NamedTuple):
-    """What a fold relied on: nodes (inode, since; -1: none), names of folders in paths (parent, since, name)."""
-
-    nodes: list[tuple[int, int]]
-    names: list[tuple[int, int, bytes]]
-
-
-NO_READS: Final = Reads([], [])
 
 
 class TreeChanges(NamedTuple):
@@ -319,20 +309,33 @@ class TreeRows:
             self._name_since[key] = since
             self._held.setdefault(inode, {})[key] = None
 
-    def reads(self) -> Callable[[], Reads]:
-        """Return what tells, until the next fold, the rows of before this append that its fold relied on."""
+    def reads(self) -> Callable[[], list[int]]:
+        """Return what tells, until the next fold, the keys of the rows of before this append that its fold relied on:
+        inodes, and of folders in paths their names' keys.
+        """
         read, changed, since, newest = self._read, self._changed_nodes, self._node_since, self.newest_before
         folders = partial(self._folders_read, self._paths_read, self._changed_names)
 
-        def told() -> Reads:
+        def told() -> list[int]:
             known = [(i, changed[i] if i in changed else since.get(i, -1)) for i in read]
-            return Reads(
-                [(i, at) for i, at in known if at >= 0 or i <= newest.get(maker_of_plain(i), i)], list(folders())
-            )
+            keys = [i for i, at in known if at >= 0 or i <= newest.get(maker_of_plain(i), i)]
+            return keys + [name_key(*place) for place in folders()]
 
         return told
 
-    def _folders_read(self, paths_read: set[int], changed_names: dict[Name, int]) -> Iterable[tuple[int, int, bytes]]:
+    def touched(self) -> list[int]:
+        """Return the keys of what this append changes: inodes, and names that lead or led to a folder."""
+        names = [key for key in self._changed_names if self._may_lead_on(self._names[key])]
+        names += [(parent, name) for parent, held, _, _, name in self._names_past if self._may_lead_on(held)]
+        return [
+            *self._changed_nodes, *(inode for inode, _, _ in self._new_aliases), *{name_key(*place) for place in names},
+        ]  # fmt: skip
+
+    def _may_lead_on(self, inode: int | None) -> bool:
+        node = None if inode is None else self._nodes.get(inode)
+        return inode is not None and (node is None or is_directory(node))
+
+    def _folders_read(self, paths_read: set[int], changed_names: dict[Name, int]) -> Iterable[Name]:
         waiting, seen = list(paths_read), {int(ROOT_INODE)}
         while waiting:
             inode = waiting.pop()
@@ -342,7 +345,7 @@ class TreeRows:
             for key in self._held.get(inode, ()):
                 waiting.append(key[0])
                 if key not in changed_names:
-                    yield key[0], self._name_since[key], key[1]
+                    yield key
 
     def take_changes(self) -> TreeChanges:
         """Return the changes since the last call."""
