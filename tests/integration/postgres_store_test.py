@@ -123,9 +123,9 @@ def test_the_writer_role_cannot_change_or_remove_events(postgres_server, writer)
     origin = Origin(writer)
     origin.writer.append(origin.batch(*origin.files(1)), "t")
     url = postgres_server.writer_url
-    for table in ("file_events", "decision_events"):
+    for table in ("file_appends", "decision_events"):
         for statement in (
-            f"update {table} set task_id = ''",
+            f"update {table} set project = 0",
             f"delete from {table}",
             f"truncate {table}",
             f"alter table {table} disable trigger all",
@@ -133,20 +133,21 @@ def test_the_writer_role_cannot_change_or_remove_events(postgres_server, writer)
         ):
             assert refused(url, statement), statement
     assert refused(postgres_server.reader_url, "select lo_create(0)"), "large objects would fill the disk"
-    assert refused(postgres_server.admin_url, "delete from file_events"), "not even by mistake of the owner"
+    assert refused(postgres_server.admin_url, "delete from file_appends"), "not even by mistake of the owner"
 
 
 def test_a_changed_byte_and_a_missing_row_are_found_at_their_position(postgres_server, writer, pools):
     origin = Origin(writer)
-    origin.writer.append(origin.batch(*origin.files(20)), "t")
+    for count in (5, 5, 10):
+        origin.writer.append(origin.batch(*origin.files(count)), "t")
     reader = PostgresFileReader(pools(postgres_server.reader_url), origin.project)
     assert (reader.verify_chain().sound_to, reader.verify_chain().broken_at) == (20, 0)
     number = "(select id from projects where project = %s)"
     for change, found in (
-        ("update file_events set payload = payload || 'x' where position = 17 and project = ", 17),
-        ("update file_events set digest = sha256(payload) where position = 17 and project = ", 17),
-        ("update file_events set agent = 'someone' where position = 9 and project = ", 9),
-        ("delete from file_events where position = 5 and project = ", 5),
+        ("update file_appends set payloads[7] = payloads[7] || 'x' where position = 11 and project = ", 17),
+        ("update file_appends set digests = overlay(digests placing sha256(payloads[7]) from 193) where position = 11 and project = ", 17),
+        ("update file_appends set texts[3] = 'someone' where position = 6 and project = ", 6),
+        ("delete from file_appends where position = 6 and project = ", 6),
     ):
         with psycopg.connect(postgres_server.admin_url) as connection:
             connection.execute("set session_replication_role = replica")
@@ -157,7 +158,8 @@ def test_a_changed_byte_and_a_missing_row_are_found_at_their_position(postgres_s
 @pytest.mark.parametrize("first_removed", [3, 1])
 def test_a_removed_last_row_is_found(postgres_server, writer, pools, first_removed):
     origin = Origin(writer)
-    origin.writer.append(origin.batch(*origin.files(3)), "t")
+    for _ in range(3):
+        origin.writer.append(origin.batch(*origin.files(1)), "t")
     reader = PostgresFileReader(pools(postgres_server.reader_url), origin.project)
     remove_from(postgres_server, origin.project, first_removed)
     assert reader.verify_chain().broken_at == first_removed
@@ -181,7 +183,7 @@ def remove_from(server, project, position):
     with psycopg.connect(server.admin_url) as connection:
         connection.execute("set session_replication_role = replica")
         connection.execute(
-            "delete from file_events where position >= %s and project = (select id from projects where project = %s)",
+            "delete from file_appends where position >= %s and project = (select id from projects where project = %s)",
             (position, project),
         )
 

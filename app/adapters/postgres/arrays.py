@@ -19,7 +19,7 @@ _LENGTH: Final = struct.Struct("!i").pack
 _BLOCK_COUNT: Final = 64
 _SMALL: Final = tuple(struct.Struct("!" + "iq" * count).pack for count in range(_BLOCK_COUNT))
 _BLOCK: Final = struct.Struct("!" + "iq" * _BLOCK_COUNT).pack
-INT4S, INT8S, BYTEAS, TEXTS, INT4 = 1007, 1016, 1001, 1009, 23
+INT4S, INT8S, BYTEAS, TEXTS, INT4, BYTEA = 1007, 1016, 1001, 1009, 23, 17
 _INT8_OID, _INT4_OID, _BYTEA_OID, _TEXT_OID = 20, 23, 17, 25
 
 

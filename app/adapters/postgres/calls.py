@@ -1,6 +1,5 @@
 """The statements of the files log's writer, with their arguments packed; the functions are in migrations."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -24,26 +23,29 @@ _TREE_ROWS: Final = "select * from tree_rows(%s, %s, %s, %s)"
 _SETTLE: Final = "select settle_tree(%s)"
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
 _NAMES_BELOW: Final = "select parent, name, inode from dentries where project = %s and parent = any(%s) limit %s"
-_EVENTS: Final = (
-    arrays.INT4S, arrays.INT8S, arrays.BYTEAS, arrays.TEXTS, arrays.BYTEAS, arrays.INT8S, arrays.INT8S,
+_ROWS: Final = (arrays.INT4S, arrays.INT8S, arrays.BYTEAS)
+_COLUMNS: Final = (
+    arrays.TEXTS, arrays.INT4S, arrays.INT8S, arrays.INT8S, arrays.BYTEAS, arrays.BYTEAS, arrays.BYTEAS, arrays.BYTEA,
+    arrays.BYTEA, arrays.BYTEAS,
 )  # fmt: skip
-_ARGUMENTS: Final = (*_EVENTS, arrays.INT4S, arrays.INT8S, arrays.BYTEAS, arrays.INT4)
+_ARGUMENTS: Final = (
+    *_ROWS, arrays.BYTEAS, *_COLUMNS, arrays.INT8S, arrays.INT8S, *_ROWS, arrays.INT4
+)  # fmt: skip
+_PLACES: Final = ", ".join(f"${number}" for number in range(1, len(_ARGUMENTS) + 1))
 PUT, WAIT, SETTLE = map(int4, range(3))
 """What becomes of an append's tree rows: put into the tables; left waiting; the same, then all that wait are put."""
 
 
 def _nothing() -> list[bytes]:
-    return [*no_events(time.time_ns() // 1000), *no_rows(), PUT]
+    return [*no_events(), *no_rows(), PUT]
 
 
-_APPEND: Final = DirectStatement(
-    "weir_append", "select append_files($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", _ARGUMENTS, _nothing
-)
+_APPEND: Final = DirectStatement("weir_append", f"select append_files({_PLACES})", _ARGUMENTS, _nothing)
 _APPEND_EARLY: Final = DirectStatement(
-    "weir_append_early", "call append_files_early($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null)",
-    _ARGUMENTS, _nothing,
-)  # fmt: skip
-_TOLD_MIN: Final = 4
+    "weir_append_early", f"call append_files_early({_PLACES}, null)", _ARGUMENTS, _nothing
+)
+_TOLD: Final = 5
+_HASH_BYTES: Final = 32
 
 
 class Appended(NamedTuple):
@@ -145,10 +147,11 @@ def append(
     while the server works.
     """
     status, *told = byteas_of((_APPEND_EARLY if early else _APPEND).run(connection, arguments, meanwhile))
-    if len(told) < _TOLD_MIN:
+    if len(told) < _TOLD:
         return Appended(status.decode())
-    head = Head(_number(told[0]), told[3])
-    return Appended(status.decode(), head, _number(told[1]), told[4:], int8s_of(told[2]))
+    position, at_us, foreign, name, hashes = told
+    each = [hashes[at : at + _HASH_BYTES] for at in range(0, len(hashes), _HASH_BYTES)]
+    return Appended(status.decode(), Head(_number(position), name), _number(at_us), each, int8s_of(foreign))
 
 
 def _number(sent: bytes) -> int:

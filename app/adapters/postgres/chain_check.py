@@ -14,18 +14,24 @@ from app.core.ids import GENESIS_HASH
 from app.core.messages import FILES
 from app.ports import ChainReport
 
-_PAGE: Final = 2000
+_PAGE: Final = 200
+"""Rows of a log, which hold several events each."""
 _FILES: Final = """
+with asked as materialized (select %s::integer as project, %s::bigint as after, %s::integer as few)
 select e.position, e.kind, e.recorded_at_us, i.origin, e.incarnation, e.sequence, e.agent, e.session, e.tool_call,
     e.decision, e.task_id, e.inode, e.outcome, e.payload, e.digest, e.hash
-from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
-where e.project = %s and e.position > %s order by e.position limit %s"""
+from asked q cross join lateral (
+    select max(l.position) as position from (
+        select a.position from file_appends a where a.project = q.project and a.position > q.after
+        order by a.position limit q.few
+    ) l
+) s join file_events e on e.project = q.project and e.append > q.after and e.append <= s.position
+join incarnations i on i.project = e.project and i.incarnation = e.incarnation order by e.position"""
 _REACHED: Final = """
 with asked as materialized (select %s::integer as project)
 select greatest(0,
     (select position from log_heads h where h.project = a.project and h.log = 'files'),
-    (select f.position + f.appended - 1 from file_events f where f.project = a.project and f.appended is not null
-        order by f.position desc limit 1),
+    (select f.position + f.events - 1 from file_appends f where f.project = a.project order by f.position desc limit 1),
     (select max(since) from inodes i where i.project = a.project),
     (select max(since) from dentries d where d.project = a.project),
     (select max(position) from tree_waiting w where w.project = a.project)

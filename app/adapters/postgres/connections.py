@@ -27,7 +27,7 @@ _PLANNING: Final = "-c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c e
 # planning anew for each batch's arrays cost more than running them (3.7 of 4 ms for the look-ups of 100 requests)
 _GENERIC: Final = "-c plan_cache_mode=force_generic_plan"
 _LIMITS: Final = "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
-_WRITING: Final = f"{_LIMITS} {_GENERIC} {_PLANNING}"
+_WRITING: Final = f"{_LIMITS} {_GENERIC} {_PLANNING} -c enable_bitmapscan=off"
 _READING: Final = f"-c statement_timeout=60s -c default_transaction_read_only=on {_PLANNING}"
 
 

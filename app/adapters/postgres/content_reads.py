@@ -7,8 +7,9 @@ from app.adapters.postgres import arrays
 from app.adapters.postgres.connections import Connection
 from app.adapters.postgres.prepared import plain_bytes
 from app.adapters.postgres.tree_rows import decode_node
+from app.adapters.postgres.waiting import walk
 from app.core.errors import RequestInvalid, StoreUnavailable
-from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, ROOT_INODE, VersionId
+from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 from app.core.messages import APPLIED, ChunkData, Outcome, decode
 from app.core.nodes import REGULAR, TYPE_BITS
 from app.core.operations import Content, decode_request
@@ -22,20 +23,14 @@ union all
 select index, hash, size_bytes from content_chunks_past
 where project = %(project)s and inode = %(inode)s and since <= %(at)s and until > %(at)s"""
 
-# the event that began the append, then by position: see file_events.appended
 _VERSION: Final = """
 select e.position, e.inode, e.outcome, e.payload from (
-    select project, incarnation, position - sequence as ahead from file_events
-    where project = %(project)s and incarnation = %(incarnation)s and appended is not null and sequence <= %(sequence)s
-    order by sequence desc limit 1
-) b cross join lateral (
-    select * from file_events t where t.project = b.project and t.position = %(sequence)s + b.ahead offset 0
-) e where e.incarnation = b.incarnation and e.sequence = %(sequence)s"""
-
-_ROOT_FILE: Final = """
-select d.inode, i.node from (
-    select * from tree_names t where t.project = %s and t.parent = %s and t.name = %s offset 0
-) d cross join lateral (select * from tree_nodes t where t.project = d.project and t.inode = d.inode offset 0) i"""
+    select a.position from file_appends a
+    where a.project = %(project)s and a.incarnation = %(incarnation)s and a.sequence <= %(sequence)s
+    order by a.sequence desc limit 1
+) s cross join lateral (
+    select * from file_events t where t.project = %(project)s and t.append = s.position offset 0
+) e where e.sequence = %(sequence)s"""
 
 _CHUNKS: Final = """
 select hash, size_bytes, encoding, data from chunks where project = %s and data is not null and hash = any(%s)"""
@@ -99,14 +94,14 @@ def root_file(connection: Connection, project: int, name: bytes, bytes_max: int)
     """Return the current content of a file at the root, None where there is none; raises RequestInvalid for what is no
     regular file of at most `bytes_max`, StoreUnavailable where a chunk is gone.
     """
-    row = connection.execute(_ROOT_FILE.encode(), (project, ROOT_INODE, name), binary=True).fetchone()
-    if row is None:
+    depth, inode, packed = walk(connection, project, [name])
+    if not depth or packed is None:
         return None
-    node = decode_node(row[1])
+    node = decode_node(packed)
     if node.mode & TYPE_BITS != REGULAR or node.size > bytes_max:
         raise RequestInvalid(f"it is no regular file of at most {bytes_max} bytes")
     content = bytearray(node.size)
-    places = map_at(connection, project, row[0], _NOW)
+    places = map_at(connection, project, inode, _NOW)
     found = plain_chunks(connection, project, [digest for digest, _ in places.values()])
     for index, (digest, _) in places.items():
         if digest not in found:

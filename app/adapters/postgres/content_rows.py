@@ -1,7 +1,8 @@
 """Which chunk stands where: the changes of one append to the content maps, without reading them.
 
-A row that the database may hold is closed blindly (`closed`, `cut`, `dropped`); a row made and replaced within the append
-becomes a past row here. Order of use: close, remove, cut, then put. A file that never had content has nothing to close.
+A row that the database may hold is closed blindly (`closed`, `cut`, `dropped`); a row made and replaced within the
+append becomes a past row here. Order of use: close, remove, cut, then put. A file that never had content has nothing to
+close.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,8 @@ _END: Final = 2**62
 
 class ContentChanges(NamedTuple):
     """As they are sent: rows to close (inode, index, until); those of them that nothing replaces (inode, index); ranges
-    to cut (inode, first, end, until); inodes all of whose rows end (inode, until); rows that replace closed ones, and new ones (inode, index, size, since, name);
-    past rows (inode, index, size, since, until, name).
+    to cut (inode, first, end, until); inodes all of whose rows end (inode, until); rows that replace closed ones, and
+    new ones (inode, index, size, since, name); past rows (inode, index, size, since, until, name).
     """
 
     closed: list[tuple[int, int, int]]

@@ -23,45 +23,52 @@ from app.core.tree import ROOT_NODE, Node, apply
 from app.ports import ChainReport, EventFilter, LoggedDecision, LoggedEvent, LogHead, TreeSnapshot
 
 _HEADS: Final = "select log, position, hash from heads where project = %s"
+# positions have no gap: the events after N are N + 1 ... N + limit
 _EVENTS: Final = """
+with asked as materialized (select %s::integer as project, %s::bigint as after, %s::integer as few)
 select e.position, e.incarnation, e.sequence, i.origin_name, e.payload, e.outcome, e.hash
-from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
-where e.project = %s and e.position > %s order by e.position limit %s"""
-# all events of an append have one time, which no other append has: the last position with another time than N + 1's
+from asked q cross join lateral (
+    select a.position from file_appends a where a.project = q.project and a.position <= q.after + 1
+    order by a.position desc limit 1
+) s join file_events e on e.project = q.project and e.append >= s.position and e.append <= q.after + q.few
+join incarnations i on i.project = e.project and i.incarnation = e.incarnation
+where e.position > q.after and e.position <= q.after + q.few order by e.position"""
 _APPEND_BEFORE: Final = """
-select e.position from file_events e where e.project = %s and e.position <= %s and e.recorded_at_us <> (
-    select f.recorded_at_us from file_events f where f.project = %s and f.position = %s
-) order by e.position desc limit 1"""
+select case when a.position + a.events - 1 <= %(at)s then a.position + a.events - 1 else a.position - 1 end
+from file_appends a where a.project = %(project)s and a.position <= %(at)s order by a.position desc limit 1"""
 _REQUESTS: Final = """
 select e.incarnation, i.origin_name, e.payload, e.outcome
 from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
-where e.project = %s and e.position > %s and e.position <= %s order by e.position"""
-_NODES: Final = "select inode, node from tree_nodes where project = %s"
-_NAMES: Final = "select parent, name, inode from tree_names where project = %s"
-_ALIASES: Final = "select inode, target from tree_aliases where project = %s and since <= %s"
-# of what waits to be put into the tables, that of appends up to there; what was before it is still current in them
-_NODES_AT: Final = """
-with asked as materialized (select %s::integer as project, %s::bigint as at),
-waits as materialized (
-    select distinct on (w.inode) w.inode, w.node from asked a join waiting_nodes w on w.project = a.project and w.position <= a.at
-    order by w.inode, w.since desc
+where e.project = %s and e.append > %s and e.append <= %s and e.position <= %s order by e.position"""
+_HASH: Final = """
+select substr(a.hashes, (%(at)s - a.position)::integer * 32 + 1, 32) from file_appends a
+where a.project = %(project)s and a.position <= %(at)s and a.position + a.events > %(at)s
+order by a.position desc limit 1"""
+# what waits to be put into the tables, up to a position: what was before it is still current in them
+_NODES: Final = """
+with waits as materialized (
+    select distinct on (w.inode) w.inode, w.node from waiting_nodes w
+    where w.project = %(project)s and w.position <= %(at)s order by w.inode, w.since desc
 )
-select i.inode, i.node from asked a join inodes i on i.project = a.project and i.since <= a.at
-    where not exists (select 1 from waits w where w.inode = i.inode)
-union all select p.inode, p.node from asked a join inodes_past p on p.project = a.project and p.since <= a.at and p.until > a.at
+select i.inode, i.node from inodes i
+    where i.project = %(project)s and i.since <= %(at)s and i.inode not in (select w.inode from waits w)
 union all select w.inode, w.node from waits w where w.node is not null"""
-_NAMES_AT: Final = """
-with asked as materialized (select %s::integer as project, %s::bigint as at),
-waits as materialized (
-    select distinct on (w.parent, w.name) w.parent, w.name, w.inode
-    from asked a join waiting_names w on w.project = a.project and w.position <= a.at
-    order by w.parent, w.name, w.since desc
+_NODES_PAST: Final = """
+union all select p.inode, p.node from inodes_past p
+    where p.project = %(project)s and p.since <= %(at)s and p.until > %(at)s"""
+_NAMES: Final = """
+with waits as materialized (
+    select distinct on (w.parent, w.name) w.parent, w.name, w.inode from waiting_names w
+    where w.project = %(project)s and w.position <= %(at)s order by w.parent, w.name, w.since desc
 )
-select d.parent, d.name, d.inode from asked a join dentries d on d.project = a.project and d.since <= a.at
-    where not exists (select 1 from waits w where w.parent = d.parent and w.name = d.name)
-union all select p.parent, p.name, p.inode
-    from asked a join dentries_past p on p.project = a.project and p.since <= a.at and p.until > a.at
+select d.parent, d.name, d.inode from dentries d
+    where d.project = %(project)s and d.since <= %(at)s
+    and (d.parent, d.name) not in (select w.parent, w.name from waits w)
 union all select w.parent, w.name, w.inode from waits w where w.inode is not null"""
+_NAMES_PAST: Final = """
+union all select p.parent, p.name, p.inode from dentries_past p
+    where p.project = %(project)s and p.since <= %(at)s and p.until > %(at)s"""
+_ALIASES: Final = "select inode, target from tree_aliases where project = %(project)s and since <= %(at)s"
 
 
 class PostgresFileReader:
@@ -174,11 +181,13 @@ def _load_tree(connection: Connection, number: int, incarnations: Sequence[int],
 
 def _tree_within(connection: Connection, number: int, position: int) -> TreeSnapshot:
     """Return an earlier tree: the rows at the end of an append, and the events of the next one up to `position`."""
-    ended = _fetch(connection, _APPEND_BEFORE, (number, position, number, position + 1))
+    ended = _fetch(connection, _APPEND_BEFORE, {"project": number, "at": position})
     start = ended[0][0] if ended else 0
     tree = MemoryTree()
     tree.fill(*_tree_rows(connection, number, start))
-    for incarnation, origin_name, payload, outcome in _fetch(connection, _REQUESTS, (number, start, position)):
+    for incarnation, origin_name, payload, outcome in _fetch(
+        connection, _REQUESTS, (number, start, position, position)
+    ):
         if payload is not None and outcome_of(outcome).kind not in {"rejected", "shadowed"}:
             apply(tree, decode_request(payload), incarnation, origin_name)
     names = [(parent, name, inode) for parent, held in tree.children.items() for name, inode in held.items()]
@@ -189,13 +198,14 @@ def _tree_rows(
     connection: Connection, number: int, position: int | None
 ) -> tuple[list[tuple[int, Node]], list[Row], list[Row]]:
     """Return nodes, names and aliases at the end of an append, or now."""
-    now, at = (number,), (number, _END if position is None else position)
-    rows = _fetch(connection, _NODES, now) if position is None else _fetch(connection, _NODES_AT, at)
+    asked = {"project": number, "at": _END if position is None else position}
+    was_nodes, was_names = ("", "") if position is None else (_NODES_PAST, _NAMES_PAST)
+    rows = _fetch(connection, _NODES + was_nodes, asked)
     nodes = [(inode, decode_node(node)) for inode, node in rows]
     if not any(inode == ROOT_INODE for inode, _ in nodes):
         nodes.append((ROOT_INODE, ROOT_NODE))
-    names = _fetch(connection, _NAMES, now) if position is None else _fetch(connection, _NAMES_AT, at)
-    aliases = _fetch(connection, _ALIASES, at)
+    names = _fetch(connection, _NAMES + was_names, asked)
+    aliases = _fetch(connection, _ALIASES, asked)
     return nodes, names, aliases
 
 
@@ -203,11 +213,11 @@ _END: Final = 2**62
 
 
 def _head_at(connection: Connection, number: int, position: int) -> LogHead:
-    rows = _fetch(connection, "select hash from file_events where project = %s and position = %s", (number, position))
+    rows = _fetch(connection, _HASH, {"project": number, "at": position})
     return LogHead(position, rows[0][0]) if rows else LogHead(0, GENESIS_HASH)
 
 
-def _fetch(connection: Connection, statement: str, arguments: tuple[Any, ...]) -> list[Row]:
+def _fetch(connection: Connection, statement: str, arguments: tuple[Any, ...] | dict[str, Any]) -> list[Row]:
     return connection.execute(statement.encode(), arguments, binary=True).fetchall()
 
 

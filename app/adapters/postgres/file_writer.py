@@ -32,7 +32,7 @@ from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, Pers
 KNOWN_MAX: Final = 200_000
 _WAIT_MAX: Final = 64
 """The tree rows of up to so many events wait."""
-_SETTLE_FROM: Final = 256
+_SETTLE_FROM: Final = 512
 """With so many events of this writer the rows that wait are put into the tables."""
 _YIELD_MIN: Final = 1
 _YIELD_MAX: Final = 64
@@ -224,7 +224,7 @@ class PostgresFileWriter:
         if self._crowd_left or not self._clock_ahead_us:
             return calls.Appended("ok", standing.head)
         at_us = max(time.monotonic_ns() // 1000 + self._clock_ahead_us, standing.at_us + 1)
-        rows = zip(folded.events.numbers[2::3], folded.events.strings[4::6], strict=True)
+        rows = zip(folded.events.contexts, folded.events.backs, strict=True)
         first, previous = standing.head.position + 1, standing.head.hash
         hashes = hashes_of(previous, folded.front, first, at_us, folded.middles, rows)
         return calls.Appended("ok", standing.head, at_us, hashes)

@@ -68,14 +68,19 @@ class Task(NamedTuple):
 
 
 class EventRows(NamedTuple):
-    """What differs between the events of a batch, one after the other, as it is sent.
+    """What differs between the events of a batch, a column each, as they are stored.
 
-    Three numbers each: time, inode, place of the context's texts; six strings: path, outcome, payload, digest, the last
-    piece of the header (links.py), and room for the hash.
+    `contexts` are places of texts (links.py); an outcome of b'' is `applied`; `backs` are the headers' last pieces.
     """
 
-    numbers: list[int]
-    strings: list[bytes]
+    at_ns: list[int]
+    inodes: list[int]
+    contexts: list[int]
+    paths: list[bytes]
+    outcomes: list[bytes]
+    payloads: list[bytes]
+    digests: list[bytes]
+    backs: list[bytes]
 
 
 class Folded(NamedTuple):
@@ -113,7 +118,7 @@ class Fold:
 
     def run(self, first: int, requests: Sequence[Prepared]) -> Folded:
         """Fold requests from sequence `first` on; raises Poisoned, CutHere or Unknown."""
-        task, outcomes, events = self._task, list[Outcome](), EventRows([], [])
+        task, outcomes, events = self._task, list[Outcome](), EventRows([], [], [], [], [], [], [], [])
         links = Links(task.project, self._origin.origin, task.incarnation, task.task_id)
         for index, prepared in enumerate(requests):
             sequence = first + index
@@ -126,8 +131,14 @@ class Fold:
             if prepared.refusal:
                 at_ns, inode = _bounded(at_ns), _bounded(inode)
             back = links.back(sequence, strings, inode, shown, digest)
-            events.numbers.extend((at_ns, inode, context))
-            events.strings.extend((path, shown, prepared.payload, digest, back, b""))
+            events.at_ns.append(at_ns)
+            events.inodes.append(inode)
+            events.contexts.append(context)
+            events.paths.append(path)
+            events.outcomes.append(shown)
+            events.payloads.append(prepared.payload)
+            events.digests.append(digest)
+            events.backs.append(back)
         return Folded(
             events, outcomes, links.front, links.contexts, links.middles,
             self._tree.reads(), self._tree.touched(), self._tree.take_changes(), self._rows.changes(),

@@ -26,7 +26,7 @@ Context = tuple[str, str, str, str, str]
 def hashes_of(
     previous: bytes, front: bytes, first: int, at_us: int, middles: Sequence[bytes], rows: Iterable[tuple[int, bytes]]
 ) -> list[bytes]:
-    """Return the hashes of rows from position `first` on, recorded at one time; a row is its context and its back."""
+    """Return the hashes of events from position `first` on, recorded at one time; each is its context and its back."""
     at, hashes, position = _encode(at_us), list[bytes](), first
     ends = [middle + at for middle in middles]
     for context, back in rows:

@@ -16,6 +16,7 @@ from app.ports import EventFilter, LoggedDecision, LoggedEvent
 
 Ask = Callable[..., list[Row]]
 _PAGE_MAX: Final = 500
+_WIDTH_MAX: Final = 50_000
 _END: Final = 2**62
 # b"0" follows b"/" in byte order
 _BELOW: Final = " and (e.path = %s or (e.path >= %s::bytea || '/' and e.path < %s::bytea || '0'))"
@@ -29,10 +30,16 @@ select coalesce((select max(l.last) from file_event_places l where l.project = a
 from asked a
 order by 1"""
 _FILES: Final = """
+with asked as materialized (select %s::integer as project, %s::bigint as low, %s::bigint as high)
 select e.position, e.kind, e.at_ns, e.agent, e.session, e.tool_call, e.decision, e.task_id, e.path, e.inode, i.origin,
     i.origin_name, e.incarnation, e.sequence, e.outcome, case when e.kind in ('write', 'truncate') then e.payload end
-from file_events e join incarnations i on i.project = e.project and i.incarnation = e.incarnation
-where e.project = %s"""
+from asked q cross join lateral (
+    select coalesce(max(a.position), 0) as position from file_appends a
+    where a.project = q.project and a.position <= q.low + 1
+) s join file_events e on e.project = q.project and e.append >= s.position and e.append < q.high
+join incarnations i on i.project = e.project and i.incarnation = e.incarnation
+where e.position > q.low and e.position < q.high"""
+_HEAD: Final = "select position from heads where project = %s and log = 'files'"
 _DECISIONS: Final = "select e.position, e.spool, e.task_id, e.payload from decision_events e where e.project = %s"
 
 
@@ -48,12 +55,31 @@ def file_pages(wanted: EventFilter, ask: Ask) -> Iterator[LoggedEvent]:
         conditions.append((" and e.agent = %s", (wanted.agent,)))
         places.append(agent_place(wanted.agent))
     if wanted.since_ns:
-        conditions.append((" and e.at_ns >= %s", (wanted.since_ns,)))
+        conditions.append((" and e.at_ns >= %s and e.last_at_ns >= %s", (wanted.since_ns,) * 2))
     if wanted.until_ns:
-        conditions.append((" and e.at_ns < %s", (wanted.until_ns,)))
+        conditions.append((" and e.at_ns < %s and e.first_at_ns < %s", (wanted.until_ns,) * 2))
     for low, high in _spans(places, wanted, ask) if places else [(wanted.after, _END)]:
-        for row in _pages(_FILES, conditions, wanted, ask, low=low, high=high):
+        for row in _windows(conditions, wanted, ask, max(low, wanted.after), min(high, wanted.before or _END)):
             yield _file_event(row)
+
+
+def _windows(
+    conditions: list[tuple[str, tuple[Any, ...]]], wanted: EventFilter, ask: Ask, low: int, high: int
+) -> Iterator[Row]:
+    """Yield rows at the positions between `low` and `high`, a window of positions a query: they have no gap."""
+    page = min(_PAGE_MAX, wanted.limit) if wanted.limit > 0 else _PAGE_MAX
+    text = _FILES + "".join(condition for condition, _ in conditions)
+    text += f" order by e.position {'asc' if wanted.ascending else 'desc'} limit %s"
+    arguments = [value for _, values in conditions for value in values]
+    width, low = page, max(low, 0)
+    high = min([high, *(row[0] + 1 for row in ask(_HEAD))])
+    while low + 1 < high:
+        start, end = (low, min(high, low + width + 1)) if wanted.ascending else (max(low, high - width - 1), high)
+        rows = ask(text, start, end, *arguments, page)
+        yield from rows
+        last = rows[-1][0] if len(rows) == page else end - 1 if wanted.ascending else start + 1
+        low, high = (last, high) if wanted.ascending else (low, last)
+        width = min(2 * width, _WIDTH_MAX)
 
 
 def _spans(places: list[int], wanted: EventFilter, ask: Ask) -> list[tuple[int, int]]:
@@ -78,7 +104,7 @@ def decision_pages(wanted: EventFilter, ask: Ask) -> Iterator[LoggedDecision]:
         conditions.append((" and e.last_at_ns >= %s", (wanted.since_ns,)))
     if wanted.until_ns:
         conditions.append((" and e.first_at_ns < %s", (wanted.until_ns,)))
-    for position, spool, task_id, payload in _pages(_DECISIONS, conditions, wanted, ask, page=20):
+    for position, spool, task_id, payload in _pages(_DECISIONS, conditions, wanted, ask, 20):
         leaves = list(enumerate(decode_leaves(zstandard.ZstdDecompressor().decompress(payload))))
         for index, leaf in leaves if wanted.ascending else reversed(leaves):
             record = try_decode(leaf.record)
@@ -96,16 +122,13 @@ def _pages(
     conditions: list[tuple[str, tuple[Any, ...]]],
     wanted: EventFilter,
     ask: Ask,
-    *,
-    page: int = _PAGE_MAX,
-    low: int = -1,
-    high: int = _END,
+    page: int,
 ) -> Iterator[Row]:
     page = min(page, wanted.limit) if wanted.limit > 0 else page
     text = statement + "".join(condition for condition, _ in conditions) + " and e.position > %s and e.position < %s"
     text += f" order by e.position {'asc' if wanted.ascending else 'desc'} limit %s"
     arguments = [value for _, values in conditions for value in values]
-    low, high = max(low, wanted.after), min(high, wanted.before or _END)
+    low, high = wanted.after, wanted.before or _END
     while rows := ask(text, *arguments, low, high, page):
         yield from rows
         if len(rows) < page:

@@ -1,15 +1,17 @@
-"""The arguments of append_files and of put_tree: rows of all sections packed into one array of numbers, one of strings.
+"""The arguments of append_files: the columns of the events, and the rows of all sections packed into arrays.
 
-With an array a column there would be 72 of them, and each costs about 1 us here and 1 us there, sent or not. The shape
-says where in the arrays each section stands. The order of sections and columns is that of the functions
-(migrations/0012_append_waiting.sql): numbers first, byte strings last.
+With an array a column of each section there would be some 70 of them, and each costs about 1 us here and 1 us there,
+sent or not. So the rows of all sections go in one array of numbers and one of byte strings, and a shape that says where
+in them each section stands. The order of sections and columns is that of the functions
+(migrations/0012_append_rows.sql): numbers first, byte strings last.
 """
 
+import time
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from app.adapters.postgres.arrays import NO_BYTEA, NO_INT8, bytea_array, int4_array, int8_array, text_array
+from app.adapters.postgres.arrays import NO_BYTEA, bytea_array, int4_array, int8_array, text_array
 from app.adapters.postgres.fold import Folded
 from app.adapters.postgres.tree_rows import TreeChanges
 from app.core.messages import ChunkData
@@ -18,10 +20,9 @@ Rows = Sequence[tuple[Any, ...]]
 _FEW: Final = 8
 """Up to here new rows go with those that replace others: a look for each costs less than a statement of their own."""
 _CHUNKS: Final = 0
-_EVENTS: Final = 1
 _NO_ROWS: Final = (0, -1, 0, -1)
-_CONTENT: Final = 2
-_EVENT_SECTIONS: Final = 8
+_CONTENT: Final = 1
+_CONTENT_SECTIONS: Final = 7
 _TREE_SECTIONS: Final = 10
 _ENCODINGS: Final = {"raw": 0, "zstd": 1}
 
@@ -59,16 +60,12 @@ class _Packer:
         elif string_width:
             strings = [*chain.from_iterable(row[-string_width:] for row in rows)]
             fields = [*chain.from_iterable(row[:-string_width] for row in rows)]
-        self.add_flat(section, len(rows), fields, strings)
-
-    def add_flat(self, section: int, count: int, numbers: list[int], strings: list[bytes]) -> None:
-        """Add a section of `count` rows, laid out one after the other."""
         first, first_string, at = len(self.numbers) + 1, len(self.strings) + 1, self._before + 4 * section
-        self.numbers += numbers
+        self.numbers += fields
         self.strings += strings
         self.shape[at : at + 4] = (
-            first, first + len(numbers) - len(numbers) // count,
-            first_string, first_string + len(strings) - len(strings) // count,
+            first, first + len(fields) - len(fields) // len(rows),
+            first_string, first_string + len(strings) - len(strings) // len(rows),
         )  # fmt: skip
 
     def add_all(self, first: int, sections: Sequence[tuple[Rows, int]]) -> None:
@@ -85,30 +82,32 @@ class _Packer:
 def pack_events(
     scalars: Scalars, named: Sequence[bytes], chunks: Sequence[ChunkData], folded: Folded, reads: Sequence[int]
 ) -> list[bytes]:
-    """Return the arguments of append_files. Chunks go in the order of their names: two who bring the same do not wait
-    for each other in a circle.
+    """Return the first arguments of append_files. Chunks go in the order of their names: two who bring the same do not
+    wait for each other in a circle.
     """
-    events, count = folded.events, len(folded.outcomes)
+    events, content = folded.events, folded.content
     packer = _Packer(
-        [scalars.project, count], _EVENT_SECTIONS,
-        [scalars.base, scalars.incarnation, scalars.first_sequence, scalars.at_us],
+        [scalars.project, len(events.at_ns)], _CONTENT_SECTIONS,
+        [
+            scalars.base, scalars.incarnation, scalars.first_sequence, scalars.at_us,
+            min(events.at_ns, default=0), max(events.at_ns, default=0),
+        ],
         [scalars.hash, folded.front, *folded.middles],
     )  # fmt: skip
-    if scalars.hashes:
-        events.strings[5::6] = scalars.hashes
-    packer.add_flat(_EVENTS, count, events.numbers, events.strings)
     if chunks:
         rows = [(c.size_bytes, _ENCODINGS[c.encoding], c.hash, c.data) for c in chunks]
         packer.add(_CHUNKS, sorted(rows, key=_name), 2)
-    content = folded.content
     sections: tuple[tuple[Rows, int], ...] = (
         (content.closed, 0), (content.gone, 0), (content.cut, 0), *_put_and_new(content.put, content.new),
         (content.past, 1),
     )  # fmt: skip
     packer.add_all(_CONTENT, sections)
     return [
-        *packer.packed(), text_array([scalars.task_id, *chain.from_iterable(folded.contexts)]),
-        bytea_array(named) if named else NO_BYTEA, int8_array(reads), int8_array(folded.touched),
+        *packer.packed(), bytea_array(named), text_array([scalars.task_id, *chain.from_iterable(folded.contexts)]),
+        int4_array(events.contexts), int8_array(events.at_ns), int8_array(events.inodes), bytea_array(events.paths),
+        bytea_array(events.outcomes) if any(events.outcomes) else NO_BYTEA, bytea_array(events.payloads),
+        b"".join(events.digests), b"".join(scalars.hashes), NO_BYTEA if scalars.hashes else bytea_array(events.backs),
+        int8_array(reads), int8_array(folded.touched),
     ]  # fmt: skip
 
 
@@ -135,15 +134,11 @@ def _name(row: tuple[int, int, bytes, bytes]) -> bytes:
     return row[2]
 
 
-def no_events(at_us: int = 0) -> list[bytes]:
-    """Return arguments with which append_files runs every statement now, of no project and on no rows; those of `made`
-    where `at_us` is the time.
-    """
-    shape = [0, 0, *(1, 0, 1, 0) * _EVENT_SECTIONS]
-    return [
-        int4_array(shape), int8_array([0, 0, 1, at_us]), bytea_array([b"", b""]), text_array([""]),
-        NO_BYTEA, NO_INT8, NO_INT8,
-    ]  # fmt: skip
+def no_events() -> list[bytes]:
+    """Return arguments with which append_files runs every statement now, of no project and on no rows."""
+    shape = [0, 0, *(1, 0, 1, 0) * _CONTENT_SECTIONS]
+    numbers = [0, 0, 1, time.time_ns() // 1000, 0, 0]
+    return [int4_array(shape), int8_array(numbers), bytea_array([b"", b""]), *[NO_BYTEA] * 13]
 
 
 def no_rows() -> list[bytes]:

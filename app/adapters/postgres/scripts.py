@@ -1,4 +1,4 @@
-"""A file of the project by its path, as the store has it now: one statement, hence one moment.
+"""A file of the project by its path, as the store has it now: one statement or one snapshot, hence one moment.
 
 Nothing waits for the log on disk here: what a fall of Postgres could take back made an answer stricter, no more.
 """
@@ -9,6 +9,7 @@ from typing import Final
 from app.adapters.postgres.connections import Connection, Pool, Row, store_errors
 from app.adapters.postgres.prepared import plain_bytes
 from app.adapters.postgres.tree_rows import decode_node
+from app.adapters.postgres.waiting import walk
 from app.core.errors import StoreUnavailable
 from app.core.ids import CHUNK_BYTES, ROOT_INODE
 from app.core.messages import ChunkData
@@ -22,16 +23,22 @@ with recursive walk (depth, inode) as (
     select 0, %(root)s::bigint
     union all
     select w.depth + 1, d.inode from walk w cross join lateral (
-        select * from tree_names t where t.project = %(project)s and t.parent = w.inode
+        select * from dentries t where t.project = %(project)s and t.parent = w.inode
         and t.name = (%(names)s::bytea[])[w.depth + 1] offset 0
     ) d
 ), last as (select depth, inode from walk order by depth desc limit 1)
-select l.depth, i.node, c.hash, k.size_bytes, k.encoding, k.data
-from last l cross join lateral (
-    select * from tree_nodes t where t.project = %(project)s and t.inode = l.inode offset 0
-) i
-left join content_chunks c on c.project = %(project)s and c.inode = l.inode and c.index = 0
+select l.depth, i.node, c.hash, k.size_bytes, k.encoding, k.data, exists (
+    select 1 from tree_waiting w where w.project = %(project)s and w.touched && array(select inode from walk)
+)
+from last l join inodes i on i.project = %(project)s and i.inode = l.inode
+left join lateral (
+    select * from content_chunks t where t.project = %(project)s and t.inode = l.inode and t.index = 0 offset 0
+) c on true
 left join chunks k on k.project = %(project)s and k.hash = c.hash and k.data is not null"""
+_CONTENT: Final = """
+select c.hash, k.size_bytes, k.encoding, k.data from content_chunks c
+left join chunks k on k.project = c.project and k.hash = c.hash and k.data is not null
+where c.project = %s and c.inode = %s and c.index = 0"""
 _PROJECT: Final = "select id from projects where project = %s"
 
 
@@ -60,7 +67,16 @@ class PostgresScripts:
 
     def _walked(self, connection: Connection, names: Sequence[bytes]) -> Row | None:
         asked = {"root": ROOT_INODE, "project": self._number, "names": list(names)}
-        return connection.execute(_WALK.encode(), asked, binary=True).fetchone()
+        row = connection.execute(_WALK.encode(), asked, binary=True).fetchone()
+        return self._walked_over(connection, names) if row is not None and row[6] else row
+
+    def _walked_over(self, connection: Connection, names: Sequence[bytes]) -> Row | None:
+        """The same where something on the way changed a moment ago and is not in the tables yet."""
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read")
+            depth, inode, node = walk(connection, self._number, names)
+            found = connection.execute(_CONTENT.encode(), (self._number, inode), binary=True).fetchone()
+        return None if node is None else (depth, node, *(found or (None,) * 4))
 
 
 def _content(row: Row, depth: int) -> bytes | None:

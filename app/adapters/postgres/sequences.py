@@ -1,4 +1,4 @@
-"""Events by incarnation and sequence: over the one that began its append (file_events.appended), then by position."""
+"""Events by incarnation and sequence: sequences of one append follow each other."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -8,24 +8,24 @@ from app.adapters.postgres.connections import Connection
 
 _LAST: Final = """
 select i.incarnation, coalesce((
-    select e.sequence + e.appended - 1 from file_events e where e.project = i.project and e.incarnation = i.incarnation
-    and e.appended is not null order by e.sequence desc limit 1
+    select a.sequence + a.events - 1 from file_appends a where a.project = i.project and a.incarnation = i.incarnation
+    order by a.sequence desc limit 1
 ), 0) from incarnations i where i.project = %s and i.incarnation = any(%s)"""
 # the appends that began at or before the last sequence asked for and end at or after the first
 _STORED: Final = """
 with asked as materialized (
     select %s::integer as project, %s::bigint as incarnation, %s::bigint as low, %s::bigint as high
 )
-select e.sequence, e.position, e.digest, e.outcome from asked a cross join lateral (
-    select b.position, b.appended from file_events b
-    where b.project = a.project and b.incarnation = a.incarnation and b.appended is not null and b.sequence <= a.high
-    and b.sequence >= (
-        select max(f.sequence) from file_events f
-        where f.project = a.project and f.incarnation = a.incarnation and f.appended is not null and f.sequence <= a.low
+select e.sequence, e.position, e.digest, e.outcome from asked q cross join lateral (
+    select a.position from file_appends a
+    where a.project = q.project and a.incarnation = q.incarnation and a.sequence <= q.high
+    and a.sequence >= (
+        select max(f.sequence) from file_appends f
+        where f.project = q.project and f.incarnation = q.incarnation and f.sequence <= q.low
     ) offset 0
 ) s cross join lateral (
-    select * from file_events t where t.project = a.project and t.position >= s.position
-    and t.position < s.position + s.appended and t.sequence between a.low and a.high offset 0
+    select * from file_events t where t.project = q.project and t.append = s.position
+    and t.sequence between q.low and q.high offset 0
 ) e order by e.sequence"""
 
 

@@ -18,14 +18,23 @@ _PAGES: Final = 40
 _PLACES_MAX: Final = 320
 # 1 and 2 are the logs', 3 is that of open escalations
 _LOCK: Final = "select pg_try_advisory_xact_lock(%s, 4)"
+_SETTLE: Final = "select settle_tree(id) from projects where project = %s"
 _ANCHOR: Final = """
-select h.position, h.hash = e.hash from log_heads h
-left join file_events e on e.project = h.project and e.position = h.position
+select h.position, h.hash = (
+    select substr(a.hashes, (h.position - a.position)::integer * 32 + 1, 32) from file_appends a
+    where a.project = h.project and a.position <= h.position order by a.position desc limit 1
+) from log_heads h
 where h.project = %s and h.log = 'files' and h.position > 0"""
 _ROWS: Final = """
-select position, path, agent, hash, recorded_at_us from file_events
-where project = %s and position > (select coalesce(max(last), 0) from file_event_places where project = %s)
-order by position limit %s"""
+with asked as materialized (
+    select %s::integer as project, (select coalesce(max(last), 0) from file_event_places where project = %s) as after,
+        %s::integer as few
+)
+select e.position, e.path, e.agent, e.hash, e.recorded_at_us from asked q cross join lateral (
+    select a.position from file_appends a where a.project = q.project and a.position <= q.after + 1
+    order by a.position desc limit 1
+) s join file_events e on e.project = q.project and e.append >= s.position and e.append <= q.after + q.few
+where e.position > q.after and e.position <= q.after + q.few order by e.position"""
 _SPAN: Final = "insert into file_event_places values (%s, %s, %s, %s)"
 _SEEN: Final = """
 update log_heads set position = %s, hash = %s, recorded_at_us = %s
@@ -44,6 +53,7 @@ class PostgresSpans:
 
     def catch_up(self) -> int:
         """See LogUpkeep."""
+        run(self._pool, self._settle)
         count = 0
         for _ in range(_PAGES):
             spanned, is_more = run(self._pool, self._next_page)
@@ -51,6 +61,10 @@ class PostgresSpans:
             if not is_more:
                 break
         return count
+
+    def _settle(self, connection: Connection) -> None:
+        """Put into the tables what appends left waiting: where nobody appends any more nobody else does."""
+        connection.execute(_SETTLE, (self._project,))
 
     def _next_page(self, connection: Connection) -> tuple[int, bool]:
         """Return how many events have a span now, and whether there may be more of them."""

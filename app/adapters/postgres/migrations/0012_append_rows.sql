@@ -1,7 +1,8 @@
--- What an append changes in the tree waits, packed as it came, until some hundred events' changes are put into the tables at
--- once: a row a node and a name with every small append was half of what Postgres did for it. The tree of the log's end is that of
--- the tables with what waits over it (views tree_nodes, tree_names, tree_aliases). Whether others have changed what a batch was
--- folded on is told by the keys that each append says it touched.
+-- An append is one row: its events stand in arrays, as they were sent, and are read through the view file_events. A row an
+-- event was the largest part of what Postgres did for an append.
+-- What an append changes in the tree waits, packed as it came, until some hundred events' changes are put into the tables at once.
+-- The tree of the log's end is that of the tables with what waits over it (views waiting_nodes, waiting_names, waiting_aliases). Whether
+-- others have changed what a batch was folded on is told by the keys that each append says it touched.
 do $$
 declare old regprocedure;
 begin
@@ -11,11 +12,86 @@ begin
     end loop;
 end $$;
 
--- Of the first event of an append: inodes whose node it made, changed or ended (above 0), names that led to a folder (below 0).
-alter table file_events add column touched bigint[];
-alter table file_events alter column touched set storage external;
+drop view if exists heads;
+drop trigger file_events_kept on file_events;
+alter table file_events rename to file_events_before;
+alter index file_events_pkey rename to file_events_before_pkey;
 
--- An append whose tree rows wait: its first position, how far it moved, and put_tree's arguments. Rows go as fast as they come.
+-- Events [position, position + events) of the files log, which an incarnation sent together from `sequence` on.
+-- texts: the task, then five each context: kind, agent, session, tool call, decision; contexts: where in texts each event's begin.
+-- An outcome of '' is `applied`; outcomes null: all are. A payload is the shipped request, verbatim (null once redacted; its digest
+-- stays). digests, hashes: 32 bytes each event. touched: inodes whose node was made, changed or ended (above 0), names that led to
+-- a folder (below 0).
+create table file_appends (
+    project integer not null,
+    position bigint not null,
+    events integer not null,
+    incarnation bigint not null,
+    sequence bigint not null,
+    recorded_at_us bigint not null,
+    first_at_ns bigint not null,
+    last_at_ns bigint not null,
+    texts text[] not null,
+    contexts integer[] not null,
+    at_ns bigint[] not null,
+    inodes bigint[] not null,
+    paths bytea[] not null,
+    outcomes bytea[],
+    payloads bytea[] not null,
+    digests bytea not null,
+    hashes bytea not null,
+    touched bigint[],
+    primary key (project, position),
+    unique (project, incarnation, sequence)
+) with (toast_tuple_target = 8160);
+alter table file_appends alter column texts set storage external, alter column contexts set storage external,
+    alter column at_ns set storage external, alter column inodes set storage external, alter column paths set storage external,
+    alter column outcomes set storage external, alter column payloads set storage external, alter column digests set storage external,
+    alter column hashes set storage external, alter column touched set storage external;
+create index file_appends_at on file_appends using brin (first_at_ns, last_at_ns) with (pages_per_range = 32, autosummarize = on);
+create trigger file_appends_kept before update or delete or truncate on file_appends
+    for each statement execute function refuse_change();
+
+-- A row an event. Who asks for positions says also which appends: `append` is the first position of the event's.
+create view file_events as
+    select a.project, a.position + e.i - 1 as position, a.position as append, a.incarnation, a.sequence + e.i - 1 as sequence,
+        a.recorded_at_us, a.first_at_ns, a.last_at_ns, e.at_ns, e.inode, a.texts[e.context] as kind, a.texts[e.context + 1] as agent,
+        a.texts[e.context + 2] as session, a.texts[e.context + 3] as tool_call, a.texts[e.context + 4] as decision,
+        a.texts[1] as task_id, e.path, nullif(e.outcome, '') as outcome, e.payload,
+        substr(a.digests, e.i::integer * 32 - 31, 32) as digest, substr(a.hashes, e.i::integer * 32 - 31, 32) as hash
+    from file_appends a cross join lateral unnest(a.at_ns, a.inodes, a.contexts, a.paths, a.outcomes, a.payloads)
+        with ordinality as e (at_ns, inode, context, path, outcome, payload, i);
+
+insert into file_appends
+    select b.project, b.position, b.appended, b.incarnation, b.sequence, b.recorded_at_us, e.first_at_ns, e.last_at_ns,
+        b.task_id || t.texts, e.contexts, e.at_ns, e.inodes, e.paths, e.outcomes, e.payloads, e.digests, e.hashes, null
+    from file_events_before b cross join lateral (
+        select min(f.at_ns) as first_at_ns, max(f.at_ns) as last_at_ns,
+            array_agg((2 + 5 * (f.position - b.position))::integer order by f.position) as contexts,
+            array_agg(f.at_ns order by f.position) as at_ns, array_agg(f.inode order by f.position) as inodes,
+            array_agg(f.path order by f.position) as paths, array_agg(coalesce(f.outcome, '') order by f.position) as outcomes,
+            array_agg(f.payload order by f.position) as payloads, string_agg(f.digest, '' order by f.position) as digests,
+            string_agg(f.hash, '' order by f.position) as hashes
+        from file_events_before f
+        where f.project = b.project and f.position >= b.position and f.position < b.position + b.appended
+    ) e cross join lateral (
+        select array_agg(u.text order by f.position, u.place) as texts from file_events_before f
+        cross join lateral unnest(array[f.kind, f.agent, f.session, f.tool_call, f.decision]) with ordinality as u (text, place)
+        where f.project = b.project and f.position >= b.position and f.position < b.position + b.appended
+    ) t where b.appended is not null;
+drop table file_events_before;
+
+-- The other rows are read as often as a head is asked for, and replaced every few seconds.
+create view heads as
+    select p.id as project, 'files' as log, coalesce(e.position, 0) as position, coalesce(e.hash, decode(repeat('00', 32), 'hex')) as hash
+    from projects p left join lateral (
+        select a.position + a.events - 1 as position, substr(a.hashes, a.events * 32 - 31) as hash
+        from file_appends a where a.project = p.id order by a.position desc limit 1
+    ) e on true
+    union all select project, log, position, hash from log_heads where log <> 'files';
+
+-- An append whose tree rows wait: its first position, how far it moved, put_tree's arguments, and what it touched. Rows go as fast
+-- as they come.
 create table tree_waiting (
     project integer not null,
     position bigint not null,
@@ -23,6 +99,7 @@ create table tree_waiting (
     s integer[] not null,
     n bigint[],
     b bytea[],
+    touched bigint[],
     primary key (project, position)
 ) with (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 alter table tree_waiting alter column n set storage external, alter column b set storage external;
@@ -54,21 +131,7 @@ create view waiting_drops as
     select w.project, w.position, w.n[k] as inode, w.n[k + 1] + w.step as until
     from tree_waiting w cross join lateral (select generate_series(w.s[37], w.s[38], 2) as k) r where w.s[37] > 0;
 
--- The tree at the end of the log.
-create view tree_nodes as
-    select i.project, i.inode, i.since, i.node from inodes i
-    where not exists (select 1 from waiting_nodes w where w.project = i.project and w.inode = i.inode)
-    union all
-    select l.project, l.inode, l.since, l.node from (
-        select distinct on (w.project, w.inode) * from waiting_nodes w order by w.project, w.inode, w.since desc
-    ) l where l.node is not null;
-create view tree_names as
-    select d.project, d.parent, d.name, d.inode, d.since from dentries d
-    where not exists (select 1 from waiting_names w where w.project = d.project and w.parent = d.parent and w.name = d.name)
-    union all
-    select l.project, l.parent, l.name, l.inode, l.since from (
-        select distinct on (w.project, w.parent, w.name) * from waiting_names w order by w.project, w.parent, w.name, w.since desc
-    ) l where l.inode is not null;
+-- The aliases at the end of the log.
 create view tree_aliases as
     select a.project, a.inode, a.target, a.since from aliases a
     where not exists (select 1 from waiting_aliases w where w.project = a.project and w.inode = a.inode)
@@ -195,8 +258,8 @@ begin
     perform pg_advisory_xact_lock(p_project, 1);
     perform settle_tree(p_project);
     return query select h.position, h.hash, i.origin, i.origin_name, coalesce((
-                select e.sequence + e.appended - 1 from file_events e where e.project = p_project and e.incarnation = p_incarnation
-                and e.appended is not null order by e.sequence desc limit 1
+                select a.sequence + a.events - 1 from file_appends a where a.project = p_project and a.incarnation = p_incarnation
+                order by a.sequence desc limit 1
             ), 0), greatest(
             (select max(n.inode) from inodes n where n.project = p_project and n.inode between p_incarnation << 32 and (p_incarnation << 32) + 4294967295),
             (select max(a.inode) from aliases a where a.project = p_project and a.inode between p_incarnation << 32 and (p_incarnation << 32) + 4294967295),
@@ -205,39 +268,39 @@ begin
         where h.project = p_project and h.log = 'files';
 end $$;
 
--- What an append writes comes packed: numbers n, byte strings b, texts t, and the shape s as for put_tree.
 -- Append a batch that was folded on tree rows as they were known when the log stood at n[1].
 -- Under the lock: no append since may be of the same incarnation or have touched p_reads ('stale'); positions, time and hashes
 -- are given here, `since` and `until` above n[1] move with the head.
 -- 'missing': a chunk of p_chunks is not stored. 'ok', or 'checked' where others had appended since; else nothing is appended.
--- Returned after 'ok' and 'checked': the position before, the time, what others touched, the hash before, then that of each event.
+-- Returned after 'ok' and 'checked': the position before, the time, what others touched, the hash before, the hashes.
 -- Of a project that is not there all statements run on nothing: for a new connection, so that its first appends need not plan.
--- 'made': the writer knew the head, chose the time n[4] and made the hashes; nothing else is to be told. The time is the
--- server's, to a second: what is further off, or not after the last append's, is not taken; then, and where the head has
--- moved, it is 'moved' and nothing is appended.
---   s: project, events, then a section each for chunks, events and seven of content
---   n: head, incarnation, first sequence, time or 0, rows.  t: task, contexts.
+-- 'made': the writer knew the head, chose the time n[4] and made p_hashes; nothing else is to be told. The time is the server's,
+-- to a second: what is further off, or not after the last append's, is not taken; then, and where the head has moved, it is
+-- 'moved' and nothing is appended. Without a time p_backs are the last pieces of the headers.
+--   s: project, events, then a section each for chunks and for six of content: rows that come packed as for put_tree
+--   n: head, incarnation, first sequence, time or 0, first and last at_ns, rows.
 --   b: the hash at n[1]; the front of all headers; middles of headers; rows.
 --   ts, tn, tb: the tree, for put_tree. p_tree: 0: put it; 1: let it wait; 2: the same, then put all that waits.
 create function append_files(
-    s integer[], n bigint[], b bytea[], t text[], p_chunks bytea[], p_reads bigint[], p_touched bigint[],
-    ts integer[], tn bigint[], tb bytea[], p_tree integer
+    s integer[], n bigint[], b bytea[], p_chunks bytea[], p_texts text[], p_contexts integer[], p_at_ns bigint[], p_inodes bigint[],
+    p_paths bytea[], p_outcomes bytea[], p_payloads bytea[], p_digests bytea, p_hashes bytea, p_backs bytea[], p_reads bigint[],
+    p_touched bigint[], ts integer[], tn bigint[], tb bytea[], p_tree integer
 ) returns bytea[] language plpgsql as $$
 declare
     log_project integer := s[1];
-    events integer := s[2];
+    count integer := s[2];
     lock text;
     done bytea[];
     head bigint;
     clock bigint;
     link bytea;
-    others bytea;
-    is_stale boolean;
-    step bigint := 0;
+    late record;
+    others bytea := '';
+    is_stale boolean := false;
     made boolean := false;
+    step bigint := 0;
     at bytea;
-    context integer;
-    back integer;
+    hashes bytea := '';
     server_us bigint;
     lead bytea;
     cut integer;
@@ -253,19 +316,14 @@ begin
         return array['missing'::bytea];
     end if;
     lock := pg_advisory_xact_lock(log_project, 1);
-    -- events: time, inode, place of the context in t | path, outcome, payload, digest, back of the header, hash
     server_us := (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
     if n[4] > 0 then
         if abs(n[4] - server_us) < 1000000 then -- if the log ends where the writer saw it end, all is as it was sent
-            insert into file_events (project, position, incarnation, sequence, recorded_at_us, at_ns, inode, kind, agent, session,
-                tool_call, decision, task_id, path, outcome, payload, digest, hash, appended, touched)
-            select log_project, n[1] + i, n[2], n[3] + i - 1, n[4], n[k], n[k + 1], t[n[k + 2]], t[n[k + 2] + 1], t[n[k + 2] + 2],
-                t[n[k + 2] + 3], t[n[k + 2] + 4], t[1], b[j], nullif(b[j + 1], ''::bytea), b[j + 2], b[j + 3], b[j + 5],
-                case when i = 1 then events end, case when i = 1 then p_touched end
-            from (select generate_series(1, events) as i, generate_series(s[7], s[8], 3) as k, generate_series(s[9], s[10], 6) as j) as r
+            insert into file_appends select log_project, n[1] + 1, count, n[2], n[3], n[4], n[5], n[6], p_texts, p_contexts, p_at_ns,
+                p_inodes, p_paths, p_outcomes, p_payloads, p_digests, p_hashes, p_touched
             where (
-                select e.position = n[1] and e.hash = b[1] and e.recorded_at_us < n[4] from file_events e
-                where e.project = log_project order by e.position desc limit 1
+                select a.position + a.events - 1 = n[1] and substr(a.hashes, a.events * 32 - 31) = b[1] and a.recorded_at_us < n[4]
+                from file_appends a where a.project = log_project order by a.position desc limit 1
             );
             made := found;
         end if;
@@ -274,36 +332,36 @@ begin
         end if;
         done := array['made'::bytea];
     else
-        select e.position, e.hash, e.recorded_at_us into head, link, clock
-            from file_events e where e.project = log_project order by e.position desc limit 1;
+        -- back to the writer's head: who appended since is another incarnation, and touched nothing that was read here
+        for late in select a.position + a.events - 1 as position, a.events, a.hashes, a.recorded_at_us, a.incarnation, a.touched
+            from file_appends a where a.project = log_project order by a.position desc loop
+            if head is null then
+                head := late.position;
+                link := substr(late.hashes, late.events * 32 - 31);
+                clock := late.recorded_at_us;
+            end if;
+            if late.position <= n[1] then
+                is_stale := late.position <> n[1] or substr(late.hashes, late.events * 32 - 31) <> b[1];
+                exit;
+            end if;
+            if late.incarnation = n[2] or late.touched && p_reads or late.position < head - 20000 then
+                return array['stale'::bytea];
+            end if;
+            others := others || array_send(coalesce(late.touched, '{0}'));
+        end loop;
         if head is null then -- the log is empty
             head := 0;
             link := '\x0000000000000000000000000000000000000000000000000000000000000000'::bytea;
             clock := 0;
         end if;
         step := head - n[1];
-        clock := greatest(clock + 1, server_us);
-        done := array['ok'::bytea, int8send(head), int8send(clock), '', link];
-        if step > 0 then
-            if step > 20000 then
-                return array['stale'::bytea];
-            end if;
-            -- who appended since: another incarnation, and nothing that was read here
-            select bool_or(e.position = n[1] and e.hash <> b[1] or e.position > n[1] and (e.incarnation = n[2] or e.touched && p_reads)),
-                string_agg(array_send(e.touched), ''::bytea) filter (where e.position > n[1]) into is_stale, others
-                from file_events e where e.project = log_project and e.position >= n[1] and (e.appended is not null or e.position = n[1]);
-            if is_stale then
-                return array['stale'::bytea];
-            end if;
-            done[1] := 'checked';
-            done[4] := coalesce(others, '');
-        elsif step < 0 or b[1] <> link then
+        if is_stale or step < 0 then
             return array['stale'::bytea];
         end if;
+        clock := greatest(clock + 1, server_us);
+        done := array[case when step = 0 then 'ok' else 'checked' end::bytea, int8send(head), int8send(clock), others, link];
         at := '\xcf'::bytea || int8send(clock);
-        context := s[7] - 1;
-        back := s[9] - 2;
-        for i in 1 .. events loop
+        for i in 1 .. count loop
             if head + i > longest then -- the position's next form in MessagePack
                 if head + i < 128 then lead := b[2]; cut := 8; longest := 127;
                 elsif head + i < 256 then lead := b[2] || '\xcc'; cut := 8; longest := 255;
@@ -312,31 +370,29 @@ begin
                 else lead := b[2] || '\xcf'; cut := 1; longest := 9223372036854775807;
                 end if;
             end if;
-            done[i + 5] := sha256(done[i + 4] || lead || substr(int8send(head + i), cut) || b[n[context + 3 * i] / 5 + 3] || at || b[back + 6 * i]);
+            link := sha256(link || lead || substr(int8send(head + i), cut) || b[p_contexts[i] / 5 + 3] || at || p_backs[i]);
+            hashes := hashes || link;
         end loop;
-        insert into file_events (project, position, incarnation, sequence, recorded_at_us, at_ns, inode, kind, agent, session, tool_call,
-            decision, task_id, path, outcome, payload, digest, hash, appended, touched)
-        select log_project, head + i, n[2], n[3] + i - 1, clock, n[k], n[k + 1], t[n[k + 2]], t[n[k + 2] + 1], t[n[k + 2] + 2],
-            t[n[k + 2] + 3], t[n[k + 2] + 4], t[1], b[j], nullif(b[j + 1], ''::bytea), b[j + 2], b[j + 3], done[i + 5],
-            case when i = 1 then events end, case when i = 1 then p_touched end
-        from (select generate_series(1, events) as i, generate_series(s[7], s[8], 3) as k, generate_series(s[9], s[10], 6) as j) as r;
+        done[6] := hashes;
+        insert into file_appends values (log_project, head + 1, count, n[2], n[3], clock, n[5], n[6], p_texts, p_contexts, p_at_ns,
+            p_inodes, p_paths, p_outcomes, p_payloads, p_digests, hashes, p_touched);
     end if;
-    if s[11] > 0 then -- chunks that were: inode, index, until
+    if s[7] > 0 then -- chunks that were: inode, index, until
         insert into content_chunks_past select log_project, c.inode, c.index, c.hash, c.size_bytes, c.since, n[k + 2] + step
-        from (select generate_series(s[11], s[12], 3) as k) as r cross join lateral (
+        from (select generate_series(s[7], s[8], 3) as k) as r cross join lateral (
             select * from content_chunks h where h.project = log_project and h.inode = n[k] and h.index = n[k + 1] offset 0
         ) as c;
     end if;
-    if s[15] > 0 then -- chunks that ended and have no other in their place: inode, index
+    if s[11] > 0 then -- chunks that ended and have no other in their place: inode, index
         delete from content_chunks where ctid = any(array(
             select (select h.ctid from content_chunks h where h.project = log_project and h.inode = n[k] and h.index = n[k + 1])
-            from (select generate_series(s[15], s[16], 2) as k) as r
+            from (select generate_series(s[11], s[12], 2) as k) as r
         ));
     end if;
-    if s[19] > 0 then -- ranges that ended: inode, first, end, until
+    if s[15] > 0 then -- ranges that ended: inode, first, end, until
         with gone as (
             select c.*, n[k + 3] + step as until
-            from (select generate_series(s[19], s[20], 4) as k) as r cross join lateral (
+            from (select generate_series(s[15], s[16], 4) as k) as r cross join lateral (
                 select h.ctid as place, h.* from content_chunks h
                 where h.project = log_project and h.inode = n[k] and h.index >= n[k + 1] and h.index < n[k + 2] offset 0
             ) as c
@@ -344,22 +400,22 @@ begin
             insert into content_chunks_past select project, inode, index, hash, size_bytes, since, until from gone
         ) delete from content_chunks where ctid = any(array(select place from gone));
     end if;
-    if s[23] > 0 then -- chunks: inode, index, size, since | name
+    if s[19] > 0 then -- chunks: inode, index, size, since | name
         insert into content_chunks select log_project, n[k], n[k + 1], b[j], n[k + 2], n[k + 3] + step
-        from (select generate_series(s[23], s[24], 4) as k, generate_series(s[25], s[26]) as j) as r
+        from (select generate_series(s[19], s[20], 4) as k, generate_series(s[21], s[22]) as j) as r
         on conflict on constraint content_chunks_pkey do update
         set hash = excluded.hash, size_bytes = excluded.size_bytes, since = excluded.since;
     end if;
-    if s[27] > 0 then -- chunks that are new: inode, index, size, since | name
+    if s[23] > 0 then -- chunks that are new: inode, index, size, since | name
         insert into content_chunks select log_project, n[k], n[k + 1], b[j], n[k + 2], n[k + 3] + step
-        from (select generate_series(s[27], s[28], 4) as k, generate_series(s[29], s[30]) as j) as r;
+        from (select generate_series(s[23], s[24], 4) as k, generate_series(s[25], s[26]) as j) as r;
     end if;
-    if s[31] > 0 then -- chunks that were made and replaced by this append: inode, index, size, since, until | name
+    if s[27] > 0 then -- chunks that were made and replaced by this append: inode, index, size, since, until | name
         insert into content_chunks_past select log_project, n[k], n[k + 1], b[j], n[k + 2], n[k + 3] + step, n[k + 4] + step
-        from (select generate_series(s[31], s[32], 5) as k, generate_series(s[33], s[34]) as j) as r;
+        from (select generate_series(s[27], s[28], 5) as k, generate_series(s[29], s[30]) as j) as r;
     end if;
     if p_tree > 0 then
-        insert into tree_waiting values (log_project, n[1] + step + 1, step, ts, tn, tb);
+        insert into tree_waiting values (log_project, n[1] + step + 1, step, ts, tn, tb, p_touched);
     end if;
     if p_tree <> 1 then
         lock := settle_tree(log_project);
@@ -373,12 +429,14 @@ end $$;
 -- The same where others wait for the lock: it is given back before the flush, which is then one for all of them. What is returned
 -- has been flushed: the second transaction writes a record, and its commit waits until everything up to there is on disk.
 create procedure append_files_early(
-    s integer[], n bigint[], b bytea[], t text[], p_chunks bytea[], p_reads bigint[], p_touched bigint[],
-    ts integer[], tn bigint[], tb bytea[], p_tree integer, inout done bytea[]
+    s integer[], n bigint[], b bytea[], p_chunks bytea[], p_texts text[], p_contexts integer[], p_at_ns bigint[], p_inodes bigint[],
+    p_paths bytea[], p_outcomes bytea[], p_payloads bytea[], p_digests bytea, p_hashes bytea, p_backs bytea[], p_reads bigint[],
+    p_touched bigint[], ts integer[], tn bigint[], tb bytea[], p_tree integer, inout done bytea[]
 ) language plpgsql as $$
 begin
     perform set_config('synchronous_commit', 'off', true);
-    done := append_files(s, n, b, t, p_chunks, p_reads, p_touched, ts, tn, tb, least(p_tree, 1));
+    done := append_files(s, n, b, p_chunks, p_texts, p_contexts, p_at_ns, p_inodes, p_paths, p_outcomes, p_payloads, p_digests,
+        p_hashes, p_backs, p_reads, p_touched, ts, tn, tb, least(p_tree, 1));
     commit;
     if p_tree = 2 and cardinality(done) > 1 then
         perform settle_tree(s[1]);
