@@ -155,6 +155,24 @@ def test_a_changed_byte_and_a_missing_row_are_found_at_their_position(postgres_s
         assert reader.verify_chain().broken_at == found, change
 
 
+def test_a_batch_that_another_worker_stored_amid_foreign_appends_is_not_stored_again(postgres_server, writer, pools):
+    """Two origins at one worker, and one of them at another worker meanwhile: what is sent again is recognised."""
+    other = PostgresFileWriter(pools(postgres_server.writer_url, writing=True))
+    mine = Origin(writer)
+    theirs = Origin(writer, mine.project)
+    for origin in (mine, theirs, mine, theirs):
+        assert writer.append(origin.batch(*origin.files(2, b"%d-" % origin.incarnation)), "t")[0].error == ""
+    elsewhere = mine.batch(*mine.files(2, b"e"))
+    assert other.append(elsewhere, "t")[0].acked == 6
+    assert writer.append(theirs.batch(SetAttr(theirs.first, mode=0o100600)), "t")[0].error == ""
+    reply, feed = writer.append(elsewhere, "t")
+    assert (reply.acked, reply.error, tuple(feed)) == (6, "", ())
+    reader = PostgresFileReader(pools(postgres_server.reader_url), mine.project)
+    stored = [(e.incarnation, e.sequence) for e in reader.events_after(0)]
+    assert len(set(stored)) == len(stored) == 11
+    assert reader.verify_chain().sound_to == 11
+
+
 @pytest.mark.parametrize("first_removed", [3, 1])
 def test_a_removed_last_row_is_found(postgres_server, writer, pools, first_removed):
     origin = Origin(writer)

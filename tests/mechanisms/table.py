@@ -74,13 +74,13 @@ MECHANISMS = (
                     ),
                     Edit(
                         _SCHEMA,
-                        "if last <> n[3] - 1 then",
-                        "if false then",
+                        "if late.incarnation = n[2] or late.touched && p_reads",
+                        "if late.touched && p_reads",
                     ),
                     Edit(
                         _SCHEMA,
-                        "create unique index file_events_begun",
-                        "create index file_events_begun",
+                        "    unique (project, incarnation, sequence)\n) with (toast_tuple_target",
+                        "    check (true)\n) with (toast_tuple_target",
                     ),
                 ),
                 (f"{_STORE}::test_a_batch_sent_again_is_stored_once_and_answered_as_stored[postgres]",),
@@ -260,7 +260,7 @@ MECHANISMS = (
                 (
                     Edit(
                         _SCHEMA,
-                        "sha256(done[i + 3] || lead ||",
+                        "sha256(link || lead ||",
                         "sha256(lead ||",
                     ),
                 ),
@@ -296,8 +296,8 @@ MECHANISMS = (
                 (
                     Edit(
                         _SCHEMA,
-                        "    perform pg_advisory_xact_lock(p_project, 1);\n    return query",
-                        "    return query",
+                        "    perform pg_advisory_xact_lock(p_project, 1);\n    perform settle_tree",
+                        "    perform settle_tree",
                     ),
                     Edit(
                         _SCHEMA,

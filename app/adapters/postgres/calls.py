@@ -44,7 +44,7 @@ _APPEND: Final = DirectStatement("weir_append", f"select append_files({_PLACES})
 _APPEND_EARLY: Final = DirectStatement(
     "weir_append_early", f"call append_files_early({_PLACES}, null)", _ARGUMENTS, _nothing
 )
-_TOLD: Final = 5
+_TOLD: Final = 6
 _HASH_BYTES: Final = 32
 
 
@@ -52,7 +52,8 @@ class Appended(NamedTuple):
     """What append_files said: 'made' (as it was sent), 'ok', 'checked' (ok, but others had appended) or why not
     ('moved': others had, and it was made for the head that was).
 
-    After 'ok' and 'checked': the head before, the time, the hashes, the keys that others touched (touched.py).
+    After 'ok' and 'checked': the head before, the time, the hashes; of what others had appended: the keys that they
+    touched (touched.py), and their incarnations.
     """
 
     status: str
@@ -60,6 +61,7 @@ class Appended(NamedTuple):
     at_us: int = 0
     hashes: Sequence[bytes] = ()
     foreign: Sequence[int] = ()
+    others: Sequence[int] = ()
 
 
 NOT_APPENDED: Final = Appended("unknown")
@@ -149,9 +151,10 @@ def append(
     status, *told = byteas_of((_APPEND_EARLY if early else _APPEND).run(connection, arguments, meanwhile))
     if len(told) < _TOLD:
         return Appended(status.decode())
-    position, at_us, foreign, name, hashes = told
+    position, at_us, foreign, others, name, hashes = told
     each = [hashes[at : at + _HASH_BYTES] for at in range(0, len(hashes), _HASH_BYTES)]
-    return Appended(status.decode(), Head(_number(position), name), _number(at_us), each, int8s_of(foreign))
+    head = Head(_number(position), name)
+    return Appended(status.decode(), head, _number(at_us), each, int8s_of(foreign), int8s_of(others))
 
 
 def _number(sent: bytes) -> int:

@@ -9,7 +9,7 @@ for what needs stored content. A retry is harmless: what is stored already is re
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import psycopg
 
@@ -18,13 +18,13 @@ from app.adapters.postgres.connections import Connection, Pool, run
 from app.adapters.postgres.flushed import flush
 from app.adapters.postgres.fold import CheckMove, CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
 from app.adapters.postgres.links import hashes_of
-from app.adapters.postgres.packing import Scalars, pack_events, pack_tree
-from app.adapters.postgres.prepared import Prepared, PreparedBatch, check_chunks, prepare
+from app.adapters.postgres.prepared import PreparedBatch, check_chunks, prepare
 from app.adapters.postgres.sequences import last_sequences, stored
 from app.adapters.postgres.standing import Head, Origin, Standing
 from app.adapters.postgres.told import Told, tell
 from app.adapters.postgres.touched import FOREIGN_MAX
-from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted, keys_of
+from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted
+from app.adapters.postgres.work import Done, Work, event_arguments, refusal_of, tree_arguments, wanted_by
 from app.core.chunks import project_key
 from app.core.errors import PayloadRefused, StoreRefused, StoreUnavailable
 from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, PersistReply, Rejection
@@ -38,35 +38,6 @@ _YIELD_MIN: Final = 1
 _YIELD_MAX: Final = 64
 _CROWD: Final = 32
 """For so many appends after one that met others' the log's lock is given back before the flush."""
-
-
-class Work(NamedTuple):
-    """A batch, or what is left of it."""
-
-    batch: PersistBatch
-    project: int
-    task: Task
-    first: int
-    requests: Sequence[Prepared]
-    chunks: Sequence[ChunkData]
-    named_chunks: Sequence[bytes]
-    poison: frozenset[int] = frozenset()
-
-    def part(self, start: int, end: int) -> "Work":
-        """Return requests [start, end) as work of their own; chunks go with the first part."""
-        poison = frozenset(i - start for i in self.poison if start <= i < end)
-        return self._replace(first=self.first + start, requests=self.requests[start:end], poison=poison)
-
-
-class Done(NamedTuple):
-    """What became of work: reply fields and the feed."""
-
-    acked: int
-    position: int
-    rejected: tuple[Rejection, ...] = ()
-    missing: tuple[bytes, ...] = ()
-    error: str = ""
-    feed: tuple[FeedMessage, ...] = ()
 
 
 class PostgresFileWriter:
@@ -202,14 +173,14 @@ class PostgresFileWriter:
         what = calls.PUT if count > _WAIT_MAX else calls.WAIT if self._waiting < _SETTLE_FROM else calls.SETTLE
         if what is not calls.WAIT:
             self._waiting = 0
-        return [*_pack_tree(folded), what]
+        return [*tree_arguments(folded), what]
 
     def _send(
         self, standing: Standing, work: Work, folded: Folded, tree: Sequence[bytes], made: calls.Appended
     ) -> tuple[calls.Appended, Told | None]:
         """Append; while Postgres works on what was made here, what to say of it is made as well."""
         early, told = self._crowd_left > 0, list[Told]()
-        arguments = [*_event_arguments(work, standing, folded, made), *tree]
+        arguments = [*event_arguments(work, standing, folded, made), *tree]
         meanwhile = (lambda: told.append(_tell(standing, work, folded, made))) if made.hashes else None
         result = run(
             self._pool,
@@ -260,7 +231,7 @@ class PostgresFileWriter:
             opened = calls.open_files(
                 connection, work.project, work.task.incarnation, work.chunks, work.named_chunks, unknown
             )
-            refusal = _refuse(work, opened)
+            refusal = refusal_of(work, opened)
             if refusal is not None:
                 return refusal
             seen = self._skip_seen(connection, work, opened)
@@ -271,8 +242,8 @@ class PostgresFileWriter:
             left = work.part(max(0, opened.last_sequence + 1 - work.first), len(work.requests))
             folded = self._fold(standing, left, calls.StoredContents(connection, work.project))
             here = left._replace(named_chunks=(), chunks=())
-            events = _event_arguments(here, standing, folded, calls.Appended("ok"))
-            result = calls.append(connection, [*events, *_pack_tree(folded), calls.PUT])
+            events = event_arguments(here, standing, folded, calls.Appended("ok"))
+            result = calls.append(connection, [*events, *tree_arguments(folded), calls.PUT])
         if not _is_done(result):
             raise StoreUnavailable(f"the files log did not stand still under its lock: {result.status}")
         done = self._finish(standing, left, result, _tell(standing, left, folded, result))
@@ -319,6 +290,8 @@ class PostgresFileWriter:
         if result.head.position != standing.head.position:
             standing.tree.moved(result.head.position - standing.head.position)
         standing.foreign.add(result.foreign)
+        for other in result.others:  # how far they came is not known here any more
+            standing.origins.pop(other, None)
         standing.head = Head(result.head.position + count, result.hashes[-1])
         last = work.first + count - 1
         origin = standing.origins[work.task.incarnation]
@@ -360,29 +333,6 @@ def _continues(standing: Standing, work: Work) -> bool:
     return origin is not None and origin.origin == work.batch.origin and origin.last_sequence + 1 == work.first
 
 
-def wanted_by(requests: Sequence[Prepared]) -> Wanted:
-    """Return the keys that folding requests looks up first."""
-    inodes: set[int] = set()
-    names: set[tuple[int, bytes]] = set()
-    for prepared in requests:
-        if prepared.request is not None and not prepared.refusal:
-            some_inodes, some_names = keys_of(prepared.request.operation)
-            inodes.update(some_inodes)
-            names.update(some_names)
-    return Wanted(list(inodes), list(names))
-
-
-def _refuse(work: Work, opened: calls.Opened) -> Done | None:
-    position = opened.head.position
-    if opened.missing:
-        return Done(opened.last_sequence, position, missing=tuple(opened.missing))
-    if opened.origin != work.batch.origin:
-        return Done(0, position, error="unknown-incarnation")
-    if work.first > opened.last_sequence + 1:
-        return Done(opened.last_sequence, position, error="gap")
-    return None
-
-
 def _stand(
     connection: Connection, work: Work, standing: Standing | None, opened: calls.Opened, wanted: Wanted
 ) -> tuple[Standing, tuple[Wanted, Sequence[TreeRow]]]:
@@ -398,19 +348,6 @@ def _stand(
     standing.tree.find_names = lambda directory, limit: calls.names_in(connection, work.project, directory, limit)
     standing.tree.find_below = lambda above, limit: calls.names_below(connection, work.project, above, limit)
     return standing, rows
-
-
-def _event_arguments(work: Work, standing: Standing, folded: Folded, made: calls.Appended) -> list[bytes]:
-    """With hashes goes nothing of what the fold read: if the head has moved, nothing is appended."""
-    scalars = Scalars(
-        work.project, standing.head.position, standing.head.hash, work.task.incarnation, work.first, work.task.task_id,
-        made.at_us, made.hashes,
-    )  # fmt: skip
-    return pack_events(scalars, work.named_chunks, work.chunks, folded, () if made.hashes else folded.reads())
-
-
-def _pack_tree(folded: Folded) -> list[bytes]:
-    return pack_tree(folded.tree, folded.content.dropped)
 
 
 def _tell(standing: Standing, work: Work, folded: Folded, result: calls.Appended) -> Told:

@@ -11,6 +11,7 @@ import pytest
 from app.adapters.postgres.connections import open_pool
 from app.adapters.postgres.file_reader import PostgresFileReader
 from app.adapters.postgres.file_writer import PostgresFileWriter
+from app.adapters.postgres.spans import PostgresSpans
 from app.core.chain import EventHeader, payload_digest, row_hash
 from app.core.chunks import Extent, chunk_hash, compose, project_key
 from app.core.errors import PayloadRefused, StoreUnavailable
@@ -307,6 +308,7 @@ class Store(NamedTuple):
     project: str
     writer: Callable[[], FileEventWriter]
     reader: Callable[[str], Any]
+    settle: Callable[[], Any] = lambda: None
 
     def mount(self, name: str = "m") -> Mount:
         return Mount(self.writer(), self.project, name)
@@ -327,7 +329,12 @@ def postgres_store(postgres_server: Any) -> Iterator[Store]:
         opened.append(PostgresReader(open_pool(postgres_server.reader_url, 2), project))
         return opened[-1]
 
-    yield Store("postgres", uuid.uuid4().hex, writer, reader)
+    def settle() -> None:
+        opened.append(PostgresSpans(open_pool(postgres_server.writer_url, 1, writing=True), project))
+        opened[-1].catch_up()
+
+    project = uuid.uuid4().hex
+    yield Store("postgres", project, writer, reader, settle)
     for each in opened:
         each.close()
 

@@ -272,7 +272,7 @@ end $$;
 -- Under the lock: no append since may be of the same incarnation or have touched p_reads ('stale'); positions, time and hashes
 -- are given here, `since` and `until` above n[1] move with the head.
 -- 'missing': a chunk of p_chunks is not stored. 'ok', or 'checked' where others had appended since; else nothing is appended.
--- Returned after 'ok' and 'checked': the position before, the time, what others touched, the hash before, the hashes.
+-- Returned after 'ok' and 'checked': the position before, the time, what others touched and who they are, the hash before, the hashes.
 -- Of a project that is not there all statements run on nothing: for a new connection, so that its first appends need not plan.
 -- 'made': the writer knew the head, chose the time n[4] and made p_hashes; nothing else is to be told. The time is the server's,
 -- to a second: what is further off, or not after the last append's, is not taken; then, and where the head has moved, it is
@@ -295,7 +295,8 @@ declare
     clock bigint;
     link bytea;
     late record;
-    others bytea := '';
+    touched bytea := '';
+    others bigint[] := '{}';
     is_stale boolean := false;
     made boolean := false;
     step bigint := 0;
@@ -347,7 +348,8 @@ begin
             if late.incarnation = n[2] or late.touched && p_reads or late.position < head - 20000 then
                 return array['stale'::bytea];
             end if;
-            others := others || array_send(coalesce(late.touched, '{0}'));
+            touched := touched || array_send(coalesce(late.touched, '{0}'));
+            others := others || late.incarnation;
         end loop;
         if head is null then -- the log is empty
             head := 0;
@@ -359,7 +361,8 @@ begin
             return array['stale'::bytea];
         end if;
         clock := greatest(clock + 1, server_us);
-        done := array[case when step = 0 then 'ok' else 'checked' end::bytea, int8send(head), int8send(clock), others, link];
+        done := array[case when step = 0 then 'ok' else 'checked' end::bytea, int8send(head), int8send(clock), touched,
+            case when step > 0 then array_send(others) else '' end, link];
         at := '\xcf'::bytea || int8send(clock);
         for i in 1 .. count loop
             if head + i > longest then -- the position's next form in MessagePack
@@ -373,7 +376,7 @@ begin
             link := sha256(link || lead || substr(int8send(head + i), cut) || b[p_contexts[i] / 5 + 3] || at || p_backs[i]);
             hashes := hashes || link;
         end loop;
-        done[6] := hashes;
+        done[7] := hashes;
         insert into file_appends values (log_project, head + 1, count, n[2], n[3], clock, n[5], n[6], p_texts, p_contexts, p_at_ns,
             p_inodes, p_paths, p_outcomes, p_payloads, p_digests, hashes, p_touched);
     end if;
