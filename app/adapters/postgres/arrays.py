@@ -6,6 +6,7 @@ The wire form is PostgreSQL's array_send: dimensions, null flag, element oid, le
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import psycopg
@@ -17,6 +18,7 @@ _HEAD_BYTES: Final = 20
 _LENGTH: Final = struct.Struct("!i").pack
 # a format is parsed once here: for each new length it took longer than the packing
 _BLOCK_COUNT: Final = 64
+_SHORT: Final = 200
 _SMALL: Final = tuple(struct.Struct("!" + "iq" * count).pack for count in range(_BLOCK_COUNT))
 _BLOCK: Final = struct.Struct("!" + "iq" * _BLOCK_COUNT).pack
 INT4S, INT8S, BYTEAS, TEXTS, INT4, BYTEA = 1007, 1016, 1001, 1009, 23, 17
@@ -106,11 +108,10 @@ def byteas_of(sent: bytes) -> list[bytes]:
 
 
 def text_array(values: Sequence[str]) -> TextArray:
-    """Pack texts; NUL, which Postgres cannot hold, becomes U+FFFD. Repeated texts are encoded once."""
+    """Pack texts; NUL, which Postgres cannot hold, becomes U+FFFD."""
     if not values:
         return NO_TEXT
-    known: dict[str, bytes] = {}
-    parts = [known.get(v) or known.setdefault(v, _text(v)) for v in values]
+    parts = [_short_text(v) if len(v) < _SHORT else _text(v) for v in values]
     return TextArray(_HEAD(1, 0, _TEXT_OID, len(values), 1) + b"".join(parts))
 
 
@@ -122,6 +123,10 @@ def clean(text: str) -> str:
 def _text(value: str) -> bytes:
     plain = clean(value).encode()
     return _LENGTH(len(plain)) + plain
+
+
+# kinds, agents and sessions come again and again
+_short_text: Final = lru_cache(1024)(_text)
 
 
 class _PackedDumper(Dumper):

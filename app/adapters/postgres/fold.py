@@ -73,14 +73,18 @@ class EventRows(NamedTuple):
     `contexts` are places of texts (links.py); an outcome of b'' is `applied`; `backs` are the headers' last pieces.
     """
 
-    at_ns: list[int]
-    inodes: list[int]
-    contexts: list[int]
-    paths: list[bytes]
-    outcomes: list[bytes]
-    payloads: list[bytes]
-    digests: list[bytes]
-    backs: list[bytes]
+    at_ns: Sequence[int]
+    inodes: Sequence[int]
+    contexts: Sequence[int]
+    paths: Sequence[bytes]
+    outcomes: Sequence[bytes]
+    payloads: Sequence[bytes]
+    digests: Sequence[bytes]
+    backs: Sequence[bytes]
+
+
+_EventRow = tuple[int, int, int, bytes, bytes, bytes, bytes, bytes]
+NO_EVENTS: Final = EventRows((), (), (), (), (), (), (), ())
 
 
 class Folded(NamedTuple):
@@ -118,7 +122,7 @@ class Fold:
 
     def run(self, first: int, requests: Sequence[Prepared]) -> Folded:
         """Fold requests from sequence `first` on; raises Poisoned, CutHere or Unknown."""
-        task, outcomes, events = self._task, list[Outcome](), EventRows([], [], [], [], [], [], [], [])
+        task, outcomes, rows = self._task, list[Outcome](), list[_EventRow]()
         links = Links(task.project, self._origin.origin, task.incarnation, task.task_id)
         for index, prepared in enumerate(requests):
             sequence = first + index
@@ -131,14 +135,8 @@ class Fold:
             if prepared.refusal:
                 at_ns, inode = _bounded(at_ns), _bounded(inode)
             back = links.back(sequence, strings, inode, shown, digest)
-            events.at_ns.append(at_ns)
-            events.inodes.append(inode)
-            events.contexts.append(context)
-            events.paths.append(path)
-            events.outcomes.append(shown)
-            events.payloads.append(prepared.payload)
-            events.digests.append(digest)
-            events.backs.append(back)
+            rows.append((at_ns, inode, context, path, shown, prepared.payload, digest, back))
+        events = EventRows(*zip(*rows, strict=True)) if rows else NO_EVENTS
         return Folded(
             events, outcomes, links.front, links.contexts, links.middles,
             self._tree.reads(), self._tree.touched(), self._tree.take_changes(), self._rows.changes(),

@@ -7,7 +7,7 @@ folds the events of the append. Every change of a name touches its directory's n
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -321,19 +321,19 @@ class TreeRows:
             keys = [i for i, at in known if at >= 0 or i <= newest.get(maker_of_plain(i), i)]
             return keys + [name_key(*place) for place in folders()]
 
-        return told
+        return cache(told)
 
     def touched(self) -> list[int]:
         """Return the keys of what this append changes: inodes, and names that lead or led to a folder."""
-        names = [key for key in self._changed_names if self._may_lead_on(self._names[key])]
-        names += [(parent, name) for parent, held, _, _, name in self._names_past if self._may_lead_on(held)]
-        return [
-            *self._changed_nodes, *(inode for inode, _, _ in self._new_aliases), *{name_key(*place) for place in names},
-        ]  # fmt: skip
-
-    def _may_lead_on(self, inode: int | None) -> bool:
-        node = None if inode is None else self._nodes.get(inode)
-        return inode is not None and (node is None or is_directory(node))
+        nodes = self._nodes
+        places = [(key, self._names[key]) for key in self._changed_names]
+        places += [((parent, name), held) for parent, held, _, _, name in self._names_past]
+        leading = {
+            name_key(*key)
+            for key, inode in places
+            if inode is not None and ((node := nodes.get(inode)) is None or is_directory(node))
+        }
+        return [*self._changed_nodes, *(inode for inode, _, _ in self._new_aliases), *leading]
 
     def _folders_read(self, paths_read: set[int], changed_names: dict[Name, int]) -> Iterable[Name]:
         waiting, seen = list(paths_read), {int(ROOT_INODE)}
