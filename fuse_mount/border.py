@@ -30,12 +30,14 @@ _LONG_AGO_NS: Final = -(1 << 63)
 
 class Border:
     """One mount's; without a folder nothing is ephemeral. `names`: of each tracked directory that has any, which of
-    them are directories; `changed_ns`: when such names last came or went there.
+    them are directories; `changed_ns`: when such names last came or went there;
+    `ever`: every name that was ephemeral anywhere since the start.
     """
 
     def __init__(self, tree: LayeredTree, contents: Contents, folder: Path | None = None) -> None:
         self.names: dict[int, dict[bytes, bool]] = {}
         self.changed_ns: dict[int, int] = {}
+        self.ever: set[bytes] = set()
         self.folder = folder
         self.inodes = LocalInodes(b"" if folder is None else os.fsencode(folder))
         self.forget_entry: Callable[[int, bytes], None] = lambda _directory, _name: None
@@ -57,9 +59,13 @@ class Border:
         held = self.names.get(directory)
         return held is not None and name in held and self._tree.child(directory, name) is None
 
+    def may_take(self, name: bytes) -> bool:
+        """Tell whether a name is, or could become, ephemeral anywhere: what most names pay for the patterns, 0.3 us."""
+        return self.folder is not None and (name in self.ever or self.patterns.newest().may_begin(name))
+
     def takes(self, kernel: int, name: bytes, *, directory: bool) -> bool:
         """Tell whether a name, about to be made in a tracked directory, is or would be ephemeral."""
-        if self.folder is None:
+        if not self.may_take(name):
             return False
         parent = self.directory(kernel)
         if self._tree.child(parent, name) is not None or parent not in self._tree.nodes:
@@ -71,6 +77,7 @@ class Border:
     def added(self, directory: int, name: bytes, *, is_directory: bool) -> None:
         """An ephemeral name is there."""
         self.names.setdefault(directory, {})[name] = is_directory
+        self.ever.add(name)
         self.changed_ns[directory] = time.time_ns()
 
     def removed(self, directory: int, name: bytes) -> None:
@@ -146,6 +153,7 @@ class Border:
             found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
         if found:
             self.names[directory] = found
+            self.ever.update(found)
             self.changed_ns[directory] = os.stat(self.inodes.place(directory)).st_mtime_ns  # noqa: PTH116 - bytes
 
     def follow_merges(self) -> None:

@@ -56,7 +56,7 @@ class Crossing:
         }
 
     def _is_there(self, parent: int, name: bytes) -> bool:
-        return is_local(parent) or (bool(self._border.names) and self._border.holds(parent, name))
+        return is_local(parent) or (name in self._border.ever and self._border.holds(parent, name))
 
     def _goes_there(self, parent: int, name: bytes, *, directory: bool) -> bool:
         return is_local(parent) or self._border.takes(parent, name, directory=directory)
@@ -72,17 +72,25 @@ class Crossing:
     def _making(self, name: str, *, directory: bool) -> Handler:
         own, passed = getattr(self._own, name), passing(getattr(self._local, name))
 
+        may_take = self._border.may_take
+
         def make(parent: int, child: bytes, *rest: object) -> object:
+            if not may_take(child) and not is_local(parent):
+                return own(parent, child, *rest)
             return (passed if self._goes_there(parent, child, directory=directory) else own)(parent, child, *rest)
 
         return make
 
     def rename(self, old: int, name_old: bytes, new: int, name_new: bytes, ctx: llfuse.RequestContext) -> None:
         """See llfuse.Operations."""
-        leaves = self._is_there(old, name_old)
-        if leaves != self._goes_there(new, name_new, directory=self._is_directory(old, name_old, local=leaves)):
-            raise refuse(errno.EXDEV)
-        (passing(self._local.rename) if leaves else self._rename)(old, name_old, new, name_new, ctx)
+        if is_local(old) or is_local(new) or name_old in self._border.ever or self._border.may_take(name_new):
+            leaves = self._is_there(old, name_old)
+            if leaves != self._goes_there(new, name_new, directory=self._is_directory(old, name_old, local=leaves)):
+                raise refuse(errno.EXDEV)
+            call = passing(self._local.rename) if leaves else self._rename
+        else:
+            call = self._rename
+        call(old, name_old, new, name_new, ctx)
 
     def _is_directory(self, parent: int, name: bytes, *, local: bool) -> bool:
         if local:

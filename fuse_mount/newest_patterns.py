@@ -45,7 +45,9 @@ class NewestPatterns:
 
     def newest(self) -> EphemeralPatterns:
         """Return the patterns as the file is now; those before where its content is not at hand."""
-        if self._named() != self._read:
+        at_root = self._tree.children.get(ROOT_INODE)
+        is_there = at_root is not None and FILE in at_root
+        if (is_there or self._read is not None) and self._named() != self._read:
             self._read_now()
         return self._patterns
 

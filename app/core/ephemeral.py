@@ -44,14 +44,16 @@ class EphemeralPatterns:
             return None
         return pattern if pattern.include is not None else None
 
+    def may_begin(self, name: bytes) -> bool:
+        """Tell whether `name` could be ephemeral anywhere; True may be wrong, False is not."""
+        return name in self._names or not self._only_names
+
     def begin_at(self, above: bytes, name: bytes, *, directory: bool) -> bool:
         """Tell whether `name`, which is to be made in the directory `above` (b'' is the root), is to have no history.
 
         Not where `above` itself matches: what stands there was recorded before the patterns were, and a directory is
         one or the other.
         """
-        if self._only_names and name not in self._names:
-            return False
         path = above + b"/" + name if above else name
         if path == FILE or not self._matches(path + b"/" if directory else path):
             return False
