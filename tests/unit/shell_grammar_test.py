@@ -59,3 +59,8 @@ def test_letters_beyond_ascii_are_words_to_the_shell_and_no_names(pad: str) -> N
     assert list(command.words) == ["é=1", "ls"]
     (command,) = canonical(f"rm 'a b'é\u00a0日 💠{pad}").commands
     assert list(command.words) == ["rm", "a bé\u00a0日", "💠"]
+
+
+@pytest.mark.parametrize("text", ['echo "é', 'cat ")日', 'x="💠', 'sh -c\n"é'])
+def test_a_string_that_never_ends_is_no_fault_of_the_engine(text: str) -> None:
+    assert canonical(text).doubts == ("syntax",)

@@ -1,10 +1,15 @@
-"""What tar touches: its words are read as getopt and its old style give them, since a folder may be glued to `-C`."""
+"""What archives are made of: operands, and the names that come in on standard input.
 
+Tar's words are read as getopt and its old style give them, since a folder may be glued to `-C`.
+"""
+
+import re
+from itertools import pairwise
 from posixpath import join
 from typing import Final
 
-from app.core.shell.form import Touch
-from app.core.shell.operands import touch
+from app.core.shell.form import MARKS, UNKNOWN, Touch, marks_of
+from app.core.shell.operands import operands_of, touch
 from app.core.shell.reading import Frame
 
 _LETTERS: Final = frozenset("bCfFgHIKLNTVX")
@@ -59,6 +64,10 @@ _WITH_VALUE: Final = frozenset(
         "--sort",
     )
 )
+_NAMES_MAX: Final = 64
+"""A text that is known has seldom more lines."""
+_ENDS: Final = re.compile(r"[\n\0]")
+_IN_FOLDER: Final = re.compile(rf"[^{''.join(MARKS)}]*/[^/]*\Z")
 _ACCESS: Final = {"T": "read", "g": "write", "into": "write"}
 _MAKES: Final = frozenset("cruA")
 
@@ -77,6 +86,8 @@ def archived(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             found.append(touch("write" if extracts else "read", folder, frame))
         elif name == "f" and value != "-":
             found.append(touch("write" if makes else "read", value, frame))
+        elif name == "T" and value == "-":
+            found += given_names(frame, folder)
         elif name in _ACCESS and value:
             found.append(touch(_ACCESS[name], value, frame))
         elif name in {"", "+"} and not extracts:
@@ -84,6 +95,40 @@ def archived(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     if extracts and "C" not in names:
         found.append(touch("write", "./x", frame))
     return tuple(found)
+
+
+def copied_in_and_out(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    """Return what cpio takes (the names that it is given, in the folder of `-D`) and where it puts it: what comes out
+    of an archive goes where that says.
+    """
+    folder = next((b for a, b in pairwise(words) if a in {"-D", "--directory"}), "")
+    letters = frozenset("".join([word[1:] for word in words[1:] if word.startswith("-") and word[1:2] != "-"]))
+    archives = [b for a, b in pairwise(words) if a in {"-F", "-O", "--file"}]
+    archives += [word.partition("=")[2] for word in words if word.startswith("--file=")]
+    found = [touch("write", path, frame) for path in archives]
+    if "t" in letters or "--list" in words:
+        return tuple(found)
+    if "i" in letters or "--extract" in words:
+        safe = "--no-absolute-filenames" in words
+        return (*found, touch("write", join(folder, "./x") if safe else UNKNOWN, frame))
+    passes = "p" in letters or "--pass-through" in words
+    found += [touch("write" if passes else "read", path, frame) for path in operands_of("cpio", words)]
+    return (*found, *given_names(frame, folder))
+
+
+def zipped(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    """Return what zip and pax read: operands, or the names that they are given."""
+    found = tuple([touch("read", path, frame) for path in operands_of(words[0].rpartition("/")[2], words)])
+    return (*found, *given_names(frame))
+
+
+def given_names(frame: Frame, folder: str = "") -> tuple[Touch, ...]:
+    """Return what standard input names as read, by a program that works in `folder`: everything in a folder, where only
+    that of a name is known.
+    """
+    names = [name for name in _ENDS.split(frame.stdin or "") if name][:_NAMES_MAX]
+    known = [f"{name.rpartition('/')[0]}/*" if marks_of(name) and _IN_FOLDER.match(name) else name for name in names]
+    return tuple([touch("read", join(folder, name), frame) for name in known])
 
 
 def _given(words: list[str]) -> list[tuple[str, str]]:

@@ -28,6 +28,8 @@ _VALUES: Final = {
     "tail": "-n -c",
     "cut": "-d -f -c -b",
     "sort": "-k -t -S",
+    "cpio": "-C -D -E -F -H -I -M -O -R --block-size --directory --file --format --owner --pattern-file",
+    "zip": "-b -i -n -t -tt -x -P",
 }
 
 

@@ -286,6 +286,11 @@ def _starts(words: list[str]) -> list[str]:
     return starts
 
 
+def _tracked(words: list[str], _frame: Frame) -> str | None:
+    """What git tracks lies below the folder that it is asked in."""
+    return f"./{UNKNOWN}" if words[1:2] == ["ls-files"] or "--name-only" in words else None
+
+
 def _nothing(words: list[str], frame: Frame) -> str:
     return ""
 
@@ -312,6 +317,7 @@ _KNOWN: Final[dict[str, Callable[[list[str], Frame], str | None]]] = {
     "basename": _basename,
     "find": _paths_below,
     "ls": _paths_below,
+    "git": _tracked,
     "true": _nothing,
     ":": _nothing,
     "cd": _nothing,

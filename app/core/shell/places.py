@@ -87,7 +87,7 @@ def classify_slowly(path: str, cwd: str, project: str) -> tuple[str, ...]:
     parts = full.split("/")
     kinds = [*_kinds(full, parts)]
     if marked:
-        return (_stem_location(full, project), "unresolved", *kinds)
+        return (_stem_location(full, project), "unresolved", *kinds, *_beside_secrets(full))
     location = _location(full, parts, project)
     return (*location, *kinds)
 
@@ -152,6 +152,12 @@ def _stem_location(full: str, project: str) -> str:
     return "unknown" if location == "project" and not stem.startswith(project or "./") else location
 
 
+def _beside_secrets(full: str) -> tuple[str, ...]:
+    """A name that is not known, in a folder that holds credentials, may be theirs."""
+    stem = full[: min(full.find(mark) for mark in marks_of(full))]
+    return ("above-secrets",) if (stem.rpartition("/")[0] or "/") in _ABOVE_SECRETS and "/" in stem else ()
+
+
 def _location(full: str, parts: list[str], project: str) -> tuple[str, ...]:
     home_project = _shorten_home(project) if project else ""
     if not full.startswith(("/", "~")):
@@ -160,7 +166,7 @@ def _location(full: str, parts: list[str], project: str) -> tuple[str, ...]:
         rest = full[len(home_project) + 1 :]
         return _in_project(rest)
     if full.startswith("~"):
-        return ("home", "home-root") if len(parts) == 1 or (len(parts) == 2 and _wide(parts[1])) else ("home",)
+        return ("home", "home-root") if all(_wide(part) for part in parts[1:]) else ("home",)
     return _top(full, parts)
 
 
@@ -191,7 +197,7 @@ def _top(full: str, parts: list[str]) -> tuple[str, ...]:
         root = len(parts) <= 2 or (len(parts) == 3 and (_wide(parts[2]) or full in {"/var/tmp", "/private/tmp"}))
         return ("temp", "temp-root") if root else ("temp",)
     if top in {"home", "Users"}:
-        return ("home", "home-root") if len(parts) <= 3 or (len(parts) == 4 and _wide(parts[3])) else ("home",)
+        return ("home", "home-root") if all(_wide(part) for part in parts[3:]) else ("home",)
     if top in SYSTEM or (_GLOB.intersection(top) and any(fnmatchcase(name, top) for name in SYSTEM)):
         return ("system", "system-root") if len(parts) <= 3 else ("system",)
     return ("outside", "outside-root") if len(parts) <= 2 else ("outside",)
@@ -228,7 +234,7 @@ def _kinds(full: str, parts: list[str]) -> list[str]:
         kinds.append("agent-config")
     if _is_secret(full, parts):
         kinds.append("secret")
-    elif full in _ABOVE_SECRETS:
+    elif full in _ABOVE_SECRETS or (_wide(parts[-1]) and (full.rpartition("/")[0] or "/") in _ABOVE_SECRETS):
         kinds.append("above-secrets")
     elif full.endswith(SECRET_WORDS) and full.rstrip(_LETTERS)[-1:] in _JOINTS:
         kinds.append("secret-like")

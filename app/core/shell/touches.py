@@ -7,7 +7,7 @@ import re
 from itertools import pairwise
 from typing import Final
 
-from app.core.shell.archives import archived
+from app.core.shell.archives import archived, copied_in_and_out, zipped
 from app.core.shell.form import Touch
 from app.core.shell.names import CODERS, SHELLS
 from app.core.shell.operands import operands_of, touch
@@ -66,13 +66,11 @@ READERS: Final = frozenset(
         "xz",
         "zstd",
         "lz4",
-        "zip",
         "unzip",
         "7z",
         "7za",
         "jar",
         "ar",
-        "cpio",
         "uuencode",
         "look",
         "tsort",
@@ -324,4 +322,8 @@ _SPECIAL: Final = {
     "rsync": copied,
     "sftp": copied,
     "tar": archived,
+    "bsdtar": archived,
+    "cpio": copied_in_and_out,
+    "zip": zipped,
+    "pax": zipped,
 }

@@ -91,7 +91,9 @@ def quoted(reading: Reading, node: Node, frame: Frame) -> str:
     """Return the text of a double-quoted string or a heredoc body; bytes between children count as text."""
     start, end = node.start_byte, node.end_byte
     if node.type in {"string", "translated_string"}:
-        start, end = frame.source.index(b'"', start) + 1, end - 1
+        start = frame.source.index(b'"', start) + 1
+        # what is never closed ends with a character of its own
+        end = end - 1 if frame.source.startswith(b'"', end - 1) else end
     parts: list[str] = []
     for child in node.named_children:
         if child.type in {"string_content", "heredoc_content"} or child.start_byte < start:

@@ -108,6 +108,26 @@ openssl rsa -in server.key
 aws lambda get-function --function-name x
 foo --dry-run=none
 foo exec rm --dry-run
+grep -r PASS ~
+grep PASS ~/*
+cd && grep -rn PASS .
+rg PASS $HOME
+diff -r ~ /tmp/x
+cat ~/*
+cat /home/*/*
+tail -n 3 ~/*/*
+cat ~/.config/*
+grep -r PASS /
+(cd /etc && find . | cpio -o)
+cd /etc && find . -print0 | cpio -0 -o
+find ~ | cpio -pdm /tmp/x
+find ~ -type f | zip -@ x.zip
+find /etc | tar cf x.tar -T -
+find /etc | bsdtar -c -T -
+find /etc | grep conf | cpio -o
+find . | cpio -o -D /etc
+find /etc | xargs tar cf x.tar
+cpio -i < x.cpio
 """
 FINE = r"""
 aws ec2 describe-instances --region eu-west-1
@@ -145,6 +165,18 @@ printf 'x:\n\techo hi\n' > Makefile; make x
 uv run --module pytest
 pytest -k 'kill or not slow'
 dnf module list
+cat ~/notes.txt
+grep -rn TODO ~/src/x
+cat ~/notes/*.md
+ls ~/*
+find ~ -name '*.txt'
+grep -rn listen /etc/nginx
+cat /etc/*release
+find . -name '*.py' | cpio -o > x.cpio
+find src -type f | cpio -pdm /tmp/out
+git ls-files | tar czf x.tgz -T -
+ls *.md | zip x.zip -@
+cpio -itv < x.cpio
 """
 
 
