@@ -42,10 +42,15 @@ def test_a_long_text_has_the_tree_that_it_has_in_one_piece(text: str) -> None:
     assert outline(root) == outline(Parser(LANGUAGE).parse(source).root_node)
 
 
-@pytest.mark.parametrize("text", [")$" * 4000, ")$" * 100, "a=)" * 2000, "`])" * 100, ":)?" * 170])
+@pytest.mark.parametrize("text", [")$" * 4000, ")'" * 2000, "a) ?" * 1000, ")$" * 100, "a=)" * 2000, "`])" * 100, ":)?" * 170])
 def test_what_is_no_shell_is_given_up(text: str) -> None:
     assert tree_of(text.encode()) is None
     assert canonical(text).doubts
+
+
+def test_a_case_of_many_patterns_is_read() -> None:
+    text = "case $1 in\n" + "".join(f"a{number}) ls;;\n" for number in range(150)) + "esac\n"
+    assert tree_of(text.encode()) is not None
 
 
 def test_a_script_as_long_as_may_be_stays_within_the_count() -> None:
