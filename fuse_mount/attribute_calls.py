@@ -36,7 +36,7 @@ class AttributeCalls(NamespaceCalls):
         if is_section(inode):
             return self.state.sections.getattr(inode)
         inode = self.state.inode(inode)
-        return self.state.entry(inode, self.state.node(inode))
+        return self.state.attributes(inode, self.state.node(inode))
 
     def setattr(
         self,

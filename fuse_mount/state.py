@@ -126,12 +126,23 @@ class MountState:
                 raise refuse(errno.ENOENT)
         return node
 
-    def entry(self, inode: int, node: Node) -> llfuse.EntryAttributes:
-        """Return attributes as the kernel gets them, which nobody changes: they are kept while the node is the same."""
+    def attributes(self, inode: int, node: Node) -> llfuse.EntryAttributes:
+        """As `entry`, which nobody changes: kept while the node is the same. Who has asked may well ask again, while
+        what a new name is answered with is seldom asked for.
+        """
         known = self.answers.get(inode)
         moving = self.shown.before or inode in self.contents.dirty or inode in self.border.changed_ns
         if known is not None and known[0] is node and not moving:
             return known[1]
+        entry = self.entry(inode, node)
+        if not moving:
+            if len(self.answers) >= ANSWERS_MAX:
+                self.answers.clear()
+            self.answers[inode] = node, entry
+        return entry
+
+    def entry(self, inode: int, node: Node) -> llfuse.EntryAttributes:
+        """Return attributes as the kernel gets them."""
         before = self.shown.before.get(inode)
         shown = node if before is None else before.node
         file = self.contents.files.get(inode)
@@ -144,14 +155,7 @@ class MountState:
             entry.attr_timeout = 0.0
         if node.parent and inode in self.border.changed_ns:
             self.border.dress(inode, entry)
-        elif before is None and (file is None or not file.since_s):
-            self._keep_answer(inode, node, entry)
         return entry
-
-    def _keep_answer(self, inode: int, node: Node, entry: llfuse.EntryAttributes) -> None:
-        if len(self.answers) >= ANSWERS_MAX:
-            self.answers.clear()
-        self.answers[inode] = node, entry
 
     def found(self, inode: int, node: Node) -> llfuse.EntryAttributes:
         """Return attributes and count one more look-up by the kernel."""
