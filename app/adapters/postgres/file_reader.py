@@ -6,6 +6,7 @@ What is returned is on disk (flushed.py).
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+from app.adapters.postgres import waiting
 from app.adapters.postgres.chain_check import check_chain
 from app.adapters.postgres.connections import Connection, Pool, Row, T, run
 from app.adapters.postgres.content_reads import map_at, map_of, plain_chunks, root_file
@@ -44,27 +45,26 @@ _HASH: Final = """
 select substr(a.hashes, (%(at)s - a.position)::integer * 32 + 1, 32) from file_appends a
 where a.project = %(project)s and a.position <= %(at)s and a.position + a.events > %(at)s
 order by a.position desc limit 1"""
-# what waits to be put into the tables, up to a position: what was before it is still current in them
-_NODES: Final = """
-with waits as materialized (
-    select distinct on (w.inode) w.inode, w.node from waiting_nodes w
-    where w.project = %(project)s and w.position <= %(at)s order by w.inode, w.since desc
-)
-select i.inode, i.node from inodes i
+_NODES: Final = "\n".join(
+    (
+        waiting.NODES,
+        """select i.inode, i.node from inodes i
     where i.project = %(project)s and i.since <= %(at)s and i.inode not in (select w.inode from waits w)
-union all select w.inode, w.node from waits w where w.node is not null"""
+union all select w.inode, w.node from waits w where w.node is not null""",
+    )
+)
 _NODES_PAST: Final = """
 union all select p.inode, p.node from inodes_past p
     where p.project = %(project)s and p.since <= %(at)s and p.until > %(at)s"""
-_NAMES: Final = """
-with waits as materialized (
-    select distinct on (w.parent, w.name) w.parent, w.name, w.inode from waiting_names w
-    where w.project = %(project)s and w.position <= %(at)s order by w.parent, w.name, w.since desc
-)
-select d.parent, d.name, d.inode from dentries d
+_NAMES: Final = "\n".join(
+    (
+        waiting.NAMES,
+        """select d.parent, d.name, d.inode from dentries d
     where d.project = %(project)s and d.since <= %(at)s
     and (d.parent, d.name) not in (select w.parent, w.name from waits w)
-union all select w.parent, w.name, w.inode from waits w where w.inode is not null"""
+union all select w.parent, w.name, w.inode from waits w where w.inode is not null""",
+    )
+)
 _NAMES_PAST: Final = """
 union all select p.parent, p.name, p.inode from dentries_past p
     where p.project = %(project)s and p.since <= %(at)s and p.until > %(at)s"""
@@ -172,7 +172,7 @@ def _load_tree(connection: Connection, number: int, incarnations: Sequence[int],
         if position is not None and position < head.position:
             return _tree_within(connection, number, position)
         nodes, names = packed_nodes(connection, number), packed_names(connection, number)
-        aliases = _fetch(connection, _ALIASES, (number,))
+        aliases = _fetch(connection, _ALIASES, {"project": number, "at": waiting.END})
         known = last_sequences(connection, number, incarnations)
         return TreeSnapshot(head, nodes, names, aliases, {i: known.get(i, 0) for i in incarnations})
 
@@ -198,7 +198,7 @@ def _tree_rows(
     connection: Connection, number: int, position: int | None
 ) -> tuple[list[tuple[int, Node]], list[Row], list[Row]]:
     """Return nodes, names and aliases at the end of an append, or now."""
-    asked = {"project": number, "at": _END if position is None else position}
+    asked = {"project": number, "at": waiting.END if position is None else position}
     was_nodes, was_names = ("", "") if position is None else (_NODES_PAST, _NAMES_PAST)
     rows = _fetch(connection, _NODES + was_nodes, asked)
     nodes = [(inode, decode_node(node)) for inode, node in rows]
@@ -207,9 +207,6 @@ def _tree_rows(
     names = _fetch(connection, _NAMES + was_names, asked)
     aliases = _fetch(connection, _ALIASES, asked)
     return nodes, names, aliases
-
-
-_END: Final = 2**62
 
 
 def _head_at(connection: Connection, number: int, position: int) -> LogHead:

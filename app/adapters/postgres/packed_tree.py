@@ -10,23 +10,43 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from app.adapters.postgres import waiting
 from app.adapters.postgres.connections import Connection
 from app.core.ids import EMPTY_VERSION, ROOT_INODE
 from app.core.tree import ROOT_NODE, Node
 
 PAGE: Final = 5_000
 """A node has up to 64 KiB of attributes, a byte string of Postgres up to 1 GiB."""
-_NODES: Final = """
-select count(*), string_agg(int8send(inode), ''), string_agg(node, '')
-from (select inode, node from inodes where project = %s and inode > %s order by inode limit %s) page"""
+_NODES: Final = "\n".join(
+    (
+        waiting.NODES,
+        """select count(*), string_agg(int8send(inode), ''), string_agg(node, '') from (
+    select * from (
+        (select i.inode, i.node from inodes i where i.project = %(project)s and i.inode > %(inode)s
+            and i.inode not in (select w.inode from waits w) order by i.inode limit %(most)s)
+        union all select w.inode, w.node from waits w where w.node is not null and w.inode > %(inode)s
+    ) either order by inode limit %(most)s
+) page""",
+    )
+)
 # as msgpack: a name has at most 255 bytes
-_NAMES: Final = """
-select count(*), string_agg(int8send(parent), ''), string_agg(int8send(inode), ''),
+_NAMES: Final = "\n".join(
+    (
+        waiting.NAMES,
+        """select count(*), string_agg(int8send(parent), ''), string_agg(int8send(inode), ''),
     string_agg('\\xc4'::bytea || substring(int4send(length(name)) from 4) || name, '')
 from (
-    select parent, name, inode from dentries
-    where project = %s and (parent, name) > (%s, %s) order by parent, name limit %s
-) page"""
+    select * from (
+        (select d.parent, d.name, d.inode from dentries d
+            where d.project = %(project)s and (d.parent, d.name) > (%(parent)s, %(name)s)
+            and (d.parent, d.name) not in (select w.parent, w.name from waits w)
+            order by d.parent, d.name limit %(most)s)
+        union all select w.parent, w.name, w.inode from waits w
+            where w.inode is not null and (w.parent, w.name) > (%(parent)s, %(name)s)
+    ) either order by parent, name limit %(most)s
+) page""",
+    )
+)
 _decode_nodes: Final = msgspec.msgpack.Decoder(list[Node]).decode
 _decode_names: Final = msgspec.msgpack.Decoder(list[bytes]).decode
 _modes: Final[dict[int, int]] = {}
@@ -84,7 +104,8 @@ def packed_nodes(connection: Connection, number: int, most: int = PAGE) -> Packe
     pages: list[NodePage] = []
     after = 0
     for _ in repeat(None):
-        page = NodePage(*connection.execute(_NODES, (number, after, most), binary=True).fetchall()[0])
+        asked = {"project": number, "at": waiting.END, "inode": after, "most": most}
+        page = NodePage(*connection.execute(_NODES.encode(), asked, binary=True).fetchall()[0])
         if page.rows:
             pages.append(page)
             after = _numbers(1, page.inodes[-8:])[0]
@@ -98,7 +119,8 @@ def packed_names(connection: Connection, number: int, most: int = PAGE) -> Packe
     pages: list[NamePage] = []
     after: tuple[int, bytes] = (0, b"")
     for _ in repeat(None):
-        page = NamePage(*connection.execute(_NAMES, (number, *after, most), binary=True).fetchall()[0])
+        asked = {"project": number, "at": waiting.END, "parent": after[0], "name": after[1], "most": most}
+        page = NamePage(*connection.execute(_NAMES.encode(), asked, binary=True).fetchall()[0])
         if page.rows:
             pages.append(page)
             after = _numbers(1, page.parents[-8:])[0], _decode_names(_array(page.rows, page.names))[-1]

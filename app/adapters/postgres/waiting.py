@@ -1,4 +1,4 @@
-"""The tree of the log's end by path: that of the tables, and over it what waits to be put there (migrations/0012).
+"""The tree of the log's end: that of the tables, and over it what waits to be put there (migrations/0012).
 
 Whatever changes a name touches its folder's node, so an append that touched none of the folders and files on a path
 has nothing to say of it.
@@ -11,6 +11,19 @@ from app.adapters.postgres.arrays import int8_array
 from app.adapters.postgres.connections import Connection, Row
 from app.core.ids import ROOT_INODE
 
+NODES: Final = """
+with waits as materialized (
+    select distinct on (w.inode) w.inode, w.node from waiting_nodes w
+    where w.project = %(project)s and w.position <= %(at)s order by w.inode, w.since desc
+)"""
+"""Begins a statement: nodes (null: ended) that wait at a position; what was before is still current in the tables."""
+NAMES: Final = """
+with waits as materialized (
+    select distinct on (w.parent, w.name) w.parent, w.name, w.inode from waiting_names w
+    where w.project = %(project)s and w.position <= %(at)s order by w.parent, w.name, w.since desc
+)"""
+"""The same of names; an inode of null: ended."""
+END: Final = 2**62
 _WAITING: Final = """
 select step, s, n, b from tree_waiting where project = %s and touched && %s order by position desc"""
 _NAME: Final = "select inode from dentries where project = %s and parent = %s and name = %s"
