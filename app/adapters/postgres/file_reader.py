@@ -45,26 +45,18 @@ _HASH: Final = """
 select substr(a.hashes, (%(at)s - a.position)::integer * 32 + 1, 32) from file_appends a
 where a.project = %(project)s and a.position <= %(at)s and a.position + a.events > %(at)s
 order by a.position desc limit 1"""
-_NODES: Final = "\n".join(
-    (
-        waiting.NODES,
-        """select i.inode, i.node from inodes i
+_NODES: Final = f"""{waiting.NODES}
+select i.inode, i.node from inodes i
     where i.project = %(project)s and i.since <= %(at)s and i.inode not in (select w.inode from waits w)
-union all select w.inode, w.node from waits w where w.node is not null""",
-    )
-)
+union all select w.inode, w.node from waits w where w.node is not null"""  # noqa: S608 - both are constants
 _NODES_PAST: Final = """
 union all select p.inode, p.node from inodes_past p
     where p.project = %(project)s and p.since <= %(at)s and p.until > %(at)s"""
-_NAMES: Final = "\n".join(
-    (
-        waiting.NAMES,
-        """select d.parent, d.name, d.inode from dentries d
+_NAMES: Final = f"""{waiting.NAMES}
+select d.parent, d.name, d.inode from dentries d
     where d.project = %(project)s and d.since <= %(at)s
     and (d.parent, d.name) not in (select w.parent, w.name from waits w)
-union all select w.parent, w.name, w.inode from waits w where w.inode is not null""",
-    )
-)
+union all select w.parent, w.name, w.inode from waits w where w.inode is not null"""  # noqa: S608 - both are constants
 _NAMES_PAST: Final = """
 union all select p.parent, p.name, p.inode from dentries_past p
     where p.project = %(project)s and p.since <= %(at)s and p.until > %(at)s"""

@@ -17,23 +17,17 @@ from app.core.tree import ROOT_NODE, Node
 
 PAGE: Final = 5_000
 """A node has up to 64 KiB of attributes, a byte string of Postgres up to 1 GiB."""
-_NODES: Final = "\n".join(
-    (
-        waiting.NODES,
-        """select count(*), string_agg(int8send(inode), ''), string_agg(node, '') from (
+_NODES: Final = f"""{waiting.NODES}
+select count(*), string_agg(int8send(inode), ''), string_agg(node, '') from (
     select * from (
         (select i.inode, i.node from inodes i where i.project = %(project)s and i.inode > %(inode)s
             and i.inode not in (select w.inode from waits w) order by i.inode limit %(most)s)
         union all select w.inode, w.node from waits w where w.node is not null and w.inode > %(inode)s
     ) either order by inode limit %(most)s
-) page""",
-    )
-)
+) page"""  # noqa: S608 - both are constants
 # as msgpack: a name has at most 255 bytes
-_NAMES: Final = "\n".join(
-    (
-        waiting.NAMES,
-        """select count(*), string_agg(int8send(parent), ''), string_agg(int8send(inode), ''),
+_NAMES: Final = f"""{waiting.NAMES}
+select count(*), string_agg(int8send(parent), ''), string_agg(int8send(inode), ''),
     string_agg('\\xc4'::bytea || substring(int4send(length(name)) from 4) || name, '')
 from (
     select * from (
@@ -44,9 +38,7 @@ from (
         union all select w.parent, w.name, w.inode from waits w
             where w.inode is not null and (w.parent, w.name) > (%(parent)s, %(name)s)
     ) either order by parent, name limit %(most)s
-) page""",
-    )
-)
+) page"""  # noqa: S608 - both are constants
 _decode_nodes: Final = msgspec.msgpack.Decoder(list[Node]).decode
 _decode_names: Final = msgspec.msgpack.Decoder(list[bytes]).decode
 _modes: Final[dict[int, int]] = {}
