@@ -6,10 +6,10 @@ import time
 import pytest
 
 
-@pytest.mark.parametrize("stated", [0, 1, 30, 50])
+@pytest.mark.parametrize("stated", [0, 1, 100, 500])
 def test_no_caller_can_have_a_worker_waited_for_less_than_usual(make_stack, stated: int) -> None:
-    stack = make_stack(deadline_ms=50)
-    stack.worker.delay_s = 0.03
+    stack = make_stack(deadline_ms=500)
+    stack.worker.delay_s = 0.1
     assert stack.bash("ls", deadline_ms=stated)["layer"] == "policy"
 
 
