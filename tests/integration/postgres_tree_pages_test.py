@@ -38,7 +38,7 @@ def test_pages_of_any_size_hold_every_row_once(postgres_server, most):
         batch = PersistBatch(FORMAT, project, origin, "m", incarnation, uuid.uuid4().hex, "r", requests)
         writer.append(batch, "t")
         waiting = run(pool, lambda c: (list(packed_nodes(c, number, most)), list(packed_names(c, number, most))))
-        run(pool, lambda c: c.execute("select settle_tree(%s)", (number,)))
+        run(pool, lambda c: c.execute("select settle_tree(%s, true)", (number,)))
         nodes, names = run(pool, lambda c: (list(packed_nodes(c, number, most)), list(packed_names(c, number, most))))
         assert nodes == run(pool, lambda c: _nodes(c, number))
         assert len(nodes) == 1 + len(folders) + len(files)

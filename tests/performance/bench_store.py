@@ -186,7 +186,7 @@ def run_weir(
         def settle() -> None:
             """Put into the tables what waits: it belongs to these appends."""
             with writer._pool.connection() as connection:
-                connection.execute("select settle_tree(%s)", (number,))
+                connection.execute("select settle_tree(%s, true)", (number,))
 
         return _timed(start, append, batches[2:], _backend_of(writer._pool.connection), settle)
     finally:

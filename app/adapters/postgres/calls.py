@@ -20,7 +20,7 @@ PUT_CHUNKS: Final = "select put_chunks(%s, %s, %s, %s, %s)"
 _MISSING: Final = "select missing_chunks(%s, %s)"
 _OPEN: Final = "select * from open_files(%s, %s)"
 _TREE_ROWS: Final = "select * from tree_rows(%s, %s, %s, %s)"
-_SETTLE: Final = "select settle_tree(%s)"
+_SETTLE: Final = "select settle_tree(%s, true)"
 _NAMES_IN: Final = "select name from dentries where project = %s and parent = %s limit %s"
 _NAMES_BELOW: Final = "select parent, name, inode from dentries where project = %s and parent = any(%s) limit %s"
 _ROWS: Final = (arrays.INT4S, arrays.INT8S, arrays.BYTEAS)

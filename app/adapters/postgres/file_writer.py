@@ -145,7 +145,7 @@ class PostgresFileWriter:
         if standing is None or not _continues(standing, work):
             return None
         try:
-            self._look_up(standing, work)
+            standing.tree.fetch = lambda asked: self._look_up(standing, work, asked)
             folded = self._fold_known(standing, work)
         except (Unknown, Poisoned, CutHere):
             return None
@@ -200,11 +200,15 @@ class PostgresFileWriter:
         hashes = hashes_of(previous, folded.front, first, at_us, folded.middles, rows)
         return calls.Appended("ok", standing.head, at_us, hashes)
 
-    def _look_up(self, standing: Standing, work: Work) -> None:
-        """Learn rows that are not known; that they may be of a later head is for the append to find."""
+    def _look_up(self, standing: Standing, work: Work, asked: Wanted) -> Sequence[TreeRow]:
+        """Return rows that the fold lacks, and learn all that it will ask for; that they may be of a later head is for
+        the append to find.
+        """
         unknown = standing.tree.unknown(wanted_by(work.requests))
-        if unknown.inodes or unknown.names:
-            standing.tree.absorb(unknown, run(self._pool, lambda c: calls.settled_tree_rows(c, work.project, unknown)))
+        wanted = Wanted([*asked.inodes, *unknown.inodes], [*asked.names, *unknown.names])
+        rows = run(self._pool, lambda c: calls.settled_tree_rows(c, work.project, wanted))
+        standing.tree.absorb(wanted, rows)
+        return rows
 
     def _meet_others(self, status: str) -> None:
         if status == "stale":

@@ -18,7 +18,7 @@ _PAGES: Final = 40
 _PLACES_MAX: Final = 320
 # 1 and 2 are the logs', 3 is that of open escalations
 _LOCK: Final = "select pg_try_advisory_xact_lock(%s, 4)"
-_SETTLE: Final = "select settle_tree(id) from projects where project = %s"
+_SETTLE: Final = "select settle_tree(id, true) from projects where project = %s"
 _ANCHOR: Final = """
 select h.position, h.hash = (
     select substr(a.hashes, (h.position - a.position)::integer * 32 + 1, 32) from file_appends a

@@ -196,14 +196,19 @@ begin
     end if;
 end $$;
 
--- Put into the tables what waits, up to now. Its lock is taken after the log's, never before.
-create function settle_tree(p_project integer) returns void language plpgsql as $$
+-- Put into the tables what waits, up to now; unless p_must, only where nobody else is at it. Its lock is taken after the log's,
+-- never before.
+create function settle_tree(p_project integer, p_must boolean) returns void language plpgsql as $$
 declare last bigint;
 begin
     if not exists (select 1 from tree_waiting where project = p_project) then
         return;
     end if;
-    perform pg_advisory_xact_lock(p_project, 5);
+    if p_must then
+        perform pg_advisory_xact_lock(p_project, 5);
+    elsif not pg_try_advisory_xact_lock(p_project, 5) then
+        return;
+    end if;
     select max(position) into last from tree_waiting where project = p_project;
     if last is null then
         return;
@@ -256,7 +261,7 @@ returns table (head_position bigint, head_hash bytea, origin text, origin_name t
 language plpgsql as $$
 begin
     perform pg_advisory_xact_lock(p_project, 1);
-    perform settle_tree(p_project);
+    perform settle_tree(p_project, true);
     return query select h.position, h.hash, i.origin, i.origin_name, coalesce((
                 select a.sequence + a.events - 1 from file_appends a where a.project = p_project and a.incarnation = p_incarnation
                 order by a.sequence desc limit 1
@@ -421,7 +426,7 @@ begin
         insert into tree_waiting values (log_project, n[1] + step + 1, step, ts, tn, tb, p_touched);
     end if;
     if p_tree <> 1 then
-        lock := settle_tree(log_project);
+        lock := settle_tree(log_project, p_tree = 0);
     end if;
     if p_tree = 0 then
         lock := put_tree(log_project, step, ts, tn, tb);
@@ -442,7 +447,7 @@ begin
         p_hashes, p_backs, p_reads, p_touched, ts, tn, tb, least(p_tree, 1));
     commit;
     if p_tree = 2 and cardinality(done) > 1 then
-        perform settle_tree(s[1]);
+        perform settle_tree(s[1], false);
     end if;
     perform pg_logical_emit_message(true, 'weir', '');
 end $$;
