@@ -15,6 +15,7 @@ from app.adapters.postgres.connections import open_pool
 from app.adapters.postgres.file_reader import PostgresFileReader
 from app.adapters.postgres.file_writer import PostgresFileWriter
 from app.adapters.postgres.migrate import migrate
+from app.adapters.postgres.scripts import PostgresScripts
 from app.adapters.postgres.spans import PostgresSpans
 from app.core.errors import ChainBroken, StoreRefused, StoreUnavailable
 from app.core.ids import EMPTY_VERSION, first_inode
@@ -171,6 +172,30 @@ def test_a_batch_that_another_worker_stored_amid_foreign_appends_is_not_stored_a
     stored = [(e.incarnation, e.sequence) for e in reader.events_after(0)]
     assert len(set(stored)) == len(stored) == 11
     assert reader.verify_chain().sound_to == 11
+
+
+def test_a_change_of_a_file_that_its_mount_made_at_another_worker_is_not_lost(postgres_server, writer, pools):
+    """A worker that serves two mounts has not seen what one of them made elsewhere: it must look, not take it as absent."""
+    other = PostgresFileWriter(pools(postgres_server.writer_url, writing=True))
+    mine = Origin(writer)
+    theirs = Origin(writer, mine.project)
+    writer._yield_left = 2  # as after meeting others: both mounts' batches go the locked way and share what is known
+    for origin in (mine, theirs):
+        assert writer.append(origin.batch(*origin.files(1, b"%d-" % origin.incarnation)), "t")[0].error == ""
+    made = mine.files(1, b"elsewhere")
+    assert other.append(mine.batch(*made), "t")[0].error == ""
+    _, feed = writer.append(theirs.batch(SetAttr(made[0].inode, mode=0o600)), "t")
+    assert [event.outcome.kind for message in feed for event in message.events] == ["applied"]
+    reader = PostgresFileReader(pools(postgres_server.reader_url), mine.project)
+    assert dict(reader.load_tree().nodes)[made[0].inode].mode == 0o100600
+
+
+def test_a_script_is_found_before_the_root_has_a_row(postgres_server, writer, pools):
+    origin = Origin(writer)
+    writer.append(origin.batch(SetAttr(12345, mode=0o600)), "t")  # refused: the root's row is not made by it
+    writer.append(origin.batch(*origin.files(1)), "t")
+    scripts = PostgresScripts(pools(postgres_server.reader_url), origin.project)
+    assert scripts.beginning([b"f%d" % (origin.first + 1)]) == b""
 
 
 @pytest.mark.parametrize("first_removed", [3, 1])

@@ -18,7 +18,7 @@ _HEAD_BYTES: Final = 20
 _LENGTH: Final = struct.Struct("!i").pack
 # a format is parsed once here: for each new length it took longer than the packing
 _BLOCK_COUNT: Final = 64
-_SHORT: Final = 200
+_SHORT: Final = 400
 _SMALL: Final = tuple(struct.Struct("!" + "iq" * count).pack for count in range(_BLOCK_COUNT))
 _BLOCK: Final = struct.Struct("!" + "iq" * _BLOCK_COUNT).pack
 INT4S, INT8S, BYTEAS, TEXTS, INT4, BYTEA = 1007, 1016, 1001, 1009, 23, 17
@@ -107,12 +107,13 @@ def byteas_of(sent: bytes) -> list[bytes]:
     return values
 
 
-def text_array(values: Sequence[str]) -> TextArray:
-    """Pack texts; NUL, which Postgres cannot hold, becomes U+FFFD."""
-    if not values:
+def text_array(values: Sequence[str], groups: Sequence[tuple[str, ...]] = ()) -> TextArray:
+    """Pack texts, then those of groups that come again and again; NUL, which Postgres cannot hold, becomes U+FFFD."""
+    count = len(values) + sum(map(len, groups))
+    if not count:
         return NO_TEXT
-    parts = [_short_text(v) if len(v) < _SHORT else _text(v) for v in values]
-    return TextArray(_HEAD(1, 0, _TEXT_OID, len(values), 1) + b"".join(parts))
+    parts = [_texts(group) if sum(map(len, group)) < _SHORT else b"".join(map(_text, group)) for group in groups]
+    return TextArray(b"".join((_HEAD(1, 0, _TEXT_OID, count, 1), *map(_text, values), *parts)))
 
 
 def clean(text: str) -> str:
@@ -125,8 +126,9 @@ def _text(value: str) -> bytes:
     return _LENGTH(len(plain)) + plain
 
 
-# kinds, agents and sessions come again and again
-_short_text: Final = lru_cache(1024)(_text)
+@lru_cache(512)
+def _texts(values: tuple[str, ...]) -> bytes:
+    return b"".join(map(_text, values))
 
 
 class _PackedDumper(Dumper):

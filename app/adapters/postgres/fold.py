@@ -115,6 +115,7 @@ class Fold:
         poison: frozenset[int],
     ) -> None:
         self._base, self._tree = standing.head.position, standing.tree
+        self._tree.own = task.incarnation
         self._origin: Origin = standing.origins[task.incarnation]
         self._task, self._contents, self._check_path, self._poison = task, contents, check_path, poison
         self._check_move = check_move

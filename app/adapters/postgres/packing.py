@@ -103,7 +103,7 @@ def pack_events(
     )  # fmt: skip
     packer.add_all(_CONTENT, sections)
     return [
-        *packer.packed(), bytea_array(named), text_array([scalars.task_id, *chain.from_iterable(folded.contexts)]),
+        *packer.packed(), bytea_array(named), text_array([scalars.task_id], folded.contexts),
         int4_array(events.contexts), int8_array(events.at_ns), int8_array(events.inodes), bytea_array(events.paths),
         bytea_array(events.outcomes) if any(events.outcomes) else NO_BYTEA, bytea_array(events.payloads),
         b"".join(events.digests), b"".join(scalars.hashes), NO_BYTEA if scalars.hashes else bytea_array(events.backs),

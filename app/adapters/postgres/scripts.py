@@ -30,7 +30,7 @@ with recursive walk (depth, inode) as (
 select l.depth, i.node, c.hash, k.size_bytes, k.encoding, k.data, exists (
     select 1 from tree_waiting w where w.project = %(project)s and w.touched && array(select inode from walk)
 )
-from last l join inodes i on i.project = %(project)s and i.inode = l.inode
+from last l left join inodes i on i.project = %(project)s and i.inode = l.inode
 left join lateral (
     select * from content_chunks t where t.project = %(project)s and t.inode = l.inode and t.index = 0 offset 0
 ) c on true
@@ -68,7 +68,9 @@ class PostgresScripts:
     def _walked(self, connection: Connection, names: Sequence[bytes]) -> Row | None:
         asked = {"root": ROOT_INODE, "project": self._number, "names": list(names)}
         row = connection.execute(_WALK.encode(), asked, binary=True).fetchone()
-        return self._walked_over(connection, names) if row is not None and row[6] else row
+        if row is not None and row[6]:
+            return self._walked_over(connection, names)
+        return None if row is None or row[1] is None else row
 
     def _walked_over(self, connection: Connection, names: Sequence[bytes]) -> Row | None:
         """The same where something on the way changed a moment ago and is not in the tables yet."""

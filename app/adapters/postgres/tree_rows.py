@@ -71,10 +71,11 @@ def _refuse_below(_directories: Sequence[int], _limit: int) -> Sequence[tuple[in
 
 
 class TreeRows:
-    """See TreeState. Set `position` before each fold; `take_changes` after the last."""
+    """See TreeState. Set `own` (whose batch it is) and `position` before each fold; `take_changes` after the last."""
 
     def __init__(self) -> None:
         self.position = 0
+        self.own = 0
         self.fetch: Fetch = _refuse
         self.find_names: FindNames = _refuse_names
         self.find_below: FindBelow = _refuse_below
@@ -149,6 +150,7 @@ class TreeRows:
 
     def alias(self, inode: int) -> int:
         """See TreeState."""
+        self._read.add(inode)
         if self._nodes.get(inode) is not None:
             return inode
         if inode not in self._aliases and inode not in self._nodes and not self._is_fresh(inode):
@@ -195,8 +197,8 @@ class TreeRows:
         return found
 
     def _is_fresh(self, inode: int) -> bool:
-        """An inode above the newest that its incarnation has made cannot be in the tree."""
-        newest = self.newest.get(maker_of_plain(inode))
+        """An inode above the newest of the batch's incarnation cannot be there; others may have gone on unseen."""
+        newest = self.newest.get(self.own) if maker_of_plain(inode) == self.own else None
         return newest is not None and inode > newest
 
     # writes
@@ -310,15 +312,14 @@ class TreeRows:
             self._held.setdefault(inode, {})[key] = None
 
     def reads(self) -> Callable[[], list[int]]:
-        """Return what tells, until the next fold, the keys of the rows of before this append that its fold relied on:
-        inodes, and of folders in paths their names' keys.
-        """
-        read, changed, since, newest = self._read, self._changed_nodes, self._node_since, self.newest_before
+        """Return what tells, until the next fold, the keys that it relied on: inodes, names of folders in paths."""
+        read, changed, since, own = self._read, self._changed_nodes, self._node_since, self.own
+        newest = self.newest_before.get(own, 1 << 63)
         folders = partial(self._folders_read, self._paths_read, self._changed_names)
 
         def told() -> list[int]:
             known = [(i, changed[i] if i in changed else since.get(i, -1)) for i in read]
-            keys = [i for i, at in known if at >= 0 or i <= newest.get(maker_of_plain(i), i)]
+            keys = [i for i, at in known if at >= 0 or i <= newest or maker_of_plain(i) != own]
             return keys + [name_key(*place) for place in folders()]
 
         return cache(told)

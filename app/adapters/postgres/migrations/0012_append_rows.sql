@@ -188,7 +188,8 @@ begin
         with gone as (
             select c.*, n[k + 1] + p_step as until
             from (select generate_series(s[37], s[38], 2) as k) as r cross join lateral (
-                select h.ctid as place, h.* from content_chunks h where h.project = p_project and h.inode = n[k] offset 0
+                select h.ctid as place, h.* from content_chunks h
+                where h.project = p_project and h.inode = n[k] and h.since < n[k + 1] + p_step offset 0
             ) as c
         ), kept as (
             insert into content_chunks_past select project, inode, index, hash, size_bytes, since, until from gone
@@ -247,7 +248,8 @@ begin
         on conflict on constraint aliases_pkey do update set target = excluded.target, since = excluded.since;
     with gone as (
         select c.*, w.until from waiting_drops w cross join lateral (
-            select h.ctid as place, h.* from content_chunks h where h.project = p_project and h.inode = w.inode offset 0
+            select h.ctid as place, h.* from content_chunks h
+            where h.project = p_project and h.inode = w.inode and h.since < w.until offset 0
         ) as c where w.project = p_project and w.position <= last
     ), kept as (
         insert into content_chunks_past select project, inode, index, hash, size_bytes, since, until from gone
@@ -300,6 +302,7 @@ declare
     clock bigint;
     link bytea;
     late record;
+    before bigint := 9223372036854775807;
     touched bytea := '';
     others bigint[] := '{}';
     is_stale boolean := false;
@@ -338,23 +341,30 @@ begin
         end if;
         done := array['made'::bytea];
     else
-        -- back to the writer's head: who appended since is another incarnation, and touched nothing that was read here
-        for late in select a.position + a.events - 1 as position, a.events, a.hashes, a.recorded_at_us, a.incarnation, a.touched
-            from file_appends a where a.project = log_project order by a.position desc loop
-            if head is null then
-                head := late.position;
-                link := substr(late.hashes, late.events * 32 - 31);
-                clock := late.recorded_at_us;
-            end if;
-            if late.position <= n[1] then
-                is_stale := late.position <> n[1] or substr(late.hashes, late.events * 32 - 31) <> b[1];
-                exit;
-            end if;
-            if late.incarnation = n[2] or late.touched && p_reads or late.position < head - 20000 then
-                return array['stale'::bytea];
-            end if;
-            touched := touched || array_send(coalesce(late.touched, '{0}'));
-            others := others || late.incarnation;
+        -- back to the writer's head, a few rows at a time since all that are asked for are read before the first is looked at:
+        -- who appended since is another incarnation, and touched nothing that was read here
+        <<back>>
+        loop
+            for late in select a.position + a.events - 1 as position, a.position as first, a.events, a.hashes, a.recorded_at_us,
+                a.incarnation, a.touched
+                from file_appends a where a.project = log_project and a.position < before order by a.position desc limit 5 loop
+                before := late.first;
+                if head is null then
+                    head := late.position;
+                    link := substr(late.hashes, late.events * 32 - 31);
+                    clock := late.recorded_at_us;
+                end if;
+                if late.position <= n[1] then
+                    is_stale := late.position <> n[1] or substr(late.hashes, late.events * 32 - 31) <> b[1];
+                    exit back;
+                end if;
+                if late.incarnation = n[2] or late.touched && p_reads or late.position < head - 20000 then
+                    return array['stale'::bytea];
+                end if;
+                touched := touched || array_send(coalesce(late.touched, '{0}'));
+                others := others || late.incarnation;
+            end loop;
+            exit when not found;
         end loop;
         if head is null then -- the log is empty
             head := 0;
