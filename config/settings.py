@@ -1,4 +1,4 @@
-"""Where everything is: environment first, then defaults; imports nothing of ours.
+"""Where everything is: environment first, then defaults; imports nothing of ours but its neighbours.
 
 WEIR_HOME (default ./.weir), REDIS_URL, DATABASE_URL, WEIR_WRITER_URL and WEIR_* override; what is not
 given is derived from WEIR_HOME, so that two clones on one machine never meet.
@@ -15,9 +15,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
 
+from config.mounted import mount_above
+
 SOCKET_PATH_MAX: Final = 100
 ADMIN_POLICIES: Final = Path("/etc/weir/policies")
 ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+class HomeUnusable(Exception):
+    """The project's folder cannot be what it must be; the message has the remedy."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,9 @@ class Settings:
 def load(environ: dict[str, str] | None = None) -> Settings:
     """Return the settings of the project in WEIR_HOME; creates its folders and its project id once."""
     env = dict(os.environ) if environ is None else environ
-    home = Path(env.get("WEIR_HOME") or Path.cwd() / ".weir").resolve()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    here = _project_folder(env)
+    home = Path(env.get("WEIR_HOME") or here / ".weir").resolve()
+    _make_private(home)
     sockets = socket_folder(home, env)
     redis_url = env.get("REDIS_URL", "")
     database_url = env.get("DATABASE_URL", "")
@@ -93,11 +100,32 @@ def load(environ: dict[str, str] | None = None) -> Settings:
         gateway_port=int(env.get("WEIR_GATEWAY_PORT", "8787")),
         flower_port=int(env.get("WEIR_FLOWER_PORT", "5555")),
         policies=policies_folder(env),
-        mount_point=Path(env.get("WEIR_MOUNT") or Path.cwd() / "mnt").absolute(),
+        mount_point=Path(env.get("WEIR_MOUNT") or here / "mnt").absolute(),
         validate_workers=int(env.get("WEIR_VALIDATE_WORKERS", "2")),
         deadline_ms=int(env.get("WEIR_DEADLINE_MS", "45")),
         escalation_s=max(int(env.get("WEIR_ESCALATION_S", "300")), 1),
     )
+
+
+def _project_folder(env: Mapping[str, str]) -> Path:
+    """Return where `.weir` and `mnt` are: here, or beside the mount that this folder is in. A project's own `.weir` is
+    never in its mount, and one further above may be anybody's.
+    """
+    here = Path.cwd()
+    mount = mount_above(here)
+    if mount is None:
+        return here
+    if not env.get("WEIR_HOME") and not (mount.parent / ".weir" / "project").is_file():
+        raise HomeUnusable(f"{here} is in a mount of Weir, and its project is not beside {mount}: set WEIR_HOME")
+    return mount.parent
+
+
+def _make_private(home: Path) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "set WEIR_HOME, or go to the project's folder"
+        raise HomeUnusable(f"{home} cannot be made ({error.strerror}): {remedy}") from error
 
 
 def policies_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -133,7 +161,7 @@ def socket_folder(home: Path, env: dict[str, str]) -> Path:
     folder = base / f"weir-{os.getuid()}-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
-        raise PermissionError(f"{folder} is not a private folder of this user; remove it or set XDG_RUNTIME_DIR")
+        raise HomeUnusable(f"{folder} is not a private folder of this user; remove it or set XDG_RUNTIME_DIR")
     return folder
 
 

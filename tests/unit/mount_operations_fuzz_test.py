@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from fuse_mount.who import Who
 
 sys.path.insert(0, str(Path(__file__).parent / "feed_site"))
 from memory_parking import MemoryParking  # noqa: E402
+
+FUZZ_S = float(os.environ.get("WEIR_FUZZ_S", "600"))
+SAYS_EVERY_S = 30.0
 
 
 class Journal:
@@ -182,9 +186,16 @@ WITHOUT_CALLER = st.one_of(
 STEPS = st.one_of(CALLS.map(lambda call: (call, True)), WITHOUT_CALLER.map(lambda call: (call, False)))
 
 
+WITHIN = st.lists(STEPS, min_size=5, max_size=60), st.sampled_from([0, 0, 3, 7])
+
+
 @settings(suppress_health_check=list(HealthCheck))
-@given(st.lists(STEPS, min_size=5, max_size=60), st.sampled_from([0, 0, 3, 7]))
+@given(*WITHIN)
 def test_nothing_but_fuse_error_leaves_a_handler(steps: list[Any], full: int) -> None:
+    answer_all(steps, full)
+
+
+def answer_all(steps: list[Any], full: int) -> None:
     mount, counters = operations(full)
     for (name, *arguments), called in steps:
         context = [Context()] if called else []
@@ -194,6 +205,30 @@ def test_nothing_but_fuse_error_leaves_a_handler(steps: list[Any], full: int) ->
             assert 0 < answer.errno < 200
     surprises = {name for name in counters if " in " in name and not name.startswith(("JournalFull", "KeyError in "))}
     assert not surprises
+
+
+@pytest.mark.full
+@pytest.mark.timeout(0)
+def test_nor_in_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+    """As long as WEIR_FUZZ_S says: rounds of other examples each, every one of which must hold."""
+    called = 0
+
+    @settings(suppress_health_check=list(HealthCheck), max_examples=1000, database=None)
+    @given(*WITHIN)
+    def one_round(steps: list[Any], full: int) -> None:
+        nonlocal called
+        answer_all(steps, full)
+        called += len(steps)
+
+    begun, said = time.monotonic(), 0.0
+    while (passed := time.monotonic() - begun) < FUZZ_S:
+        one_round()
+        if passed - said > SAYS_EVERY_S:
+            said = passed
+            with capsys.disabled():
+                print(f"operations: {passed:.0f} of {FUZZ_S} s, {called} calls", flush=True)
+    with capsys.disabled():
+        print(f"operations: {called} calls in {time.monotonic() - begun:.0f} s, no exception but FUSEError")
 
 
 EPHEMERAL = st.sampled_from([b"node_modules", b"a", b"b", b"", b"..", b"n" * 256, b"\xff"])

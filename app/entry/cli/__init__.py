@@ -39,6 +39,7 @@ def main() -> None:
     if arguments[:1] == ["hook"]:
         run_hook(arguments[1:])
     from app.core.errors import Unavailable, WeirError
+    from config.settings import HomeUnusable
 
     # a pool's own warnings, several a second, would bury the one line that says what is wrong
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
@@ -48,7 +49,7 @@ def main() -> None:
         remedy = "`weir status` shows what runs, `weir up` starts what does not"
         print(f"weir: {error}" + ("" if "weir status" in str(error) else f"; {remedy}"), file=sys.stderr)
         sys.exit(1)
-    except WeirError as error:
+    except (WeirError, HomeUnusable) as error:
         print(f"weir: {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:

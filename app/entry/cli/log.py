@@ -18,6 +18,7 @@ from app.entry.cli.times import parse_time_ns, plain
 from app.ports import EventFilter, LoggedDecision, LoggedEvent, LogReader
 from app.services.event_lines import Entry, as_object, show_time
 from config import settings as weir_settings
+from config.mounted import mount_above
 from config.settings import Settings
 
 _FOLLOW_S: Final = 0.2
@@ -71,7 +72,8 @@ def project_path(settings: Settings, given: str) -> bytes:
     if not given:
         return b""
     whole = Path(os.path.abspath(given))  # noqa: PTH100  resolve() would look into the mount
-    for folder in (settings.mount_point / "current", *Path(given).parents):
+    mounts = {settings.mount_point, mount_above(whole) or settings.mount_point}
+    for folder in (*(mount / "current" for mount in mounts), *Path(given).parents):
         if folder.name == "current" and whole.is_relative_to(folder):
             return os.fsencode(whole.relative_to(folder))
     name = os.path.normpath(given)
