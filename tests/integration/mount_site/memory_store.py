@@ -44,6 +44,7 @@ class MemoryStore:
         self.tree = MemoryTree()
         self.events: list[FeedEvent] = []
         self.versions: dict[tuple[int, tuple[int, int]], tuple[int, dict[int, bytes]]] = {}
+        self.by_hash: dict[bytes, bytes] = {}
         self.last: dict[int, int] = {}
         self.lose = 0
         self.down = False
@@ -100,8 +101,13 @@ class MemoryStore:
         size, base = self.versions.get((content.inode, content.base), (0, {}))
         fresh = compose(base, size, changes, content.size)
         last = (content.size + CHUNK_BYTES - 1) // CHUNK_BYTES
-        whole = {i: data for i, data in {**base, **fresh}.items() if i < last and any_set(data)}
+        known = {i: self._one(data) if any_set(data) else b"" for i, data in fresh.items()}
+        whole = {i: data for i, data in {**base, **known}.items() if i < last and data}
         self.versions[content.inode, version] = (content.size, whole)
+
+    def _one(self, data: bytes) -> bytes:
+        """Keep equal chunks once, by their hashes: a fuzzer writes the same bytes millions of times."""
+        return self.by_hash.setdefault(hashlib.sha256(data).digest(), data)
 
     def _compose(self, content: Content, own: tuple[int, int], before: tuple[int, int], size: int) -> None:
         """Let what was appended follow what was there, as version (incarnation, -sequence)."""
@@ -109,7 +115,7 @@ class MemoryStore:
         whole = b"".join(written.get(i, b"").ljust(CHUNK_BYTES, b"\0") for i in range(content.size // CHUNK_BYTES + 1))
         held_size, held = self.versions.get((content.inode, before), (0, {}))
         added = (Extent(held_size, whole[content.append_from : content.size]),)
-        made = {**held, **compose(held, held_size, added, size)}
+        made = {**held, **{i: self._one(data) for i, data in compose(held, held_size, added, size).items()}}
         self.versions[content.inode, (own[0], -own[1])] = (size, made)
 
     def ship(self, folder: MountFolder, stopping: threading.Event) -> None:
@@ -212,10 +218,7 @@ class MemoryStore:
     def chunks(self, hashes):
         self._answer()
         time.sleep(self.slow_content_s)
-        known = {
-            hashlib.sha256(data).digest(): data for _, held in list(self.versions.values()) for data in held.values()
-        }
-        return {name: known[name] for name in hashes if name in known}
+        return {name: self.by_hash[name] for name in hashes if name in self.by_hash}
 
     def log(self, wanted):
         return iter(())
