@@ -16,24 +16,38 @@ XATTR_MAX: Final = 64 * 1024
 def fold_setattr(state: TreeState, op: SetAttr, at_ns: int) -> Outcome:
     """The later wins, attribute by attribute."""
     inode = state.alias(op.inode)
-    node = state.node(inode)
-    if not all(value is None or 0 <= value < U32 for value in (op.mode, op.uid, op.gid)):
+    n = state.node(inode)
+    if not (_is_u32(op.mode) and _is_u32(op.uid) and _is_u32(op.gid)):
         return INVALID
-    if not all(value is None or -I64 <= value < I64 for value in (op.atime_ns, op.mtime_ns)):
+    if not (_is_time(op.atime_ns) and _is_time(op.mtime_ns)):
         return INVALID
-    if node is None:
+    if n is None:
         return SHADOWED
-    changed = replace(
-        node,
-        mode=node.mode if op.mode is None else node.mode & TYPE_BITS | op.mode & 0o7777,
-        uid=node.uid if op.uid is None else op.uid,
-        gid=node.gid if op.gid is None else op.gid,
-        atime_ns=node.atime_ns if op.atime_ns is None else op.atime_ns,
-        mtime_ns=node.mtime_ns if op.mtime_ns is None else op.mtime_ns,
-        ctime_ns=at_ns,
+    changed = Node(
+        n.mode if op.mode is None else n.mode & TYPE_BITS | op.mode & 0o7777,
+        n.uid if op.uid is None else op.uid,
+        n.gid if op.gid is None else op.gid,
+        n.nlink,
+        n.size,
+        n.mtime_ns if op.mtime_ns is None else op.mtime_ns,
+        at_ns,
+        n.atime_ns if op.atime_ns is None else op.atime_ns,
+        n.version,
+        n.parent,
+        n.rdev,
+        n.target,
+        n.xattrs,
     )
     state.put_node(inode, changed)
     return APPLIED
+
+
+def _is_u32(value: int | None) -> bool:
+    return value is None or 0 <= value < U32
+
+
+def _is_time(value: int | None) -> bool:
+    return value is None or -I64 <= value < I64
 
 
 def fold_setxattr(state: TreeState, op: SetXattr, at_ns: int) -> Outcome:

@@ -146,13 +146,11 @@ def kind_of(operation: Operation) -> str:
     """Return the event kind: create, mkdir, symlink, mknod, link, unlink, rmdir, rename, setattr,
     setxattr, removexattr, write or truncate.
     """
-    match operation:
-        case Make(mode=mode):
-            return _MADE.get(mode & 0o170000, "mknod")
-        case Content(truncated=truncated):
-            return "truncate" if truncated else "write"
-        case _:
-            return _NAMED[type(operation)]
+    if isinstance(operation, Make):
+        return _MADE.get(operation.mode & 0o170000, "mknod")
+    if isinstance(operation, Content):
+        return "truncate" if operation.truncated else "write"
+    return _NAMED[type(operation)]
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

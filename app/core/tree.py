@@ -39,12 +39,12 @@ def apply(  # noqa: C901, PLR0911 - one case an operation, and mypy sees that no
             return fold_content(state, operation, at_ns, (incarnation, request.origin_seq))
         case Make():
             return fold_make(state, operation, at_ns, origin_name)
+        case SetAttr():
+            return fold_setattr(state, operation, at_ns)
         case Rename():
             return fold_rename(state, operation, at_ns, origin_name)
         case Unlink():
             return fold_unlink(state, operation, at_ns, origin_name)
-        case SetAttr():
-            return fold_setattr(state, operation, at_ns)
         case Link():
             return fold_link(state, operation, at_ns, origin_name)
         case Rmdir():

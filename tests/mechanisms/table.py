@@ -74,8 +74,8 @@ MECHANISMS = (
                     ),
                     Edit(
                         _SCHEMA,
-                        "if late.incarnation = n[2] or late.touched && p_reads",
-                        "if late.touched && p_reads",
+                        "a.incarnation = n[2] or a.touched && p_reads as met",
+                        "a.touched && p_reads as met",
                     ),
                     Edit(
                         _SCHEMA,
@@ -260,8 +260,8 @@ MECHANISMS = (
                 (
                     Edit(
                         _SCHEMA,
-                        "sha256(link || lead ||",
-                        "sha256(lead ||",
+                        "sha256(link || b[2] ||",
+                        "sha256(b[2] ||",
                     ),
                 ),
                 (f"{_POSTGRES}::test_a_changed_byte_and_a_missing_row_are_found_at_their_position",),

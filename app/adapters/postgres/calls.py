@@ -1,5 +1,6 @@
 """The statements of the files log's writer, with their arguments packed; the functions are in migrations."""
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -154,11 +155,15 @@ def append(
     position, at_us, foreign, others, name, hashes = told
     each = [hashes[at : at + _HASH_BYTES] for at in range(0, len(hashes), _HASH_BYTES)]
     head = Head(_number(position), name)
-    return Appended(status.decode(), head, _number(at_us), each, int8s_of(foreign), int8s_of(others))
+    return Appended(status.decode(), head, _number(at_us), each, int8s_of(foreign), _numbers(others))
 
 
 def _number(sent: bytes) -> int:
     return int.from_bytes(sent, signed=True)
+
+
+def _numbers(sent: bytes) -> Sequence[int]:
+    return struct.unpack(f"!{len(sent) // 8}q", sent)
 
 
 def one(result: psycopg.Cursor[Row]) -> tuple[Any, ...]:

@@ -81,5 +81,9 @@ def run(pool: Pool, work: Callable[[Connection], T], again: Callable[[Connection
 
 
 def _lend(pool: Pool, work: Callable[[Connection], T]) -> T:
-    with store_errors(), pool.connection() as connection:
-        return work(connection)
+    with store_errors():
+        connection = pool.getconn()
+        try:
+            return work(connection)
+        finally:
+            pool.putconn(connection)  # which ends what a failure left open; there is no transaction to commit

@@ -14,14 +14,40 @@ from app.core.messages import APPLIED, ChunkData, Outcome, decode
 from app.core.nodes import REGULAR, TYPE_BITS
 from app.core.operations import Content, decode_request
 
-_NOW: Final = 2**62
+NOW: Final = 2**62
 ChunkMap = dict[int, tuple[bytes, int]]
 
-_AT: Final = """
-select index, hash, size_bytes from content_chunks where project = %(project)s and inode = %(inode)s and since <= %(at)s
+AT: Final = """
+with waits as materialized (
+    select w.position from tree_waiting w
+    where w.project = %(project)s and w.touched && array[%(inode)s::bigint] and w.position <= %(at)s
+), ends as materialized (
+    select e.first, e.past, e.until from waits cross join lateral (
+        select * from waiting_ends t where t.project = %(project)s and t.position = waits.position
+        and t.inode = %(inode)s and t.until <= %(at)s offset 0
+    ) e
+), held as (
+    select c.index, c.hash, c.size_bytes, c.since from content_chunks c
+    where c.project = %(project)s and c.inode = %(inode)s and c.since <= %(at)s
+    union all
+    select c.index, c.hash, c.size_bytes, c.since from waits cross join lateral (
+        select * from waiting_chunks t where t.project = %(project)s and t.position = waits.position
+        and t.inode = %(inode)s and t.since <= %(at)s offset 0
+    ) c
+)
+select h.index, h.hash, h.size_bytes from held h
+where not exists (select 1 from ends e where e.first <= h.index and e.past > h.index and e.until > h.since)
 union all
 select index, hash, size_bytes from content_chunks_past
-where project = %(project)s and inode = %(inode)s and since <= %(at)s and until > %(at)s"""
+where project = %(project)s and inode = %(inode)s and since <= %(at)s and until > %(at)s
+union all
+select c.index, c.hash, c.size_bytes from waits cross join lateral (
+    select * from waiting_chunks_past t where t.project = %(project)s and t.position = waits.position
+    and t.inode = %(inode)s and t.since <= %(at)s and t.until > %(at)s offset 0
+) c"""
+"""An inode's content at a position: what the tables hold, and over it what waits (migrations/0013). An append that
+changes content touches the inode; what it does at later positions is left out.
+"""
 
 _VERSION: Final = """
 select e.position, e.inode, e.outcome, e.payload from (
@@ -38,7 +64,7 @@ select hash, size_bytes, encoding, data from chunks where project = %s and data 
 
 def map_at(connection: Connection, project: int, inode: int, position: int) -> ChunkMap:
     """Return index -> (hash, size) of an inode's content at a position."""
-    rows = connection.execute(_AT, {"project": project, "inode": inode, "at": position})
+    rows = connection.execute(AT.encode(), {"project": project, "inode": inode, "at": position})
     return {index: (name, size) for index, name, size in rows}
 
 
@@ -101,7 +127,7 @@ def root_file(connection: Connection, project: int, name: bytes, bytes_max: int)
     if node.mode & TYPE_BITS != REGULAR or node.size > bytes_max:
         raise RequestInvalid(f"it is no regular file of at most {bytes_max} bytes")
     content = bytearray(node.size)
-    places = map_at(connection, project, inode, _NOW)
+    places = map_at(connection, project, inode, NOW)
     found = plain_chunks(connection, project, [digest for digest, _ in places.values()])
     for index, (digest, _) in places.items():
         if digest not in found:

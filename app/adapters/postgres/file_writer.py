@@ -31,7 +31,7 @@ from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, Pers
 
 KNOWN_MAX: Final = 200_000
 _WAIT_MAX: Final = 64
-"""The tree rows of up to so many events wait."""
+"""What up to so many events change waits."""
 _SETTLE_FROM: Final = 512
 """With so many events of this writer the rows that wait are put into the tables."""
 _YIELD_MIN: Final = 1
@@ -173,14 +173,14 @@ class PostgresFileWriter:
         what = calls.PUT if count > _WAIT_MAX else calls.WAIT if self._waiting < _SETTLE_FROM else calls.SETTLE
         if what is not calls.WAIT:
             self._waiting = 0
-        return [*tree_arguments(folded), what]
+        return [*tree_arguments(folded, waits=what is not calls.PUT), what]
 
     def _send(
         self, standing: Standing, work: Work, folded: Folded, tree: Sequence[bytes], made: calls.Appended
     ) -> tuple[calls.Appended, Told | None]:
         """Append; while Postgres works on what was made here, what to say of it is made as well."""
         early, told = self._crowd_left > 0, list[Told]()
-        arguments = [*event_arguments(work, standing, folded, made), *tree]
+        arguments = [*event_arguments(work, standing, folded, made, waits=tree[-1] is not calls.PUT), *tree]
         meanwhile = (lambda: told.append(_tell(standing, work, folded, made))) if made.hashes else None
         result = run(
             self._pool,
@@ -246,8 +246,8 @@ class PostgresFileWriter:
             left = work.part(max(0, opened.last_sequence + 1 - work.first), len(work.requests))
             folded = self._fold(standing, left, calls.StoredContents(connection, work.project))
             here = left._replace(named_chunks=(), chunks=())
-            events = event_arguments(here, standing, folded, calls.Appended("ok"))
-            result = calls.append(connection, [*events, *tree_arguments(folded), calls.PUT])
+            events = event_arguments(here, standing, folded, calls.Appended("ok"), waits=False)
+            result = calls.append(connection, [*events, *tree_arguments(folded, waits=False), calls.PUT])
         if not _is_done(result):
             raise StoreUnavailable(f"the files log did not stand still under its lock: {result.status}")
         done = self._finish(standing, left, result, _tell(standing, left, folded, result))

@@ -25,6 +25,10 @@ CheckPath = Callable[[bytes, FileOperationRequest], str | None]
 CheckMove = Callable[[bytes, bytes, Callable[[int], list[bytes] | None]], str | None]
 INTERNAL: Final = Outcome("rejected", reason="internal")
 _I64_MAX: Final = 2**63 - 1
+# tuples: a union would be made anew at each look
+_NAMED: Final = (Make, Unlink, Link, Rmdir)
+_REMOVES: Final = (Unlink, Rmdir)
+_MAY_DROP: Final = (Unlink, Rename)
 # what folding one request may raise if a rule of core is wrong; anything else is a fault of this process
 _POISON: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -159,7 +163,7 @@ class Fold:
     def _fold_one(self, index: int, request: FileOperationRequest, version: VersionId) -> tuple[Outcome, bytes]:
         operation, tree = request.operation, self._tree
         path = b""
-        if self._check_path is not None or isinstance(operation, Unlink | Rmdir):
+        if self._check_path is not None or isinstance(operation, _REMOVES):
             path = self._path(operation)
             reason = self._policy_reason(request, path)
             if reason is not None:
@@ -168,7 +172,7 @@ class Fold:
             outcome = self._fold_content(index, request, operation, version)
         else:
             outcome = apply(tree, request, version[0], self._origin.origin_name)
-            if isinstance(operation, Unlink | Rename):
+            if isinstance(operation, _MAY_DROP):
                 self._drop_content(operation)
         if outcome.name or not path:  # the log is searched by the name that there is now
             path = self._path(operation, outcome)
@@ -262,15 +266,11 @@ class Fold:
     # rows
 
     def _path(self, operation: Operation, outcome: Outcome = APPLIED) -> bytes:
-        match operation:
-            case Rename(new_parent=parent, new_name=name):
-                return self._join(parent, outcome.name or name)
-            case Make(parent=parent, name=name) | Link(parent=parent, name=name):
-                return self._join(parent, outcome.name or name)
-            case Unlink(parent=parent, name=name) | Rmdir(parent=parent, name=name):
-                return self._join(parent, outcome.name or name)
-            case _:
-                return self._tree.path_of(self._tree.alias(operation.inode))
+        if isinstance(operation, _NAMED):
+            return self._join(operation.parent, outcome.name or operation.name)
+        if isinstance(operation, Rename):
+            return self._join(operation.new_parent, outcome.name or operation.new_name)
+        return self._tree.path_of(self._tree.alias(operation.inode))
 
     def _join(self, parent: int, name: bytes) -> bytes:
         above = self._tree.path_of(self._tree.alias(parent))

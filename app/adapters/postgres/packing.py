@@ -3,15 +3,15 @@
 With an array a column of each section there would be some 70 of them, and each costs about 1 us here and 1 us there,
 sent or not. So the rows of all sections go in one array of numbers and one of byte strings, and a shape that says where
 in them each section stands. The order of sections and columns is that of the functions
-(migrations/0012_append_rows.sql): numbers first, byte strings last.
+(migrations/0013_content_waits.sql): numbers first, byte strings last.
 """
 
 import time
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from app.adapters.postgres.arrays import NO_BYTEA, bytea_array, int4_array, int8_array, text_array
+from app.adapters.postgres.content_rows import ContentChanges
 from app.adapters.postgres.fold import Folded
 from app.adapters.postgres.tree_rows import TreeChanges
 from app.core.messages import ChunkData
@@ -24,6 +24,7 @@ _NO_ROWS: Final = (0, -1, 0, -1)
 _CONTENT: Final = 1
 _CONTENT_SECTIONS: Final = 7
 _TREE_SECTIONS: Final = 10
+_WAITING_SECTIONS: Final = 14
 _ENCODINGS: Final = {"raw": 0, "zstd": 1}
 
 
@@ -52,21 +53,13 @@ class _Packer:
 
     def add(self, section: int, rows: Rows, string_width: int) -> None:
         """Add a section whose rows end with `string_width` byte strings (0, 1 or 2)."""
-        fields, width = list(chain.from_iterable(rows)), len(rows[0])
-        strings: list[bytes] = []
-        if string_width == 1:
-            strings = fields[width - 1 :: width]
-            del fields[width - 1 :: width]
-        elif string_width:
-            strings = [*chain.from_iterable(row[-string_width:] for row in rows)]
-            fields = [*chain.from_iterable(row[:-string_width] for row in rows)]
-        first, first_string, at = len(self.numbers) + 1, len(self.strings) + 1, self._before + 4 * section
-        self.numbers += fields
-        self.strings += strings
-        self.shape[at : at + 4] = (
-            first, first + len(fields) - len(fields) // len(rows),
-            first_string, first_string + len(strings) - len(strings) // len(rows),
-        )  # fmt: skip
+        numbers, strings = self.numbers, self.strings
+        width, later = len(rows[0]) - string_width, len(rows) - 1
+        first, first_string, at = len(numbers) + 1, len(strings) + 1, self._before + 4 * section
+        for row in rows:
+            numbers += row[:width]
+            strings += row[width:]
+        self.shape[at : at + 4] = first, first + width * later, first_string, first_string + string_width * later
 
     def add_all(self, first: int, sections: Sequence[tuple[Rows, int]]) -> None:
         """Add those of consecutive sections (rows, byte strings at their end) that have rows."""
@@ -80,12 +73,13 @@ class _Packer:
 
 
 def pack_events(
-    scalars: Scalars, named: Sequence[bytes], chunks: Sequence[ChunkData], folded: Folded, reads: Sequence[int]
+    scalars: Scalars, named: Sequence[bytes], chunks: Sequence[ChunkData], folded: Folded, reads: Sequence[int],
+    content: ContentChanges | None,
 ) -> list[bytes]:
-    """Return the first arguments of append_files. Chunks go in the order of their names: two who bring the same do not
-    wait for each other in a circle.
+    """Return the first arguments of append_files; `content` is put at once. Chunks go in the order of their names: two
+    who bring the same do not wait for each other in a circle.
     """
-    events, content = folded.events, folded.content
+    events = folded.events
     packer = _Packer(
         [scalars.project, len(events.at_ns)], _CONTENT_SECTIONS,
         [
@@ -97,11 +91,11 @@ def pack_events(
     if chunks:
         rows = [(c.size_bytes, _ENCODINGS[c.encoding], c.hash, c.data) for c in chunks]
         packer.add(_CHUNKS, sorted(rows, key=_name), 2)
-    sections: tuple[tuple[Rows, int], ...] = (
-        (content.closed, 0), (content.gone, 0), (content.cut, 0), *_put_and_new(content.put, content.new),
-        (content.past, 1),
-    )  # fmt: skip
-    packer.add_all(_CONTENT, sections)
+    if content is not None:
+        packer.add_all(_CONTENT, (
+            (content.closed, 0), (content.gone, 0), (content.cut, 0), *_put_and_new(content.put, content.new),
+            (content.past, 1),
+        ))  # fmt: skip
     return [
         *packer.packed(), bytea_array(named), text_array([scalars.task_id], folded.contexts),
         int4_array(events.contexts), int8_array(events.at_ns), int8_array(events.inodes), bytea_array(events.paths),
@@ -114,13 +108,26 @@ def pack_events(
 def pack_tree(tree: TreeChanges, dropped: Rows) -> list[bytes]:
     """Return the last arguments of put_tree."""
     packer = _Packer([], _TREE_SECTIONS, [], [])
-    sections: tuple[tuple[Rows, int], ...] = (
+    packer.add_all(0, _tree_sections(tree, dropped))
+    return packer.packed()
+
+
+def pack_waiting(tree: TreeChanges, content: ContentChanges) -> list[bytes]:
+    """Return the same of what is to wait, content maps included."""
+    packer = _Packer([], _WAITING_SECTIONS, [], [])
+    put = [*content.put, *content.new] if content.new else content.put
+    packer.add_all(0, (
+        *_tree_sections(tree, content.dropped), (content.closed, 0), (content.cut, 0), (put, 1), (content.past, 1),
+    ))  # fmt: skip
+    return packer.packed()
+
+
+def _tree_sections(tree: TreeChanges, dropped: Rows) -> tuple[tuple[Rows, int], ...]:
+    return (
         (tree.nodes_past, 1), (tree.nodes_gone, 0), *_put_and_new(tree.nodes_put, tree.nodes_new),
         (tree.names_past, 1), (tree.names_gone, 1), *_put_and_new(tree.names_put, tree.names_new),
         (tree.aliases, 0), (dropped, 0),
     )  # fmt: skip
-    packer.add_all(0, sections)
-    return packer.packed()
 
 
 def _put_and_new(put: Rows, new: Rows) -> tuple[tuple[Rows, int], tuple[Rows, int]]:

@@ -11,7 +11,7 @@ from app.core.chunks import chunk_hash
 from app.core.errors import PayloadRefused
 from app.core.ids import CHUNK_BYTES
 from app.core.messages import ChunkData, PersistBatch
-from app.core.operations import Content, FileOperationRequest, decode_request, kind_of
+from app.core.operations import ChunkRef, Content, FileOperationRequest, decode_request, kind_of
 
 HASH_BYTES: Final = 32
 _INDEX_MAX: Final = 2**45
@@ -68,10 +68,11 @@ def _is_sound(request: FileOperationRequest) -> bool:
     operation = request.operation
     if not (0 <= operation.inode <= _I64_MAX and abs(request.at_ns) <= _I64_MAX):
         return False
-    return not isinstance(operation, Content) or all(
-        0 <= ref.index < _INDEX_MAX and 0 <= ref.size_bytes <= CHUNK_BYTES and len(ref.hash) in {0, HASH_BYTES}
-        for ref in operation.chunks
-    )
+    return not isinstance(operation, Content) or all(map(_is_sound_reference, operation.chunks))
+
+
+def _is_sound_reference(ref: ChunkRef) -> bool:
+    return 0 <= ref.index < _INDEX_MAX and 0 <= ref.size_bytes <= CHUNK_BYTES and len(ref.hash) in {0, HASH_BYTES}
 
 
 def plain_bytes(chunk: ChunkData) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.adapters.postgres.connections import Connection, Pool, Row, store_errors
+from app.adapters.postgres.content_reads import AT, NOW
 from app.adapters.postgres.prepared import plain_bytes
 from app.adapters.postgres.tree_rows import decode_node
 from app.adapters.postgres.waiting import walk
@@ -35,10 +36,10 @@ left join lateral (
     select * from content_chunks t where t.project = %(project)s and t.inode = l.inode and t.index = 0 offset 0
 ) c on true
 left join chunks k on k.project = %(project)s and k.hash = c.hash and k.data is not null"""
-_CONTENT: Final = """
-select c.hash, k.size_bytes, k.encoding, k.data from content_chunks c
-left join chunks k on k.project = c.project and k.hash = c.hash and k.data is not null
-where c.project = %s and c.inode = %s and c.index = 0"""
+_CONTENT: Final = f"""
+select c.hash, k.size_bytes, k.encoding, k.data from ({AT}) c
+left join chunks k on k.project = %(project)s and k.hash = c.hash and k.data is not null
+where c.index = 0"""  # noqa: S608 - of constants
 _PROJECT: Final = "select id from projects where project = %s"
 
 
@@ -77,7 +78,8 @@ class PostgresScripts:
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read")
             depth, inode, node = walk(connection, self._number, names)
-            found = connection.execute(_CONTENT.encode(), (self._number, inode), binary=True).fetchone()
+            asked = {"project": self._number, "inode": inode, "at": NOW}
+            found = connection.execute(_CONTENT.encode(), asked, binary=True).fetchone()
         return None if node is None else (depth, node, *(found or (None,) * 4))
 
 

@@ -115,24 +115,21 @@ class TreeRows:
     def node(self, inode: int) -> Node | None:
         """See TreeState."""
         self._read.add(inode)
-        try:
-            return self._nodes[inode]
-        except KeyError:
-            if not self._is_fresh(inode):
-                self.load(Wanted((inode,), ()))
-            return self._nodes.get(inode)
+        known = self._nodes.get(inode)
+        if known is None and inode not in self._nodes and not self._is_fresh(inode):
+            self.load(Wanted((inode,), ()))
+            known = self._nodes.get(inode)
+        return known
 
     def child(self, parent: int, name: bytes) -> int | None:
         """See TreeState."""
         key = (parent, name)
         self._read.add(parent)
-        try:
-            return self._names[key]
-        except KeyError:
-            if parent in self._whole:
-                return None
+        held = self._names.get(key)
+        if held is None and key not in self._names and parent not in self._whole:
             self.load(Wanted((), (key,)))
-            return self._names[key]
+            held = self._names[key]
+        return held
 
     def has_children(self, directory: int) -> bool:
         """See TreeState."""

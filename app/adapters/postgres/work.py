@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from app.adapters.postgres import calls
 from app.adapters.postgres.fold import Folded, Task
-from app.adapters.postgres.packing import Scalars, pack_events, pack_tree
+from app.adapters.postgres.packing import Scalars, pack_events, pack_tree, pack_waiting
 from app.adapters.postgres.prepared import Prepared
 from app.adapters.postgres.standing import Standing
 from app.adapters.postgres.tree_rows import Wanted, keys_of
@@ -65,15 +65,18 @@ def refusal_of(work: Work, opened: calls.Opened) -> Done | None:
     return None
 
 
-def event_arguments(work: Work, standing: Standing, folded: Folded, made: calls.Appended) -> list[bytes]:
+def event_arguments(
+    work: Work, standing: Standing, folded: Folded, made: calls.Appended, *, waits: bool
+) -> list[bytes]:
     """Return the first arguments; with hashes nothing of what was read: nothing is appended if the head has moved."""
     scalars = Scalars(
         work.project, standing.head.position, standing.head.hash, work.task.incarnation, work.first, work.task.task_id,
         made.at_us, made.hashes,
     )  # fmt: skip
-    return pack_events(scalars, work.named_chunks, work.chunks, folded, () if made.hashes else folded.reads())
+    reads = () if made.hashes else folded.reads()
+    return pack_events(scalars, work.named_chunks, work.chunks, folded, reads, None if waits else folded.content)
 
 
-def tree_arguments(folded: Folded) -> list[bytes]:
-    """Return those of the tree."""
-    return pack_tree(folded.tree, folded.content.dropped)
+def tree_arguments(folded: Folded, *, waits: bool) -> list[bytes]:
+    """Return those of the tree, and of the content maps if they wait as well."""
+    return pack_waiting(folded.tree, folded.content) if waits else pack_tree(folded.tree, folded.content.dropped)

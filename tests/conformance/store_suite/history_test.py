@@ -2,6 +2,7 @@
 
 import random
 
+import psycopg
 import pytest
 
 from app.core.ids import CHUNK_BYTES
@@ -117,3 +118,78 @@ def test_rows_are_what_the_events_fold_to_now_and_at_every_position(postgres_sto
         assert reader.chunk_map(0, version) == content, version
     assert reader.verify_chain().broken_at == 0
     assert {"applied", "rejected", "renamed"} <= kinds
+
+
+class Author:
+    """A mount that nobody meets: writes, cuts, removes and makes anew files in a folder of its own."""
+
+    def __init__(self, seed, mount):
+        self.random, self.mount, self.files = random.Random(seed), mount, {}
+        self.folder = mount.inode()
+        mount.do(Make(1, b"of%d" % mount.incarnation, self.folder, 0o40755, 0, 0))
+
+    def batch(self, count):
+        operations, chunks, first = [], {}, self.mount.sequence + 1
+        for at in range(count):
+            pick = self.random
+            if len(self.files) < 3 or pick.random() < 0.1:
+                inode = self.mount.inode()
+                self.files[inode] = (0, 0)
+                operations.append(Make(self.folder, b"%d" % inode, inode, 0o100644, 0, 0))
+                continue
+            inode = pick.choice(list(self.files))
+            if pick.random() < 0.15:
+                del self.files[inode]
+                operations.append(Unlink(self.folder, b"%d" % inode, inode))
+                continue
+            size = pick.randrange(4 * CHUNK_BYTES)
+            brought = {
+                i: self.mount.chunk(bytes([pick.randrange(1, 255)]) * min(CHUNK_BYTES, size - i * CHUNK_BYTES))
+                for i in range(-(-size // CHUNK_BYTES))
+                if pick.random() < 0.4
+            }
+            refs = tuple(
+                ChunkRef(i, chunk.hash if pick.random() < 0.9 else b"", chunk.size_bytes)
+                for i, chunk in brought.items()
+            )
+            operations.append(Content(inode, self.files[inode], size, at, False, -1, refs))
+            chunks.update({chunk.hash: chunk for chunk in brought.values()})
+            self.files[inode] = (self.mount.incarnation, first + at)
+        return self.mount.do(*operations, chunks=list(chunks.values()))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_content_that_waits_is_read_as_when_it_is_put(postgres_store, postgres_server, model, seed):
+    authors = [Author(seed * 10 + i, postgres_store.mount(f"m{i}")) for i in range(2)]
+    reader, pick, shots = postgres_store.read(), random.Random(seed), {}
+    for event in reader.events_after(0):
+        model.fold(event)
+    for at in range(60):
+        reply, feed = pick.choice(authors).batch(pick.choice([1, 2, 5, 12]))
+        assert not reply.rejected
+        for event in (event for message in feed for event in message.events):
+            model.fold(event)
+            shots[event.position] = {i: n.version for i, n in model.tree.nodes.items()}
+        if at in {20, 40}:
+            postgres_store.settle()
+    assert rows_of(postgres_server, postgres_store, "position", "tree_waiting"), "nothing is shown where nothing waits"
+    for _ in range(2):
+        for at, versions in shots.items():
+            for inode, version in versions.items():
+                assert reader.chunk_map_at(inode, at) == model.maps[version], (at, inode)
+        postgres_store.settle()
+    assert not rows_of(postgres_server, postgres_store, "position", "tree_waiting")
+    columns = "inode, index, since"
+    stored = [
+        *rows_of(postgres_server, postgres_store, columns, "content_chunks"),
+        *rows_of(postgres_server, postgres_store, columns, "content_chunks_past"),
+    ]
+    assert len(stored) == len(set(stored)), "a version of a chunk stands once"
+    alive = {i for i, node in model.tree.nodes.items()}
+    assert {row[0] for row in rows_of(postgres_server, postgres_store, columns, "content_chunks")} <= alive
+
+
+def rows_of(server, store, columns, table):
+    with psycopg.connect(server.reader_url) as connection:
+        asked = f"select {columns} from {table} t where t.project = (select id from projects where project = %s)"
+        return connection.execute(asked, (store.project,)).fetchall()
