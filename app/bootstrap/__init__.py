@@ -67,13 +67,15 @@ if TYPE_CHECKING:
 def server(settings: Settings, name: str) -> Server:
     """The server `redis` or `postgres` as one process runs or watches it."""
     from app.adapters import servers
+    from config.flags import load_flags
 
     match name, settings.redis_given, settings.database_given:
         case "redis", True, _:
             return servers.GivenRedis(settings.redis_url)
         case "redis", False, _:
             socket = settings.sockets / servers.REDIS_SOCKET
-            return servers.OwnRedis(settings.home / "redis", socket, settings.redis_url)
+            log_mib = servers.REDIS_LOG_MIB if load_flags()["calm_redis_log"] else servers.REDIS_LOG_EAGER_MIB
+            return servers.OwnRedis(settings.home / "redis", socket, settings.redis_url, log_mib)
         case "postgres", _, True:
             return servers.GivenPostgres(settings.reader_url, os.environ.get("WEIR_ADMIN_URL", ""))
         case "postgres", _, False:
@@ -197,12 +199,14 @@ def dropped_messages(settings: Settings) -> DroppedMessages:
 
 
 def cache_trims(settings: Settings) -> list[Callable[[int], int]]:
-    """What drops expired entries of each shared cache."""
+    """What drops expired entries of each shared cache, and what our own Redis need not keep of the past."""
     from app.adapters.redis.chunk_cache import RedisChunkCache
+    from app.adapters.redis.own_log import RedisLog
     from app.adapters.redis.shared_decisions import RedisSharedDecisions
 
     url, prefix, project = settings.redis_url, settings.key_prefix, settings.project
-    return [RedisChunkCache(url, prefix, project).trim, RedisSharedDecisions(url, prefix, project, b"").trim]
+    own = [] if settings.redis_given else [RedisLog(url).trim]
+    return [RedisChunkCache(url, prefix, project).trim, RedisSharedDecisions(url, prefix, project, b"").trim, *own]
 
 
 def supervisor(settings: Settings) -> Supervisor:

@@ -13,6 +13,7 @@ import redis
 
 from app.adapters import servers
 from app.adapters.binaries import find_postgres
+from app.adapters.redis.own_log import RedisLog
 from app.core.errors import SetupError
 
 
@@ -22,6 +23,25 @@ def test_a_killed_redis_keeps_what_was_queued(own_redis):
     own_redis.kill()
     own_redis.start()
     assert redis.Redis.from_url(own_redis.url).lrange("queue", 0, -1) == [b"work"]
+
+
+def test_redis_makes_its_file_short_only_while_little_passes_through(own_redis, request):
+    client, log = redis.Redis.from_url(own_redis.url), RedisLog(own_redis.url, log_bytes=900_000)
+    request.addfinalizer(log.close)
+    client.set("kept", b"x")
+    until = time.monotonic() + 30
+    while client.info("stats")["instantaneous_input_kbps"] < 2048 and time.monotonic() < until:
+        client.set("passes", bytes(1_000_000))
+    assert log.trim(0) == 0, "callers would wait for it"
+    client.delete("passes")
+    while not log.trim(0) and time.monotonic() < until:
+        time.sleep(0.1)
+    while client.info("persistence")["aof_current_size"] > 1000 and time.monotonic() < until:
+        time.sleep(0.02)
+    assert client.info("persistence")["aof_current_size"] <= 1000
+    own_redis.kill()
+    own_redis.start()
+    assert redis.Redis.from_url(own_redis.url).get("kept") == b"x"
 
 
 def test_servers_listen_on_no_tcp_port(own_redis, own_postgres):
