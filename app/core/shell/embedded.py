@@ -95,9 +95,13 @@ _SELF_PARSE: Final = re.compile(
 
 def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf: Leaf) -> str | None:
     """Weigh `python -c code`, code on standard input and scripts that the text itself wrote."""
-    code = _given(words, frame)
-    if code is None:
+    codes = _given(words, frame)
+    if not codes:
         return None
+    return "".join([_run_one(reading, words, code, frame, span, leaf) for code in codes])
+
+
+def _run_one(reading: Reading, words: list[str], code: str, frame: Frame, span: Span, leaf: Leaf) -> str:
     reading.weigh_text(code[:CODE_MAX])
     facts = code_facts(code)
     output: str = leaf(reading, words[0], words, frame, span, *facts)
@@ -108,7 +112,7 @@ def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf:
     return output
 
 
-def _given(words: list[str], frame: Frame) -> str | None:
+def _given(words: list[str], frame: Frame) -> tuple[str, ...]:
     """The code of the command line, else of a script file that the text wrote, else of standard input."""
     found: list[str] = []
     for index, word in enumerate(words[1:], 1):
@@ -117,13 +121,13 @@ def _given(words: list[str], frame: Frame) -> str | None:
         if code is not None:
             found.append(code)
         elif word == "-m" and not found:
-            return None
+            return ()
         elif not word.startswith("-") and word != "eval" and not found:
-            return frame.scope.content(word)
+            return frame.scope.contents(word)
     if found:
-        return "\n".join(found)
+        return ("\n".join(found),)
     asks = any(word in {"--version", "-V", "-v", "--help", "-h"} for word in words)
-    return None if asks else frame.stdin
+    return () if asks or frame.stdin is None else (frame.stdin,)
 
 
 def script_word(words: list[str]) -> str:

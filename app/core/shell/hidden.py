@@ -13,6 +13,7 @@ _RUNS: Final = frozenset(("$(", "`", "${"))
 _READS: Final = frozenset("$" + char for char in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789")
 _QUOTED: Final = re.compile(r"'[^']*(?:\$\(|`)")
 _ARITHMETIC: Final = re.compile(r"\(\(|\[\[|\$\[")
+_LINE_END: Final = re.compile(rb"(?<!\\)(?:\\\\)*\n")
 _STARTS: Final = ("$(", "`", "<(", ">(")
 _DEFAULT: Final = re.compile(r"\w+:?[-=+?]")
 _WORD_SOURCE: Final = re.compile(r"\$(?:\{!|\{?[@*0-9#]|\{\w+\[|\{[^}]*@P)")
@@ -39,6 +40,18 @@ def doubt_command(reading: Reading, node: Node, words: list[str], frame: Frame) 
         reading.doubt("command-word")
     if words and words[0] in _PRINTS and prints_secret(frame.text(node), frame.scope):
         reading.doubt("prints-a-secret")
+
+
+def joins_lines(source: bytes, node: Node) -> bool:
+    """Tell whether the grammar made one statement of two lines: behind some heredocs it reads a newline as a blank, and
+    what is a command of its own becomes words of the one before.
+    """
+    end = 0
+    for child in node.children:
+        if end and _LINE_END.search(source, end, child.start_byte) is not None:
+            return True
+        end = 0 if child.type == "heredoc_redirect" else child.end_byte
+    return False
 
 
 def text_hides(text: str) -> bool:

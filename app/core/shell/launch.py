@@ -50,7 +50,7 @@ def _run_program(reading: Reading, words: list[str], frame: Frame, span: tuple[i
     hazard = hazard_of(program, words, frame)
     if hazard:
         reading.doubt(hazard)
-    step = run_path if "/" in name and frame.scope.content(name) is not None else step_of(program, words)
+    step = run_path if "/" in name and frame.scope.contents(name) else step_of(program, words)
     if step is not None:
         output = step(reading, words if step is run_path else [program, *words[1:]], frame, span)
         if output is not None:
@@ -146,16 +146,23 @@ def _shell(reading: Reading, words: list[str], frame: Frame, span: tuple[int, in
             scope.variables["0"] = rest[0]
         return shell_text(reading, code, inner._replace(scope=scope), words, span)
     if rest and rest[0] not in {"-", "/dev/stdin", "/dev/fd/0"}:
-        content = frame.scope.content(rest[0])
-        if content is None:
+        if not frame.scope.contents(rest[0]):
             follow_shell(reading, words, rest[0], rest[1:], inner, span)
             return leaf(reading, words[0], words, frame, span, *(("unknown-program",) if marks_of(rest[0]) else ()))
-        scope = frame.scope.copy()
-        scope.positional = rest[1:]
-        return shell_text(reading, content, inner._replace(scope=scope), words, span)
+        return _written_script(reading, rest, inner, words, span)
     if frame.stdin is None:
         return None
     return shell_text(reading, frame.stdin, inner._replace(stdin=None), words, span)
+
+
+def _written_script(reading: Reading, given: list[str], frame: Frame, words: list[str], span: tuple[int, int]) -> str:
+    """Read a script of the text's own making as a program of its own, in each way that its content may be."""
+    outputs = []
+    for content in frame.scope.contents(given[0]):
+        scope = frame.scope.copy()
+        scope.run_as(given)
+        outputs.append(shell_text(reading, content, frame._replace(scope=scope), words, span))
+    return outputs[0] if len(outputs) == 1 else unknown(*outputs)
 
 
 def _shell_code(words: list[str]) -> tuple[str | None, list[str]]:
@@ -202,7 +209,9 @@ def _exec(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int
     while index < len(words) and words[index].startswith("-"):
         index += 2 if words[index] == "-a" else 1
     if index >= len(words) or words[index].startswith("{"):
-        return ""
+        if frame.stdin is not None:
+            reading.doubt("input-replaced")
+        return UNKNOWN
     return run_words(reading, words[index:], frame, span)
 
 
@@ -225,24 +234,41 @@ def _command(reading: Reading, words: list[str], frame: Frame, span: tuple[int, 
 def _source(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
     if len(words) < 2:
         return ""
-    content = frame.scope.content(words[1])
-    if content is None and words[1] in {"/dev/stdin", "/dev/fd/0"}:
-        content = frame.stdin or ""
-    if content is not None:
-        return shell_text(reading, content, inside(frame, "source", span), words, span)
+    contents = frame.scope.contents(words[1])
+    if not contents and words[1] in {"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"}:
+        contents = (frame.stdin or "",)
+    if contents:
+        return _sourced(reading, contents, inside(frame, "source", span), words, span)
     frame.scope.forget()
     follow_source(reading, words, frame, span)
     return leaf(reading, "source", words, frame, span, *(("unknown-program",) if marks_of(words[1]) else ()))
 
 
+def _sourced(
+    reading: Reading, contents: tuple[str, ...], frame: Frame, words: list[str], span: tuple[int, int]
+) -> str:
+    scope = frame.scope
+    before, outputs = scope.arrays.get("BASH_SOURCE"), []
+    for content in contents:
+        start = scope.copy()
+        scope.arrays["BASH_SOURCE"] = [words[1]]
+        outputs.append(shell_text(reading, content, frame, words, span))
+        if len(contents) > 1 and not scope.join(start):
+            reading.doubt("conditional-function")
+    scope.arrays.pop("BASH_SOURCE", None)
+    if before is not None:
+        scope.arrays["BASH_SOURCE"] = before
+    return outputs[0] if len(outputs) == 1 else unknown(*outputs)
+
+
 def run_path(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
     """A file of the script's own making that is run by its path."""
-    content = frame.scope.content(words[0])
-    if content is None:
+    contents = frame.scope.contents(words[0])
+    if not contents:
         return None
-    if content.startswith("#!") and "sh" not in content.partition("\n")[0]:
+    if any(text.startswith("#!") and "sh" not in text.partition("\n")[0] for text in contents):
         return leaf(reading, words[0], words, frame, span, "unknown-code")
-    return shell_text(reading, content, inside(frame, words[0], span), words, span)
+    return _written_script(reading, words, inside(frame, words[0], span), words, span)
 
 
 STEPS: Final[dict[str, Step]] = {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tree_sitter import Node
 
-from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Command, Touch, marks_of, unknown
+from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Command, Touch, marks_of
 from app.core.shell.hidden import prints_secret
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame, Reading
@@ -18,7 +18,7 @@ class Sink:
     __slots__ = ("captured", "inner", "paths", "piped", "then")
 
     def __init__(self) -> None:
-        self.paths: list[str] = []
+        self.paths: list[tuple[str, bool]] = []
         self.inner: list[Node] = []
         self.piped: list[Node] = []
         self.then: list[Node] = []
@@ -59,8 +59,8 @@ def apply_redirects(reading: Reading, redirects: Sequence[Node], frame: Frame, r
     for redirect in redirects:
         inner = _incoming(reading, redirect, inner, sink)
     output = run(inner)
-    for path in sink.paths:
-        _write(reading, path, output, frame, redirects[0])
+    for path, appends in sink.paths:
+        _write(reading, path, output, frame, redirects[0], appends=appends)
     for node in sink.inner:
         process(reading, node, frame._replace(stdin=output))
     return _behind(reading, sink, frame, "" if sink.captured else output)
@@ -137,6 +137,8 @@ def _file(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
     path = value_of(reading, target, frame)
     if operator.endswith("&") and path.strip("-").isdigit():
         path = _duplicated(path, descriptor, frame)
+        # what goes to an open descriptor comes behind what went there before
+        operator = ">>" if operator == ">&" and path != "-" else operator
     elif descriptor.isdigit() and int(descriptor) > 2:
         frame.scope.variables[f"fd {descriptor}"] = path
     return _opened(reading, redirect, path, operator, descriptor, frame, sink)
@@ -153,9 +155,9 @@ def _opened(
         frame = _read(reading, path, frame, redirect, descriptor)
     if descriptor != "2":
         sink.captured = True
-        sink.paths.append(path)
+        sink.paths.append((path, operator in {">>", "&>>"}))
     else:
-        _write(reading, path, UNKNOWN, frame, redirect)
+        _write(reading, path, UNKNOWN, frame, redirect, appends=operator == ">>")
     return frame
 
 
@@ -183,14 +185,11 @@ def _read(reading: Reading, path: str, frame: Frame, node: Node, descriptor: str
     return frame if descriptor not in {"", "0"} else frame._replace(stdin=content)
 
 
-def _write(reading: Reading, path: str, output: str, frame: Frame, node: Node) -> None:
+def _write(reading: Reading, path: str, output: str, frame: Frame, node: Node, *, appends: bool) -> None:
     where = classify(frame.scope.pointed(path), frame.scope.cwd, frame.scope.project)
     if "null" in where:
         return
-    old = frame.scope.content(path) or ""
-    frame.scope.put(
-        path, output if not old else unknown(old, output) if marks_of(old + output) else old + "\n" + output
-    )
+    frame.scope.put(path, output, appends=appends)
     facts = ("sends-secret",) if SECRET in output and "remote" in where else ()
     reading.emit(_touching(">", "write", path, where, frame, node)._replace(facts=frozenset(facts)))
 

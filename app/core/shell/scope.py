@@ -1,13 +1,15 @@
 """What a point of a script knows: variables, functions, aliases, folder, and files that the script itself wrote.
 
-`files` is shared by all copies, since subshells share the disk; everything else is a subshell's own.
+`files` is shared by all copies, since subshells share the disk; everything else is a subshell's own. Whether a write
+happened at all often hangs on what only a run shows, so a file keeps all that may be its content, the last write last.
 """
 
+import re
 from typing import Final, NamedTuple
 
 from tree_sitter import Node
 
-from app.core.shell.form import UNKNOWN, unknown
+from app.core.shell.form import UNKNOWN, marks_of, unknown
 from app.core.shell.places import absolute
 
 GIVEN: Final = {
@@ -33,6 +35,11 @@ GIVEN: Final = {
     "HOSTNAME": "host",
     "PIPESTATUS": "0",
 }
+
+CONTENTS_MAX: Final = 4
+CONTENT_MAX: Final = 64 * 1024
+_GLOB: Final = re.compile(r"[*?\[]")
+_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/(?:self|\$\$|\d+))/fd/(\d+)")
 
 
 class Function(NamedTuple):
@@ -66,7 +73,7 @@ class Scope:
         self.arrays: dict[str, list[str]] = {}
         self.functions: dict[str, Function] = {}
         self.aliases: dict[str, str] = {}
-        self.files: dict[str, str] = {}
+        self.files: dict[str, tuple[str, ...]] = {}
         self.links: dict[str, str] = {}
         self.locals: list[dict[str, str | None]] = []
         self.positional: list[str] | None = None
@@ -135,6 +142,12 @@ class Scope:
         self.variables |= {name: variables[name] for name in names if name in variables}
         self.arrays |= {name: arrays[name] for name in names if name in arrays}
 
+    def run_as(self, given: list[str]) -> None:
+        """Let this be the scope of a script that is run by these words."""
+        self.positional = given[1:]
+        self.variables["0"] = given[0]
+        self.arrays["BASH_SOURCE"] = [given[0]]
+
     def forget(self) -> None:
         """A script of unknown content ran in this shell: no variable is certain any more."""
         self.variables = {name: unknown(value) for name, value in self.variables.items()}
@@ -161,9 +174,47 @@ class Scope:
         return alike
 
     def content(self, path: str) -> str | None:
-        """Return what the script itself put into a file, or None."""
-        return self.files.get(absolute(path, self.cwd)) if self.files else None
+        """Return what the script itself put into a file, or None; where it may be one of several, it is not known."""
+        found = self.contents(path)
+        return None if not found else found[0] if len(found) == 1 else unknown(*found)
 
-    def put(self, path: str, content: str) -> None:
+    def contents(self, path: str) -> tuple[str, ...]:
+        """Return all that the script itself may have put into a file, or into any that a pattern may mean."""
+        if not self.files:
+            return ()
+        full = absolute(self._descriptor(path), self.cwd)
+        found = self.files.get(full)
+        return found if found is not None else self._alike(full) if _GLOB.search(full) else ()
+
+    def _alike(self, pattern: str) -> tuple[str, ...]:
+        """Compare the fixed beginning and end alone: whatever a pattern may mean is among what they let through."""
+        signs = [found.start() for found in _GLOB.finditer(pattern)]
+        begins, ends = pattern[: signs[0]], pattern[signs[-1] + 1 :]
+        ends = "" if "]" in ends else ends
+        found = [text for name, texts in self.files.items() if _between(name, begins, ends) for text in texts]
+        return _few(tuple(dict.fromkeys(found)))
+
+    def _descriptor(self, path: str) -> str:
+        found = _DESCRIPTOR.fullmatch(path)
+        return path if found is None else self.variables.get(f"fd {found[1]}", path)
+
+    def put(self, path: str, content: str, *, appends: bool = False) -> None:
         """Remember what the script put into a file."""
-        self.files[absolute(path, self.cwd)] = content
+        full = absolute(path, self.cwd)
+        before = self.files.get(full, ())
+        if not appends or not before:
+            after = (*[text for text in before if text != content], content)
+        else:
+            # whole lines end as they did before more came; a line that goes on is another one
+            kept = [text for text in before if not text.endswith("\n") and text]
+            after = tuple(dict.fromkeys([*kept, *[text + content for text in before]]))
+        self.files[full] = _few(after)
+
+
+def _between(name: str, begins: str, ends: str) -> bool:
+    return name.startswith(begins) and name.endswith(ends) and not name.startswith("/dev/fd/")
+
+
+def _few(texts: tuple[str, ...]) -> tuple[str, ...]:
+    few = len(texts) <= CONTENTS_MAX and sum(map(len, texts)) <= CONTENT_MAX
+    return texts if few else (marks_of("".join(texts) + UNKNOWN),)

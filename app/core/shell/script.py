@@ -11,7 +11,7 @@ from tree_sitter import Node
 from app.core.shell.builtins import BUILTINS
 from app.core.shell.chains import run_list, run_pipeline, run_redirected_statement
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
-from app.core.shell.hidden import doubt_command, prints_secret, text_hides, value_hides
+from app.core.shell.hidden import doubt_command, joins_lines, prints_secret, text_hides, value_hides
 from app.core.shell.launch import run_words
 from app.core.shell.lone import lone_command
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
@@ -23,6 +23,10 @@ from app.core.shell.words import run_inside, text_words, value_of, words_of
 from app.core.shell.wrappers import note_environment
 
 _LOOPS: Final = frozenset(("while_statement", "for_statement", "c_style_for_statement"))
+_LINES: Final = frozenset(
+    ("command", "declaration_command", "unset_command", "redirected_statement", "variable_assignments")
+)
+"""Statements that end with their line."""
 _QUIET: Final = frozenset(
     ("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number")
 )
@@ -83,7 +87,10 @@ def run_node(reading: Reading, node: Node, frame: Frame) -> str:
         reading.doubt("too-deep")
         reading.depth -= 1
         return UNKNOWN
-    step = _STEPS.get(node.type)
+    kind = node.type
+    if kind in _LINES and b"\n" in frame.source[node.start_byte : node.end_byte] and joins_lines(frame.source, node):
+        reading.doubt("syntax")
+    step = _STEPS.get(kind)
     output = step(reading, node, frame) if step is not None else _other(reading, node, frame)
     reading.depth -= 1
     return output if len(output) <= VALUE_MAX else unknown(output)

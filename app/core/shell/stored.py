@@ -103,7 +103,7 @@ def follow_source(reading: Reading, words: list[str], frame: Frame, span: Span) 
 def follow_code(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:
     """Read a stored script that an interpreter of another language would run."""
     path = script_word(words) if reading.scripts is not None else ""
-    if frame.scope.content(path) is not None:
+    if frame.scope.contents(path):
         return
     text = stored_text(reading, path, frame) if path else None
     if text is not None:
@@ -137,7 +137,5 @@ def _interpreter(text: str) -> str:
 def _read_shell(reading: Reading, text: str, words: list[str], given: list[str], frame: Frame, span: Span) -> None:
     # a copy: what it defines must not hide from the rules what the call says in plain sight
     scope = frame.scope.copy()
-    scope.positional = given[1:]
-    scope.variables["0"] = given[0]
-    scope.arrays["BASH_SOURCE"] = [given[0]]
+    scope.run_as(given)
     text_followed(reading, text, words, frame._replace(scope=scope), span)
