@@ -1,5 +1,6 @@
 """Following a launcher into what it runs: the frame inside it, its text, and the launcher's own command."""
 
+from app.core.shell.places import absolute
 from app.core.shell.reading import Frame, Reading
 
 Span = tuple[int, int]
@@ -8,6 +9,13 @@ Span = tuple[int, int]
 def inside(frame: Frame, wrapper: str, span: Span) -> Frame:
     """Return the frame of a command inside a wrapper."""
     return frame._replace(wrappers=(*frame.wrappers, wrapper), base=span, depth=frame.depth + 1)
+
+
+def moved(frame: Frame, folder: str) -> Frame:
+    """Return the frame of what runs in another folder."""
+    scope = frame.scope.copy()
+    scope.cwd = absolute(folder, scope.cwd)
+    return frame._replace(scope=scope)
 
 
 def kept(reading: Reading, words: list[str], frame: Frame, span: Span) -> str:

@@ -3,6 +3,7 @@ own.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.builtins import BUILTINS
@@ -17,6 +18,7 @@ from app.core.shell.reading import DEPTH_MAX, Frame, Reading
 from app.core.shell.runners import smuggles
 from app.core.shell.stored import follow_code, follow_path, follow_shell, follow_source
 from app.core.shell.touches import touches_of
+from app.core.shell.triggers import follow_made
 from app.core.shell.wrappers import run_env, run_prefix, run_prefix_pair
 
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
@@ -50,6 +52,8 @@ def _run_program(reading: Reading, words: list[str], frame: Frame, span: tuple[i
     hazard = hazard_of(program, words, frame)
     if hazard:
         reading.doubt(hazard)
+    if frame.scope.files:
+        follow_made(reading, program, words, frame, span)
     step = run_path if "/" in name and frame.scope.contents(name) else step_of(program, words)
     if step is not None:
         output = step(reading, words if step is run_path else [program, *words[1:]], frame, span)
@@ -139,6 +143,9 @@ def _shell(reading: Reading, words: list[str], frame: Frame, span: tuple[int, in
     """`sh -c text`, `sh file`, or a shell that reads its commands from its input."""
     code, rest = _shell_code(words)
     inner = inside(frame, words[0], span)
+    for option, path in pairwise(words):
+        if option in {"--rcfile", "--init-file"}:
+            run_words(reading, ["source", path], inner._replace(scope=frame.scope.copy()), span)
     if code is not None:
         scope = frame.scope.copy()
         scope.positional = rest[1:]

@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from app.core.shell.follow import Span, inside, kept, text_of
+from app.core.shell.follow import Span, inside, kept, moved, text_of
 from app.core.shell.form import UNKNOWN, Command, marks_of, unknown
 from app.core.shell.git_launch import run_git
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.runners import runs_package, runs_recipes, runs_texts
 from app.core.shell.script_options import run_awk, run_rsync, run_sed, run_tar, run_vim
-from app.core.shell.wrappers import moved, where_told
+from app.core.shell.wrappers import where_told
 
 Step = Callable[[Reading, list[str], Frame, Span], str | None]
 _XARGS_VALUES: Final = frozenset(

@@ -56,6 +56,7 @@ class Reading:
         "commands",
         "depth",
         "doubts",
+        "judged",
         "run_node",
         "run_text",
         "run_words",
@@ -73,6 +74,7 @@ class Reading:
     ) -> None:
         self.commands: list[Command] = []
         self.doubts: list[str] = []
+        self.judged: set[tuple[str, str]] = set()
         self.steps = 0
         self.depth = 0
         self.substituted = 0

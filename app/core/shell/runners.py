@@ -4,14 +4,13 @@
 """
 
 import re
-from itertools import pairwise
 from typing import Final
 
-from app.core.shell.follow import Span, inside, kept, text_of
+from app.core.shell.follow import Span, inside, kept, moved, text_of
 from app.core.shell.form import UNKNOWN, marks_of
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.reading import Frame, Reading
-from app.core.shell.stored_make import NAMES, follow_make
+from app.core.shell.stored_make import NAMES, asked, follow_make
 from app.core.shell.stored_packages import RUNNERS, follow_package
 from app.core.shell.touches import CHANGERS, DELETERS, LISTERS, PATTERN_FIRST, QUIET, READERS, WRITERS
 from app.core.shell.written import FETCHERS
@@ -103,11 +102,11 @@ def runs_texts(reading: Reading, words: list[str], frame: Frame, span: Span) -> 
 
 def runs_recipes(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Make with a file that the text itself wrote: every recipe of it is read; else what a stored one would run."""
-    named = [b for a, b in pairwise(words) if a in {"-f", "--file", "--makefile"}]
-    named += [word.partition("=")[2] or word[2:] for word in words if re.match(r"-f.|--(?:make)?file=", word)]
-    written = [content for name in named or NAMES if (content := frame.scope.content(name)) is not None]
+    folder, named = asked(words)[:2]
+    here = moved(frame, folder) if folder else frame
+    written = [content for name in named or NAMES for content in here.scope.contents(name)]
     for content in written:
-        read_recipes(reading, content, words, frame, span)
+        read_recipes(reading, content, words, here, span)
     if not written:
         follow_make(reading, words, frame, span)
     return None

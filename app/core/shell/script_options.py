@@ -1,6 +1,7 @@
 """Programs with options or scripts that run a shell: tar, rsync, awk, sed, vim."""
 
 import re
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.follow import Span, inside, text_of
@@ -65,7 +66,12 @@ def run_rsync(reading: Reading, words: list[str], frame: Frame, span: Span) -> s
 
 def run_awk(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Awk: system(), pipes to and from commands."""
-    code = "\n".join(word for word in words[1:] if "{" in word or "system" in word or "BEGIN" in word)
+    code = "\n".join(
+        [
+            *[word for word in words[1:] if "{" in word or "system" in word or "BEGIN" in word],
+            *_programs(words, frame),
+        ]
+    )
     for found in _AWK_SYSTEM.finditer(code):
         text = next(group for group in found.groups() if group is not None)
         if text not in {"sort", "sort -n", "cat", "cat 1>&2"}:
@@ -77,13 +83,22 @@ def run_awk(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
     return None
 
 
+def _programs(words: list[str], frame: Frame) -> list[str]:
+    """Return the programs of `-f file` where the text itself wrote the file."""
+    if not frame.scope.files:
+        return []
+    named = [following for word, following in pairwise(words) if word in {"-f", "--file"}]
+    named += [word.partition("=")[2] or word[2:] for word in words if re.match(r"-f.|--file=", word)]
+    return [text for name in named for text in frame.scope.contents(name)]
+
+
 def run_sed(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Sed: the e command and flag."""
     scripts = [word for word in words[1:] if not word.startswith("-")]
-    if scripts:
-        for found in _SED_RUNS.finditer(scripts[0]):
+    for script in [*scripts[:1], *_programs(words, frame)]:
+        for found in _SED_RUNS.finditer(script):
             text_of(reading, found[1], words, inside(frame, "sed", span), span)
-        if _substitutes_and_runs(scripts[0]):
+        if _substitutes_and_runs(script):
             reading.emit(Command("sed", tuple(words), frame.wrappers, span, frozenset(("unknown-code",))))
     return None
 

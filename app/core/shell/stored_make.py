@@ -25,7 +25,7 @@ def follow_make(reading: Reading, words: list[str], frame: Frame, span: Span) ->
     """Read the stored makefile that a call of make would run, each recipe line in a shell of its own."""
     if reading.scripts is None:
         return
-    folder, names, given, goals = _asked(words)
+    folder, names, given, goals = asked(words)
     scope = frame.scope.copy()
     scope.cwd = absolute(folder, scope.cwd) if folder else scope.cwd
     inner = inside(frame, words[0], span)._replace(scope=scope)
@@ -61,7 +61,7 @@ def _automatic(target: str, rule: Rule) -> dict[str, str]:
     return names | folders
 
 
-def _asked(words: list[str]) -> tuple[str, list[str], dict[str, str], list[str]]:
+def asked(words: list[str]) -> tuple[str, list[str], dict[str, str], list[str]]:
     """Return folder, files, given variables and goals of a command line of make."""
     folder, names, given, goals = "", list[str](), dict[str, str](), list[str]()
     for before, word in pairwise(words):

@@ -24,7 +24,7 @@ _AT_PACK: Final = ("prepublishOnly", "prepack", "prepare", "postpack", "publish"
 
 def follow_package(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:
     """Read the scripts of the stored package.json that a call of a package tool would run."""
-    if reading.scripts is None:
+    if reading.scripts is None and not frame.scope.files:
         return
     folder, rest = _operands(words)
     names, arguments = _named(words[0], rest)
@@ -33,8 +33,9 @@ def follow_package(reading: Reading, words: list[str], frame: Frame, span: Span)
     scope = frame.scope.copy()
     scope.cwd = absolute(folder, scope.cwd) if folder else scope.cwd
     inner = inside(frame, words[0], span)._replace(scope=scope)
-    text = stored_text(reading, "package.json", inner)
-    for name, script in (_scripts(reading, text) if text is not None else {}).items():
+    stored = stored_text(reading, "package.json", inner)
+    texts = [*scope.contents("package.json"), *([stored] if stored is not None else [])]
+    for name, script in [item for text in texts for item in _scripts(reading, text)]:
         if name in names or marks_of("".join(names)):
             given = " ".join([script, *[quoted(word) for word in arguments]]) if name == names[0] else script
             text_followed(reading, given, words, inner._replace(scope=scope.copy()), span)
@@ -74,13 +75,15 @@ def _around(name: str) -> list[str]:
     return [name, f"pre{name}", f"post{name}"]
 
 
-def _scripts(reading: Reading, text: str) -> dict[str, str]:
+def _scripts(reading: Reading, text: str) -> list[tuple[str, str]]:
+    if marks_of(text):  # what a program made of it: as much the project's as the file that was there
+        return []
     try:
         package = json.loads(text)
     except (ValueError, RecursionError):
         reading.doubt("script-not-text")
-        return {}
+        return []
     scripts = package.get("scripts") if isinstance(package, dict) else None
     if not isinstance(scripts, dict):
-        return {}
-    return {name: one if isinstance(one, str) and not marks_of(one) else UNKNOWN for name, one in scripts.items()}
+        return []
+    return [(name, one if isinstance(one, str) and not marks_of(one) else UNKNOWN) for name, one in scripts.items()]

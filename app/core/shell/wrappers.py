@@ -3,11 +3,10 @@
 from itertools import pairwise
 from typing import Final
 
-from app.core.shell.follow import Span, inside
+from app.core.shell.follow import Span, inside, moved
 from app.core.shell.form import UNKNOWN, Command, marks_of
 from app.core.shell.names import PREFIXES
 from app.core.shell.operands import touch
-from app.core.shell.places import absolute
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.runners import acts
 
@@ -120,13 +119,6 @@ def given(words: list[str], names: tuple[str, ...]) -> tuple[str, int] | None:
     if not at:
         return None
     return (words[0][at + 1 :], 1) if words[0][at + 1 :] else (following, 2)
-
-
-def moved(frame: Frame, folder: str) -> Frame:
-    """Return the frame of what runs in another folder."""
-    scope = frame.scope.copy()
-    scope.cwd = absolute(folder, scope.cwd)
-    return frame._replace(scope=scope)
 
 
 def where_told(words: list[str], frame: Frame) -> Frame:

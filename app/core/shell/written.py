@@ -49,6 +49,8 @@ FETCHERS: Final = frozenset(
         "curlie",
     ]
 )
+COPIERS: Final = frozenset(("sponge", "split", "csplit", "sort", "uniq", "iconv", "find", "xxd", "uudecode", "jq", "yq"))
+"""Programs that write text of their own input or arguments."""
 REWRITERS: Final = frozenset(("tar", "zip", "gzip", "openssl", "gpg", "base64", "sed", "truncate", "touch"))
 
 
@@ -77,6 +79,9 @@ def _filled(program: str, written: list[str], frame: Frame, touches: tuple[Touch
     elif program in {"dd", "rsync", "cat"}:
         content = "".join([frame.scope.content(t.path) or "" for t in touches if t.access == "read"])
         frame.scope.put(written[-1], content or UNKNOWN)
+    elif program in COPIERS:
+        for path in written:
+            frame.scope.put(path, frame.stdin or UNKNOWN)
     elif program == "tee" or program in REWRITERS:
         _rewritten(program, written, frame, touches)
 

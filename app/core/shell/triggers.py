@@ -1,0 +1,72 @@
+"""Tools that run what lies in the project, where this very text wrote some of it: what it wrote is judged as a script
+of the store would be. What the project's own programs printed into a file is as much the project's as the rest of it.
+"""
+
+from collections.abc import Iterator
+from posixpath import basename, dirname
+from typing import Final
+
+from app.core.shell.follow import Span, inside, text_of
+from app.core.shell.form import NETWORK, Command, marks_of
+from app.core.shell.names import CODERS
+from app.core.shell.reading import Frame, Reading
+from app.core.shell.stored_code import weigh_code
+
+_TOOLS: Final = """
+pytest py.test tox nox coverage npm npx pnpm yarn bun bunx pnpx deno jest vitest mocha ava tsx ts-node vite webpack
+cargo go mvn gradle make gmake just task cmake ninja pip uv uvx poetry hatch pdm pipenv flask gunicorn uvicorn celery
+django-admin streamlit rake bundle rspec composer phpunit prove direnv pre-commit
+"""
+_RUN_THE_PROJECT: Final = frozenset(_TOOLS.split()) | frozenset(CODERS)
+_LANGUAGES: Final = {
+    **dict.fromkeys(("py", "pyi", "pth"), "python"),
+    **dict.fromkeys(("js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "go", "rs", "java", "kt"), "node"),
+    **dict.fromkeys(("rb", "rake", "gemspec"), "ruby"),
+    **dict.fromkeys(("pl", "pm", "t"), "perl"),
+    "php": "php",
+    "lua": "lua",
+}
+_OF_A_NAME: Final = {"Rakefile": "ruby", "Gemfile": "ruby"}
+_SHELL_ENDS: Final = (".sh", ".bash", ".zsh", "/.envrc", "/.bashrc", "/.bash_profile", "/.profile", "/.zshrc")
+
+
+def follow_made(reading: Reading, program: str, words: list[str], frame: Frame, span: Span) -> None:
+    """Read what the text wrote where this command may run it without a word of it."""
+    if "/" not in words[0]:
+        _follow_named(reading, words, frame, span)
+    if program not in _RUN_THE_PROJECT:
+        return
+    inner = inside(frame, program, span)
+    for path, text in list(_unread(reading, frame)):
+        if NETWORK in text:
+            facts = frozenset(("remote-code",))
+            reading.emit(Command(program, tuple(words), frame.wrappers, span, facts, (), unresolved=True))
+        elif path.endswith(_SHELL_ENDS) and not marks_of(text):
+            text_of(reading, text, words, inner._replace(scope=frame.scope.copy(), stdin=None), span)
+        elif language := _language(path):
+            weigh_code(reading, [language], text, inner, span)
+
+
+def _unread(reading: Reading, frame: Frame) -> Iterator[tuple[str, str]]:
+    """Yield paths and texts of code that was not judged yet, each once."""
+    for path, texts in frame.scope.files.items():
+        if not path.endswith(_SHELL_ENDS) and not _language(path):
+            continue
+        for text in texts:
+            if (path, text) not in reading.judged:
+                reading.judged.add((path, text))
+                yield path, text
+
+
+def _language(path: str) -> str:
+    name = basename(path)
+    return _OF_A_NAME.get(name) or _LANGUAGES.get(name.rpartition(".")[2], "")
+
+
+def _follow_named(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:
+    """A program of this name was written into a folder of programs: it stands before the machine's, or may."""
+    named = {words[0]} if words[0] not in {"npx", "bunx", "pnpx", "npm", "pnpm", "yarn", "bun"} else set(words[:4])
+    for path in list(frame.scope.files):
+        if basename(path) in named and dirname(path).endswith("bin") and (path, "") not in reading.judged:
+            reading.judged.add((path, ""))
+            reading.run_words(reading, [path, *words[1:]], frame, span)
