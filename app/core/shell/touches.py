@@ -99,7 +99,7 @@ LISTERS: Final = frozenset(
     ["ls", "dir", "tree", "du", "stat", "file", "readlink", "realpath", "exa", "eza", "lsd", "namei", "locate", "test"]
 )
 DELETERS: Final = frozenset(["rm", "rmdir", "unlink", "shred", "srm", "wipe", "trash", "trash-put", "rimraf", "del"])
-WRITERS: Final = frozenset(["tee", "touch", "mkdir", "truncate", "mkfifo", "mknod", "fallocate", "setfattr"])
+WRITERS: Final = frozenset(["tee", "sponge", "touch", "mkdir", "truncate", "mkfifo", "mknod", "fallocate", "setfattr"])
 CHANGERS: Final = frozenset(["chmod", "chown", "chgrp", "chattr", "setfacl"])
 QUIET: Final = frozenset(
     [

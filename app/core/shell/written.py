@@ -49,7 +49,7 @@ FETCHERS: Final = frozenset(
         "curlie",
     ]
 )
-COPIERS: Final = frozenset(("sponge", "split", "csplit", "sort", "uniq", "iconv", "find", "xxd", "uudecode", "jq", "yq"))
+COPIERS: Final = frozenset(("sponge", "split", "csplit", "sort", "uniq", "iconv", "find", "xxd", "uudecode"))
 """Programs that write text of their own input or arguments."""
 REWRITERS: Final = frozenset(("tar", "zip", "gzip", "openssl", "gpg", "base64", "sed", "truncate", "touch"))
 
