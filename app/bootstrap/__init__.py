@@ -246,12 +246,13 @@ def courier(settings: Settings, mount_name: str) -> "Courier":
     """The courier of a mount or import; raises JournalError where another courier has the folder."""
     from app.adapters.journal.journals import FolderJournals
     from app.services.courier import Courier, Ports
+    from config.flags import load_flags
 
     journals = FolderJournals(mount_folder(settings, mount_name))
     if not journals.hold_courier_lock():
         raise JournalError(f"another courier ships {mount_name}")
     parts = (journals, tasks(settings), reply_box(settings), file_event_reader(settings), chunk_cache(settings))
-    return Courier(Ports(*parts, release=lambda: _close(*parts)))
+    return Courier(Ports(*parts, load_flags()["chunk_compression"], lambda: _close(*parts)))
 
 
 def mount_folder(settings: Settings, name: str) -> "MountFolder":

@@ -42,6 +42,7 @@ class Ports(NamedTuple):
     replies: ReplyBox
     reader: FileEventReader
     cache: ChunkCache
+    compresses: bool = True
     release: Callable[[], None] = lambda: None
 
 
@@ -54,8 +55,9 @@ class Courier:
         self._monotonic = monotonic
         self._plain = PlainChunks(ports.cache, ports.reader)
         self._sender = Sender(
-            ports.journals.project, ports.journals.origin, ports.journals.name, ports.replies.address, ports.tasks
-        )
+            ports.journals.project, ports.journals.origin, ports.journals.name, ports.replies.address, ports.tasks,
+            ports.compresses,
+        )  # fmt: skip
         self._drain: IncarnationDrain | None = None
         self._draft = Draft()
         self._out: Shipment | None = None

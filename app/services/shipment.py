@@ -31,6 +31,7 @@ class Sender(NamedTuple):
     origin_name: str
     reply_to: str
     tasks: Tasks
+    compresses: bool = True
 
 
 class Draft:
@@ -66,7 +67,8 @@ class Shipment:
         self.first = items[0].sequence
         self.last = items[-1].sequence
         self._sender = sender
-        self._chunks = packed({name: data for item in items for name, data in item.chunks.items()})
+        plain = {name: data for item in items for name, data in item.chunks.items()}
+        self._chunks = packed(plain, compress=sender.compresses)
         inline = sum(len(chunk.data) for chunk in self._chunks.values()) <= INLINE_BYTES
         self._payload = encode(
             PersistBatch(
@@ -107,7 +109,8 @@ class Shipment:
     def want(self, missing: Sequence[bytes], found: Mapping[bytes, bytes]) -> None:
         """Send `missing` ahead, from this batch or from `found` (plain bytes), then the batch again."""
         chunks = [self._chunks[name] for name in missing if name in self._chunks]
-        chunks += packed({name: found[name] for name in missing if name not in self._chunks}).values()
+        others = {name: found[name] for name in missing if name not in self._chunks}
+        chunks += packed(others, compress=self._sender.compresses).values()
         self._rounds += 1
         self._ahead = self._ahead_of(chunks, f"-{self._rounds}")
         self._ahead_out = {}
@@ -130,8 +133,10 @@ class Shipment:
         }
 
 
-def packed(chunks: Mapping[bytes, bytes]) -> dict[bytes, ChunkData]:
+def packed(chunks: Mapping[bytes, bytes], *, compress: bool) -> dict[bytes, ChunkData]:
     """Return chunks as they travel: zstd where that pays, raw else."""
+    if not compress:
+        return {name: ChunkData(name, len(plain), "raw", plain) for name, plain in chunks.items()}
     compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
     found = {}
     for name, plain in chunks.items():

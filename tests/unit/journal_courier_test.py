@@ -25,6 +25,7 @@ from app.core.messages import (
 )
 from app.core.operations import Content, FileOperationRequest, Make, decode_request, kind_of
 from app.services.courier import Courier, Ports
+from app.services.shipment import packed
 
 PROJECT = "0" * 32
 KEY = project_key(PROJECT)
@@ -279,6 +280,13 @@ def test_everything_journalled_arrives_in_order_and_whole(folder):
     drain(courier_of(folder, store))
     assert_store_holds(store, mount)
     assert folder.spare()["incarnation"] == 100
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_content_travels_as_the_flag_says(compress):
+    chunks = {b"n": b"a" * 5000, b"r": bytes(range(256))}
+    encodings = {name: chunk.encoding for name, chunk in packed(chunks, compress=compress).items()}
+    assert encodings == {b"n": "zstd" if compress else "raw", b"r": "raw"}
 
 
 @pytest.mark.parametrize("seed", [*range(4), *(pytest.param(s, marks=pytest.mark.thorough) for s in range(4, 24))])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -93,19 +94,18 @@ def _follow(reader: LogReader, wanted: EventFilter, newest: Iterator[Entry], sho
     for entry in reversed(first):
         show(entry)
         last = max(last, entry.position)
-    try:
-        while True:
-            time.sleep(_FOLLOW_S)
-            fresh = wanted._replace(after=last, limit=_PAGE, ascending=True)
-            try:
-                for entry in _whole_rows(list(_entries(reader, fresh)), fresh.limit):
-                    show(entry)
-                    last = max(last, entry.position)
-            except Unavailable as error:
-                print(f"weir: {error}; waiting", file=sys.stderr, flush=True)
-                time.sleep(1)
-    except KeyboardInterrupt:
-        return
+    # at once: what was shown is flushed, nothing is to be given back, and an exception could be lost in a callback
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    while True:
+        time.sleep(_FOLLOW_S)
+        fresh = wanted._replace(after=last, limit=_PAGE, ascending=True)
+        try:
+            for entry in _whole_rows(list(_entries(reader, fresh)), fresh.limit):
+                show(entry)
+                last = max(last, entry.position)
+        except Unavailable as error:
+            print(f"weir: {error}; waiting", file=sys.stderr, flush=True)
+            time.sleep(1)
 
 
 def _whole_rows(page: list[Entry], limit: int) -> list[Entry]:
