@@ -194,7 +194,9 @@ def test_a_script_is_found_before_the_root_has_a_row(postgres_server, writer, po
     origin = Origin(writer)
     writer.append(origin.batch(SetAttr(12345, mode=0o600)), "t")  # refused: the root's row is not made by it
     writer.append(origin.batch(*origin.files(1)), "t")
-    scripts = PostgresScripts(pools(postgres_server.reader_url), origin.project)
+    pool = pools(postgres_server.reader_url)
+    pool.wait(10)  # a script is not waited for longer than it may take to judge a call
+    scripts = PostgresScripts(pool, origin.project)
     assert scripts.beginning([b"f%d" % (origin.first + 1)]) == b""
 
 
