@@ -73,7 +73,7 @@ class Soak:
     def work(self) -> None:
         """Look at the stack until every client is done."""
         say_s = SAY_EVERY_S
-        while any([self._hear(number) for number in range(len(self.pipes))]):  # each is heard, whoever is still at work
+        while sum(self._hear(number) for number in range(len(self.pipes))):
             time.sleep(LOOK_EVERY_S)
             passed_s = time.monotonic() - self.begun_s
             self.watch.look(passed_s, self.programs)
