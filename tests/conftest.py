@@ -24,6 +24,7 @@ import pytest
 from app.adapters import servers
 from app.adapters.postgres.migrate import migrate
 from config import settings as weir_settings
+from config.flags import load_flags
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -191,7 +192,7 @@ def weir_home(
 class Stack:
     """The whole Procfile, running: `mount` and `gateway` paths, `reader_url`, what `weir up --json` said; pids, kill."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flags: str = "") -> None:
         self.folder = folder
         self.mount = folder / "mnt"
         own = {
@@ -199,6 +200,7 @@ class Stack:
             "WEIR_MOUNT": str(self.mount),
             "WEIR_GATEWAY_PORT": "0",
             "WEIR_FLOWER_PORT": "0",
+            "WEIR_FLAGS": flags,
         }
         kept = {
             name: value
@@ -250,8 +252,8 @@ class Stack:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Stack]:
-    made = Stack(folder)
+def running(folder: Path, flags: str = "") -> Iterator[Stack]:
+    made = Stack(folder, flags)
     try:
         made.up()
         yield made
@@ -264,6 +266,13 @@ def running(folder: Path) -> Iterator[Stack]:
 def own_stack(short_path: Path) -> Iterator[Stack]:
     """A stack that a test may kill."""
     with running(short_path) as made:
+        yield made
+
+
+@pytest.fixture
+def plain_stack(short_path: Path) -> Iterator[Stack]:
+    """A stack of its own whose every optimisation is off."""
+    with running(short_path, ",".join(f"{name}=off" for name in load_flags({}))) as made:
         yield made
 
 

@@ -4,24 +4,16 @@ import threading
 import time
 import uuid
 
-import msgspec
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from app.adapters.postgres.connections import open_pool
 from app.adapters.postgres.file_reader import PostgresFileReader
 from app.adapters.postgres.file_writer import PostgresFileWriter
-from app.adapters.postgres.links import APPLIED_BYTES
-from app.adapters.postgres.migrate import FOLDER, migrate
-from app.core.chain import EventHeader, payload_digest, row_hash
 from app.core.errors import StoreUnavailable
 from app.core.ids import first_inode
-from app.core.memory_tree import MemoryTree
 from app.core.messages import DECISIONS, FORMAT, PersistBatch
-from app.core.operations import FileOperationRequest, Make, Unlink, decode_request, encode_request, kind_of
-from app.core.tree import apply
-from app.ports import EventFilter
+from app.core.operations import FileOperationRequest, Make, encode_request, kind_of
 
 
 class Origin:
@@ -148,71 +140,3 @@ def test_appends_that_a_writer_hashed_and_that_the_server_hashed_are_one_chain(o
     report = PostgresFileReader(pool, first.project).verify_chain()
     assert (report.sound_to, report.broken_at) == (1200, 0)
     pool.close()
-
-
-def test_a_store_from_before_keeps_its_events_and_goes_on(own_postgres):
-    """Events that each had a row are rows of appends after the upgrade: the same chain, found by sequence, followed."""
-    url = make_conninfo(own_postgres.admin_url, dbname="before")
-    incarnation, project = 1, uuid.uuid4().hex
-    made = [Make(1, b"f%d" % n, first_inode(1) + n, 0o100644, 0, 0) for n in range(1, 9)]
-    payloads = [
-        encode_request(FileOperationRequest(n, n, "create", b"", "a", "s", f"t{n}", operation))
-        for n, operation in enumerate(made, 1)
-    ]
-    with psycopg.connect(own_postgres.admin_url, autocommit=True) as connection:
-        connection.execute("create database before template template0 encoding 'UTF8'")
-    with psycopg.connect(url) as connection:
-        store_before(connection, project, payloads, appended=(5, 3))
-    migrate(url)
-    pool = open_pool(url, 2, writing=True)
-    reader, writer = PostgresFileReader(pool, project), PostgresFileWriter(pool)
-    assert (reader.verify_chain().sound_to, reader.verify_chain().broken_at) == (8, 0)
-    assert [(e.position, e.sequence, e.request) for e in events(reader)] == [
-        (n, n, payload) for n, payload in enumerate(payloads, 1)
-    ]
-    assert [e.tool_call for e in reader.log(EventFilter(ascending=True))] == [f"t{n}" for n in range(1, 9)]
-    assert reader.last_sequence(incarnation) == 8
-    batch = PersistBatch(FORMAT, project, "o", "m", 1, uuid.uuid4().hex, "r", tuple(payloads[5:]))
-    reply, feed = writer.append(batch, "task")
-    assert (reply.acked, reply.error, tuple(feed)) == (8, "", ()), "the same again is known"
-    more = encode_request(FileOperationRequest(9, 9, "unlink", b"", "a", "s", "t9", Unlink(1, b"f1", made[0].inode)))
-    assert writer.append(msgspec.structs.replace(batch, requests=(more,)), "task")[0].acked == 9
-    assert reader.verify_chain().sound_to == 9
-    assert b"f1" not in {name for _, name, _ in reader.load_tree().dentries}
-    pool.close()
-
-
-def store_before(connection, project, payloads, appended):
-    """Make a store as it was when each event had a row: one incarnation, its events, the tree that they fold to."""
-    for path in sorted(FOLDER.glob("*.sql")):
-        if path.stem < "0012":
-            connection.execute(path.read_text().encode())
-    connection.execute("create table migrations (name text primary key, applied_at timestamptz)")
-    for path in sorted(FOLDER.glob("*.sql")):
-        if path.stem < "0012":
-            connection.execute("insert into migrations values (%s, now())", (path.stem,))
-    connection.execute("select project_id(%s)", (project,))
-    connection.execute("insert into incarnations values (1, 1, 'o', 'm', 'r', now())")
-    hash_before, tree, at_us, starts = bytes(32), MemoryTree(), 0, {1: appended[0], 1 + appended[0]: appended[1]}
-    for position, payload in enumerate(payloads, 1):
-        request = decode_request(payload)
-        at_us = 1000 + position if position in starts else at_us
-        header = EventHeader(
-            project, "files", position, "create", at_us, "o", 1, position, "a", "s", f"t{position}", "", "task",
-            request.operation.inode, APPLIED_BYTES,
-        )  # fmt: skip
-        digest = payload_digest(payload)
-        hash_before = row_hash(hash_before, header, digest)
-        connection.execute(
-            "insert into file_events (project, position, incarnation, sequence, recorded_at_us, at_ns, inode, kind, agent,"
-            " session, tool_call, decision, task_id, path, payload, digest, hash, appended)"
-            " values (1, %s, 1, %s, %s, %s, %s, 'create', 'a', 's', %s, '', 'task', %s, %s, %s, %s, %s)",
-            (position, position, at_us, position, request.operation.inode, f"t{position}", request.operation.name,
-             payload, digest, hash_before, starts.get(position)),
-        )  # fmt: skip
-        apply(tree, request, 1, "m")
-    for inode, node in tree.nodes.items():
-        connection.execute("insert into inodes values (1, %s, 8, %s)", (inode, msgspec.msgpack.encode(node)))
-    for parent, held in tree.children.items():
-        for name, inode in held.items():
-            connection.execute("insert into dentries values (1, %s, %s, %s, 8)", (parent, name, inode))
