@@ -17,6 +17,7 @@ from app.core.errors import ContentUnavailable
 from app.core.ids import CHUNK_BYTES, VersionId
 from app.ports import Parking
 from fuse_mount.file_content import NO_CUT, UNSEALED, UNSEALED_CUT, FileContent, Piece, pieces
+from fuse_mount.foreseen import Foreseen
 from fuse_mount.parked import PART_MIN_BYTES, PARTS_MAX, Part, Parts, copied_of, cut, length_of, read
 
 PINNED_TARGET_BYTES: Final = 16 * 1024 * 1024
@@ -50,6 +51,7 @@ class Contents:
         self.files: dict[int, FileContent] = {}
         self.dirty: dict[int, FileContent] = {}
         self.parking = parking
+        self.foreseen = Foreseen()
         self._clean: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._pinned: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._shipping: deque[_Shipping] = deque()
@@ -65,6 +67,11 @@ class Contents:
                 return file
             self.drop(inode)
         file = self.files[inode] = FileContent(inode, version, size, mtime_ns)
+        came = self.foreseen.take(inode, version)
+        if came is not None:
+            file.map = came.map
+            for index, data in came.chunks.items():
+                self._keep_clean(file, index, data)
         return file
 
     def read(self, file: FileContent, offset: int, length: int) -> bytes:

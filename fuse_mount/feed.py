@@ -12,6 +12,7 @@ held.
 import stat
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
@@ -25,6 +26,7 @@ from app.core.policy.guards import is_policy
 from app.core.tree import Node
 from app.core.undo_tree import Changes, Loss
 from app.ports import FeedSubscriber, FileEventReader, LogHead, TreeSnapshot
+from app.services.carrying import carried
 from fuse_mount.kernel_cache import NotifiedCache
 from fuse_mount.sections import kernel_inode
 from fuse_mount.state import MountState
@@ -175,6 +177,7 @@ class Feed:
 
     def _apply(self, message: FeedMessage) -> None:
         """Apply a message that continues the tree's position; own ranges without looking at their events."""
+        self._foresee(message)
         if message.first <= self.position:
             fresh = [event for event in message.events if event.position > self.position]
             self.figures.by_pubsub += len(fresh)
@@ -189,6 +192,15 @@ class Feed:
                 events = events[self._confirm(part, events) :]
             if events and not self._fold(events):
                 return
+
+    def _foresee(self, message: FeedMessage) -> None:
+        """Hold content that came along until somebody asks. What does not decode is for the fold to find."""
+        with suppress(msgspec.DecodeError):
+            came = list(carried(message, self.own))
+            if came:
+                with llfuse.lock:
+                    for one in came:
+                        self._state.contents.foreseen.keep(one)
 
     def _confirm(self, part: OriginRange, events: Sequence[FeedEvent]) -> int:
         """Confirm an own range; return how many of its events are done."""

@@ -49,7 +49,8 @@ class Parts:
         """The files log."""
         feed = self._kept(bootstrap.feed_publisher(self._settings))
         cache = self._kept(bootstrap.chunk_cache(self._settings))
-        return Persister(self._settings.project, self._writer, feed, self._replies, cache)
+        carries = bootstrap.feed_carries_content()
+        return Persister(self._settings.project, self._writer, feed, self._replies, cache, carries=carries)
 
     @cached_property
     def incarnations(self) -> Incarnations:

@@ -115,6 +115,13 @@ def feed_publisher(settings: Settings) -> FeedPublisher:
     return RedisFeedPublisher(settings.redis_url, settings.key_prefix, _redis_key(settings))
 
 
+def feed_carries_content() -> bool:
+    """Whether small content goes along with the feed."""
+    from config.flags import load_flags
+
+    return load_flags()["feed_content"]
+
+
 def feed_subscriber(settings: Settings, log: str = "files") -> FeedSubscriber:
     """Pub/sub of one log, receiving; subscribed when this returns, unless Redis is away."""
     from app.adapters.redis.feed import RedisFeedSubscriber

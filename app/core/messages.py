@@ -142,7 +142,8 @@ class FeedMessage(msgspec.Struct, frozen=True, array_like=True):
     """What pub/sub carries for one transaction, or the head as a heartbeat (last = first - 1).
 
     `exceptions` are positions whose outcome is not `applied`. `events` is empty where the message
-    would pass its size bound: the reader takes them from Postgres.
+    would pass its size bound: the reader takes them from Postgres. `chunks`: content that the events name,
+    where there is little of it.
     """
 
     format: int
@@ -155,6 +156,7 @@ class FeedMessage(msgspec.Struct, frozen=True, array_like=True):
     ranges: tuple[OriginRange, ...] = ()
     exceptions: tuple[int, ...] = ()
     events: tuple[FeedEvent, ...] = ()
+    chunks: tuple[ChunkData, ...] = ()
 
 
 class RecordBatch(msgspec.Struct, frozen=True, array_like=True):

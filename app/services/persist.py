@@ -10,6 +10,7 @@ from typing import NamedTuple
 from app.core.errors import BrokerUnavailable, PayloadRefused
 from app.core.messages import FORMAT, ChunkBatch, ChunkReply, FeedMessage, PersistBatch, PersistReply, encode
 from app.ports import ChunkCache, FeedPublisher, FileEventWriter, Replies
+from app.services.carrying import with_content
 
 
 class PersistSummary(NamedTuple):
@@ -24,10 +25,19 @@ class PersistSummary(NamedTuple):
 
 
 class Persister:
-    """The files log as a worker process serves it. `unpublished` counts feed messages that pub/sub did not take."""
+    """The files log as a worker process serves it. `unpublished` counts feed messages that pub/sub did not take; with
+    `carries` small content goes along with them.
+    """
 
     def __init__(
-        self, project: str, writer: FileEventWriter, feed: FeedPublisher, replies: Replies, cache: ChunkCache
+        self,
+        project: str,
+        writer: FileEventWriter,
+        feed: FeedPublisher,
+        replies: Replies,
+        cache: ChunkCache,
+        *,
+        carries: bool = True,
     ) -> None:
         self.unpublished = 0
         self._project = project
@@ -35,12 +45,13 @@ class Persister:
         self._feed = feed
         self._replies = replies
         self._cache = cache
+        self._carries = carries
 
     def persist(self, batch: PersistBatch, task_id: str) -> PersistSummary:
         """Append one batch; raises Unavailable or StoreRefused with nothing appended and nothing replied."""
         require_project(self._project, batch.project)
         reply, messages = self._writer.append(batch, task_id)
-        for message in messages:
+        for message in with_content(messages, batch.chunks) if self._carries else messages:
             self._publish(message)
         self._replies.push(batch.reply_to, encode(reply))
         self._cache.put(batch.chunks)

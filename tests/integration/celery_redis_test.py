@@ -58,6 +58,15 @@ def test_replies_come_first_in_first_out_and_an_empty_wait_ends_in_time(settings
     assert 0.15 < time.monotonic() - begun < 1
 
 
+def test_who_only_asks_whether_a_reply_is_there_does_not_wait_until_redis_looks_at_its_clock(settings, request) -> None:
+    box, replies = closing(request, bootstrap.reply_box(settings)), closing(request, bootstrap.replies(settings))
+    begun = time.monotonic()
+    assert [box.wait(0) for _ in range(30)] == [None] * 30
+    assert time.monotonic() - begun < 1  # a blocking pop of 1 ms takes Redis up to 0.1 s where nothing else wakes it
+    replies.push(box.address, b"1")
+    assert box.wait(0) == b"1"
+
+
 def test_a_forged_reply_or_one_of_another_list_never_reaches_who_waits(settings, raw, request) -> None:
     box, replies = closing(request, bootstrap.reply_box(settings)), closing(request, bootstrap.replies(settings))
     other = f"{settings.key_prefix}reply:other"

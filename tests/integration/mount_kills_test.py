@@ -4,12 +4,16 @@ no sequence and no inode is used twice, and what was interrupted can be done aga
 
 # ruff: noqa: E501 - stories read better unbroken
 
+import base64
+import csv
+import hashlib
 import os
 import random
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,3 +211,39 @@ def test_git_clone_killed_in_its_middle_can_be_made_again(mount: LoneMount) -> N
     assert subprocess.run(["git", "-C", str(clone), "status", "--porcelain"], check=True, capture_output=True).stdout == b""
     subprocess.run(["rm", "-rf", *[str(mount.tree / f"c{n}") for n in range(rounds)]], check=True)
     assert os.listdir(mount.tree) == []
+
+
+def wheel_of(folder: Path, modules: int) -> Path:
+    wheel = folder / "greeting-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        for number in range(modules):
+            file.writestr(f"greeting/m{number}.py", f"NUMBER = {number}\n" + "# filled\n" * number)
+        file.writestr("greeting/__init__.py", f"from . import m{modules - 1} as last\ndef main():\n    print(last.NUMBER)\n")
+        file.writestr("greeting-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+        file.writestr("greeting-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr("greeting-1.0.dist-info/entry_points.txt", "[console_scripts]\ngreet = greeting:main\n")
+        file.writestr("greeting-1.0.dist-info/RECORD", "")
+    return wheel
+
+
+def test_pip_install_killed_in_its_middle_can_be_made_again(mount: LoneMount, tmp_path: Path) -> None:
+    place = mount.tree / "v"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    (site,) = (place / "lib").glob("python*/site-packages")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(place / "bin/python")]
+    install = [*pip, "install", "-q", "--no-index", "--ignore-installed", str(wheel_of(tmp_path, 400))]
+    for present in (1, 130, 260):
+        process = subprocess.Popen(install, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(list(site.glob("greeting/m*.py"))) < present:
+            time.sleep(0.005)
+        mount.kill()
+        assert process.wait(30) != 0, "pip was done before the mount was killed"
+        mount.start()
+    subprocess.run(install, check=True, capture_output=True)
+    assert subprocess.run([str(place / "bin/greet")], check=True, capture_output=True).stdout == b"399\n"
+    with (site / "greeting-1.0.dist-info/RECORD").open() as record:
+        named = [(site / path, digest) for path, digest, _ in csv.reader(record) if digest]
+    assert len(named) > 400
+    for path, digest in named:
+        found = base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+        assert digest == f"sha256={found}", path
