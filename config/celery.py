@@ -31,7 +31,11 @@ QUEUES: Final[dict[str, Queue]] = {
     "maintenance": Queue(length_max=64, expires_s=30, soft_s=20, hard_s=25),
 }
 
-# Redelivery of what a killed worker held unacknowledged. Only a backstop behind the senders' 3 s. It must pass the
+# Journal and spool send these again after 3 s without a reply, for as long as it takes: workers hold them as
+# unacknowledged in memory, not in Redis.
+SENT_AGAIN: Final = frozenset({"files", "record"})
+
+# Redelivery of what a killed worker held unacknowledged, of the other queues. It must pass the
 # longest task (25 s), or a slow one would run twice; equal in every process, since the shortest wins.
 VISIBILITY_TIMEOUT_S: Final = 30
 

@@ -38,6 +38,7 @@ class IncarnationDrain:
         self._unacked: deque[_Waiting] = deque()
         self._acked_place = (0, 0)
         self._at_end = False
+        self._removed_below = -1
 
     @property
     def is_drained(self) -> bool:
@@ -82,7 +83,10 @@ class IncarnationDrain:
         unsealed = self._plan.oldest_unsealed() if self._plan else None
         needed = [self.place[0], *(waiting.from_segment for waiting in self._unacked)]
         needed += [unsealed[0]] if unsealed else []
-        self._journals.remove_below(self.incarnation, min(needed))
+        below = min(needed)
+        if below > self._removed_below:  # looking whether there are any takes longer than all else after an answer
+            self._journals.remove_below(self.incarnation, below)
+            self._removed_below = below
 
     def remove_finished(self, *, recovered: bool) -> bool:
         """Remove the drained journal; False where unsealed writes wait for a recovery, or somebody recovers now."""

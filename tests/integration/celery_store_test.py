@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+import redis
 
 from app import bootstrap
 from app.core.chunks import chunk_hash, project_key
@@ -31,6 +32,7 @@ from app.core.messages import (
 )
 from app.core.operations import FileOperationRequest, Make, encode_request
 from app.services.packing import pack
+from config.celery import broker_prefix
 from config.settings import Settings, load
 
 ORIGIN = "a" * 32
@@ -219,6 +221,26 @@ def test_two_children_at_work_at_once_never_take_each_other_s_answers(ring, rows
     stored = dict(rows("select request_id, incarnation from incarnations where request_id = any(%s)", list(given)))
     assert given == stored
     assert given.keys() == {request.request_id for request in sent}
+
+
+def test_what_waits_for_busy_children_stays_in_the_queue_and_what_they_have_is_not_written_down(ring, worker, redis_server) -> None:
+    assert ring.incarnation()
+    children = children_of(worker.process.process.pid)
+    key = f"{broker_prefix(ring.settings)}files"
+    with redis.Redis.from_url(redis_server.url) as client:
+        for child in children:
+            os.kill(child, signal.SIGSTOP)
+        try:
+            for _ in range(10):
+                ring.tasks.send("weir.incarnation", encode(_request(ring)), "files")
+            _until(lambda: client.llen(key) <= 8)
+            time.sleep(0.3)
+            assert client.llen(key) == 8
+            assert not client.exists(f"{broker_prefix(ring.settings)}unacked")
+        finally:
+            for child in children:
+                os.kill(child, signal.SIGCONT)
+    assert [decode(IncarnationReply, ring.box.wait(2) or b"").incarnation > 0 for _ in range(10)] == [True] * 10
 
 
 def _request(ring: Ring) -> IncarnationRequest:

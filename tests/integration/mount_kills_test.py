@@ -213,16 +213,23 @@ def test_git_clone_killed_in_its_middle_can_be_made_again(mount: LoneMount) -> N
     assert os.listdir(mount.tree) == []
 
 
+def digest_of(data: bytes) -> str:
+    """As RECORD has it."""
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
 def wheel_of(folder: Path, modules: int) -> Path:
+    held = {f"greeting/m{number}.py": f"NUMBER = {number}\n" + "# filled\n" * number for number in range(modules)}
+    held["greeting/__init__.py"] = f"from . import m{modules - 1} as last\ndef main():\n    print(last.NUMBER)\n"
+    about = "greeting-1.0.dist-info"
+    held[f"{about}/METADATA"] = "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n"
+    held[f"{about}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    held[f"{about}/entry_points.txt"] = "[console_scripts]\ngreet = greeting:main\n"
+    held[f"{about}/RECORD"] = "".join(f"{name},{digest_of(text.encode())},{len(text)}\n" for name, text in held.items())
     wheel = folder / "greeting-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
-        for number in range(modules):
-            file.writestr(f"greeting/m{number}.py", f"NUMBER = {number}\n" + "# filled\n" * number)
-        file.writestr("greeting/__init__.py", f"from . import m{modules - 1} as last\ndef main():\n    print(last.NUMBER)\n")
-        file.writestr("greeting-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
-        file.writestr("greeting-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        file.writestr("greeting-1.0.dist-info/entry_points.txt", "[console_scripts]\ngreet = greeting:main\n")
-        file.writestr("greeting-1.0.dist-info/RECORD", "")
+        for name, text in held.items():
+            file.writestr(name, text)
     return wheel
 
 
@@ -245,5 +252,4 @@ def test_pip_install_killed_in_its_middle_can_be_made_again(mount: LoneMount, tm
         named = [(site / path, digest) for path, digest, _ in csv.reader(record) if digest]
     assert len(named) > 400
     for path, digest in named:
-        found = base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
-        assert digest == f"sha256={found}", path
+        assert digest_of(path.read_bytes()) == digest, path

@@ -82,7 +82,7 @@ class Overheard:
         match verb:
             case b"LPUSH" if key.endswith(b"files"):
                 return _SENT
-            case b"ZADD" if key.endswith(b"unacked_index"):
+            case b"BRPOP" if key.endswith(b"files"):  # for the next one
                 return _TAKEN
             case b"PUBLISH" if key == self._prefix + b"feed:files":
                 return _TOLD
