@@ -25,15 +25,22 @@ class CpuShares:
         self._before: dict[int, float] = {}
 
     def start(self) -> None:
-        self._before = {pid: _cpu_us(pid) for pid in self._pids()}
+        self._before = {pid: self._used(pid) for pid in self._pids()}
 
     def take(self) -> dict[str, float]:
         spent: dict[str, float] = {}
         for pid in self._pids():
-            used = _cpu_us(pid) - self._before.get(pid, 0.0)
+            used = self._used(pid) - self._before.get(pid, 0.0)
             name = "client" if pid == os.getpid() else _name(pid)
             spent[name] = spent.get(name, 0.0) + used
         return spent
+
+    @staticmethod
+    def _used(pid: int) -> float:
+        if pid != os.getpid():
+            return _cpu_us(pid)
+        spent = os.times()  # the callers are a program that this one waited for
+        return sum(spent[:4]) * 1e6
 
     def _pids(self) -> list[int]:
         children: dict[int, list[int]] = {}

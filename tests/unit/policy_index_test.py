@@ -97,6 +97,38 @@ def test_the_index_finds_what_trying_every_rule_finds(seed: int) -> None:
         assert {rule.id for rule in policy.matching(asked)} == tried, asked
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_edits_one_after_the_other_leave_what_a_load_from_scratch_makes(seed: int) -> None:
+    """A reload enters only what changed: a rule that stayed entered would judge though its owner took it out."""
+    draw = random.Random(seed)
+    files = [[stated(draw, 100 * number + index) for index in range(draw.choice([3, 30]))] for number in range(3)]
+    policy: Policy | None = None
+    kept: dict[int, RuleFile] = {}
+    for turn in range(12):
+        changed = draw.randrange(3)
+        files[changed] = edited(draw, files[changed], 1000 * (turn + 1))
+        kept[changed] = rule_file(changed, files[changed])
+        given = [kept.setdefault(number, rule_file(number, files[number])) for number in range(3)]
+        policy, anew = compile_policy(given, policy), compile_policy(given)
+        assert policy.rules == anew.rules
+        for _ in range(15):
+            asked = call(draw)
+            assert policy.matching(asked) == anew.matching(asked), asked
+            assert policy.judge(asked) == anew.judge(asked), asked
+
+
+def edited(draw: random.Random, rules: list[dict[str, Any]], first: int) -> list[dict[str, Any]]:
+    fresh = [stated(draw, first + index) for index in range(draw.randrange(8))]
+    left = [rule for rule in rules if draw.random() < 0.7]
+    at = draw.randrange(len(left) + 1)
+    return left[:at] + fresh + left[at:]
+
+
+def rule_file(number: int, rules: list[dict[str, Any]]) -> RuleFile:
+    content = str(rules).encode()
+    return RuleFile(f"{number}.yaml", [Tier.DEFAULT, Tier.USER, Tier.USER][number], rules, list(range(len(rules))), content)
+
+
 def bash(command: str, agent: str = "a") -> ToolCall:
     return ToolCall("Bash", {"command": command}, agent, "", CWD)
 

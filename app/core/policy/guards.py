@@ -62,25 +62,31 @@ class Listing(Protocol):
 class PathGuards:
     """Immutable. `stems`: what every path that an anchored pattern matches begins with."""
 
-    __slots__ = ("_guards", "_loose", "_stems")
+    __slots__ = ("guards", "loose", "stems")
 
-    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+    def __init__(self, rules: Iterable[Rule] = (), before: "PathGuards | None" = None) -> None:
         guarding = [rule for rule in rules if rule.on_write and rule.verdict is not Verdict.APPROVE]
         guarding.sort(key=lambda rule: rule.verdict is not Verdict.BLOCK)
-        self._guards = [(rule, _expression(rule.on_write)) for rule in guarding]
+        self.guards: list[tuple[Rule, Expression]]
+        self.stems: tuple[bytes, ...]
+        self.loose: Expression | None
+        if before is not None and [id(rule) for rule in guarding] == [id(rule) for rule, _ in before.guards]:
+            self.guards, self.stems, self.loose = before.guards, before.stems, before.loose
+            return
+        self.guards = [(rule, _expression(rule.on_write)) for rule in guarding]
         stems = {pattern: path_stem(pattern) for rule in guarding for pattern in rule.on_write}
-        self._stems = tuple({stem.encode() for stem in stems.values() if stem})
+        self.stems = tuple({stem.encode() for stem in stems.values() if stem})
         loose = tuple(pattern for pattern, stem in stems.items() if not stem)
-        self._loose = _expression(loose) if loose else None
+        self.loose = _expression(loose) if loose else None
 
     def refusal(self, operation: str, path: bytes) -> Denial | None:
         """Return why an operation (an event kind) on a project path (no leading slash) is refused, or None."""
-        if path.startswith(self._stems) or (self._loose is not None and self._loose.fullmatch(path)):
+        if path.startswith(self.stems) or (self.loose is not None and self.loose.fullmatch(path)):
             return self._closer(ACCESSES.get(operation, _ANY), path)
         return None
 
     def _closer(self, accesses: frozenset[str], path: bytes) -> Denial | None:
-        for rule, expression in self._guards:
+        for rule, expression in self.guards:
             if (not rule.accesses or rule.accesses & accesses) and accesses and expression.fullmatch(path):
                 return Denial(rule.verdict, rule.id, rule.reason, rule.remedy)
         return None
@@ -88,9 +94,7 @@ class PathGuards:
     def reaches_into(self, directory: bytes) -> bool:
         """Tell whether a rule could match anything below a directory; True may be wrong, False is not."""
         inside = directory + b"/"
-        return self._loose is not None or any(
-            stem.startswith(inside) or inside.startswith(stem) for stem in self._stems
-        )
+        return self.loose is not None or any(stem.startswith(inside) or inside.startswith(stem) for stem in self.stems)
 
     def refusal_of_move(self, old: bytes, new: bytes, inside: Iterable[bytes] | None) -> Denial | None:
         """Return why a directory may not move, by what is `inside` it (each below it, with a leading slash); None there

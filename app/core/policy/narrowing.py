@@ -125,13 +125,13 @@ class Flagged:
 
 class Bucket:
     """Rules under one key: `rules` are asked each, those with flags where the flags are given, both once a shape; what
-    looks at more than a shape has is found by `hits`, for each command.
+    looks at more than a shape has is found by `hits`, for each command. `everyone`: all of them.
     """
 
-    __slots__ = ("_flagged", "_tables", "rules")
+    __slots__ = ("_flagged", "_tables", "everyone", "rules")
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
-        self.rules = list(rules)
+        self.everyone = self.rules = list(rules)
         self._flagged: Flagged | None = None
         self._tables: list[Table] = []
 
@@ -139,6 +139,12 @@ class Bucket:
         """Keep a rule."""
         if not self.rules or self.rules[-1] is not rule:
             self.rules.append(rule)
+
+    def seal_in_order(self) -> None:
+        """Build what many rules are found by, in the order in which they are stated."""
+        self.everyone.sort(key=_order)
+        if len(self.everyone) >= SET_FROM:  # of fewer, sealing makes the same
+            self.seal()
 
     def seal(self, *, callers: bool = True) -> None:
         """Build the tables; `callers` False: all rules are of one caller."""
@@ -166,6 +172,10 @@ class Bucket:
     def hits(self, seen: Seen) -> list[Rule]:
         """Return those of the other rules that may match this command."""
         return [rule for table in self._tables for rule in table(seen)]
+
+
+def _order(rule: Rule) -> int:
+    return rule.order
 
 
 def flags_asked(rule: Rule) -> Iterable[str]:

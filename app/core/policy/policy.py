@@ -19,7 +19,7 @@ from app.core.policy.guards import PathGuards
 from app.core.policy.index import Index
 from app.core.policy.match import Rule, Seen, compile_rule
 from app.core.policy.pace import paced
-from app.core.policy.source import RuleFile, RuleSource, Stated, Tier, names, refusal, stated_rules
+from app.core.policy.source import RuleFile, RuleSource, Stated, StatedFile, Tier, names, refusal, stated_files
 from app.core.policy.world import NOWHERE, SCRIPT, Moment, World
 from app.core.shell.form import SHOWN
 from app.core.shell.stored import Scripts
@@ -27,9 +27,12 @@ from app.core.shell.stored import Scripts
 ENGINE: Final = "7"
 EXAMPLE_CWD: Final = "/home/dev/project"
 WORDS_SHOWN_MAX: Final = 64
+ORDERS_A_FILE: Final = 1 << 32
+"""A rule more in one file moves no rule of the next one."""
 RANK: Final = {Verdict.APPROVE: 0, Verdict.ESCALATE: 1, Verdict.BLOCK: 2}
 _WRITTEN: Final = {verdict: verdict.value for verdict in Verdict}
 _SUGGEST: Final = "Ask a person, use a command that a rule covers, or have a rule added that approves it."
+Refs = dict[int, tuple[RuleRef]]
 
 
 class Policy:
@@ -37,17 +40,27 @@ class Policy:
     `stands_in`: no rules could be loaded.
     """
 
-    __slots__ = ("_index", "_refs", "_worldly", "guards", "rules", "sources", "stands_in", "version")
+    __slots__ = ("_worldly", "files", "guards", "index", "refs", "rules", "sources", "stands_in", "version")
 
-    def __init__(self, rules: Sequence[Rule], version: str, sources: Mapping[str, RuleSource] = {}) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        version: str,
+        files: Sequence[StatedFile] = (),
+        before: "Policy | None" = None,
+    ) -> None:
         self.rules = tuple(rules)
-        self.sources = sources
+        self.files: tuple[StatedFile, ...] = tuple(files)
+        self.sources: Mapping[str, RuleSource] = {
+            stated.source.id: stated.source for file in paced(files) for stated in file.rules
+        }
         self.stands_in = False
         self.version = version
-        self._index = Index(rules)
-        self._refs = {id(rule): (RuleRef(rule.id, rule.file, rule.line),) for rule in paced(self.rules)}
+        self.index: Index = Index(rules, before.index if before is not None else None)
+        refs: Refs = before.refs if before is not None else {}
+        self.refs: Refs = {id(rule): refs.get(id(rule)) or _ref(rule) for rule in paced(self.rules)}
         self._worldly = any(rule.branches or rule.times for rule in rules)
-        self.guards = PathGuards(rules)
+        self.guards: PathGuards = PathGuards(rules, before.guards if before is not None else None)
 
     def judge(self, call: Asked, world: World = NOWHERE) -> Judgement:
         """Return what the rules say of a call; never raises."""
@@ -65,7 +78,7 @@ class Policy:
     def matching(self, call: Asked) -> list[Rule]:
         """Return every rule that matches a call, in any of its commands, whatever the world."""
         seen, _ = seen_of(call)
-        return [rule for one in seen for rule in self._index.matching(one)]
+        return [rule for one in seen for rule in self.index.matching(one)]
 
     def _judge(self, call: Asked, world: World, scripts: Scripts) -> Judgement:
         seen, doubts = seen_of(call, scripts)
@@ -101,7 +114,7 @@ class Policy:
     def _answer(self, verdict: Verdict, rule: Rule | None, one: Seen | None, inner: list[InnerCommand]) -> Judgement:
         commands = tuple(inner) if one is not None and one.command.program else ()
         if rule is not None:
-            return Judgement(verdict, self._refs[id(rule)], rule.reason, rule.remedy, self.version, commands)
+            return Judgement(verdict, self.refs[id(rule)], rule.reason, rule.remedy, self.version, commands)
         what = _shown(one) if one is not None else ""
         why = (
             "has words that are known only when it runs"
@@ -114,13 +127,13 @@ class Policy:
         """Return the rule whose verdict stands for a command, and each that matched: with what lifts it, and with the
         condition on the world that does not hold ('' for neither).
         """
-        found = self._index.matching(one)
+        found = self.index.matching(one)
         lifted = {name: rule.id for rule in moment.holding(found) for name in rule.lifts}
         top = self._verdict(one, moment)[1]
         return top, [(rule, lifted.get(rule.id, ""), moment.unmet(rule)) for rule in found]
 
     def _verdict(self, one: Seen, moment: Moment | None) -> tuple[Verdict, Rule | None]:
-        found = self._index.matching(one)
+        found = self.index.matching(one)
         if moment is not None:
             found = moment.holding(found)
         return (top.verdict, top) if (top := _strongest(found)) is not None else (Verdict.ESCALATE, None)
@@ -162,16 +175,21 @@ def _shown(one: Seen) -> str:
 def compile_policy(files: Sequence[RuleFile], before: Policy | None = None) -> Policy:
     """Return the snapshot of rule files; raises PolicyInvalid with file, line and remedy for the first thing wrong.
     A rule that stands word for word in `before` is not compiled again, and met its examples there: whether it matches
-    depends on no other rule.
+    depends on no other rule. What stands there in the same place is not even entered anew.
     """
-    stated = stated_rules(list(files))
+    stated = stated_files(files, before.files if before is not None else ())
     known = {rule.id: rule for rule in paced(before.rules)} if before is not None else {}
-    rules = [_compiled(one, order, _same(one, before, known)) for order, one in enumerate(paced(stated))]
-    policy = Policy(rules, version_of(files), {one.source.id: one.source for one in paced(stated)})
     tried = before.sources if before is not None else {}
-    for one in paced(stated):
-        if tried.get(one.source.id) != one.source:
-            _check_examples(policy, one)
+    rules = [
+        _compiled(one, number * ORDERS_A_FILE + order, known.get(one.source.id) if _same(one, tried) else None)
+        for number, file in enumerate(stated)
+        for order, one in enumerate(paced(file.rules))
+    ]
+    policy = Policy(rules, version_of(files), stated, before)
+    for file in stated:
+        for one in paced(file.rules):
+            if not _same(one, tried):
+                _check_examples(policy, one)
     return policy
 
 
@@ -215,10 +233,14 @@ def refusing(reason: str) -> Policy:
     return policy
 
 
-def _same(stated: Stated, before: Policy | None, known: Mapping[str, Rule]) -> Rule | None:
-    """Return a rule as it was compiled from the same words."""
-    name = stated.source.id
-    return known[name] if before is not None and before.sources.get(name) == stated.source else None
+def _same(stated: Stated, before: Mapping[str, RuleSource]) -> bool:
+    """Tell whether a rule stands in the same words in what was before."""
+    known = before.get(stated.source.id)
+    return known is stated.source or known == stated.source
+
+
+def _ref(rule: Rule) -> tuple[RuleRef]:
+    return (RuleRef(rule.id, rule.file, rule.line),)
 
 
 def _compiled(stated: Stated, order: int, same: Rule | None) -> Rule:

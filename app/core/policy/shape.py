@@ -41,11 +41,10 @@ def shape_of(seen: Seen, known: AbstractSet[str], deeper: AbstractSet[str]) -> S
     )
 
 
-def known_words(rules: Sequence[Rule], keys: Sequence[str]) -> frozenset[str]:
-    """Return every word that a rule, or a key of the index, asks for behind the program."""
-    words = {word for rule in paced(rules) for word in (*rule.first_words, *rule.unless)}
-    words.update(sub[0] for rule in rules for sub in rule.subcommands)
-    rests = {key.partition(" ")[2] for key in paced(keys)}
+def words_of(rule: Rule, keys: Sequence[str]) -> frozenset[str]:
+    """Return every word that a rule, or one of its keys in the index, asks for behind the program."""
+    words = {*rule.first_words, *rule.unless, *[sub[0] for sub in rule.subcommands]}
+    rests = {key.partition(" ")[2] for key in keys}
     while rests:
         words |= rests
         rests = {rest.partition(" ")[2] for rest in rests} - {""}

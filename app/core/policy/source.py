@@ -2,6 +2,7 @@
 
 import enum
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -118,20 +119,38 @@ WINDOW: Final = rf"(?:({_SPAN}(?:,{_SPAN})*) )?([01]\d|2[0-3]):([0-5]\d)-([01]\d
 ACCESSES: Final = frozenset(("list", "read", "write", "delete", "change", "send", "run"))
 
 
-def stated_rules(files: list[RuleFile]) -> list[Stated]:
-    """Return all rules of the files; raises PolicyInvalid for the first that does not hold."""
+class StatedFile(NamedTuple):
+    """A file with its rules; of the same file the same, so that they need not be looked at again."""
+
+    file: RuleFile
+    rules: tuple[Stated, ...]
+
+
+def stated_files(files: Sequence[RuleFile], before: Sequence[StatedFile] = ()) -> tuple[StatedFile, ...]:
+    """Return the rules of the files, in their order; raises PolicyInvalid for the first that does not hold."""
+    known = {id(one.file): one for one in before}
+    found = tuple([known.get(id(file)) or StatedFile(file, tuple(_stated(file))) for file in files])
+    _check_names(found)
+    return found
+
+
+def _stated(file: RuleFile) -> Iterator[Stated]:
+    for raw, line in zip(file.rules, file.lines, strict=True):
+        rule = Stated(_converted(raw, file.path or file.name, line), file.tier, file.name, line, file.path)
+        _checked(rule)
+        yield rule
+
+
+def _check_names(files: Sequence[StatedFile]) -> None:
     found: dict[str, Stated] = {}
     for file in files:
-        for raw, line in zip(file.rules, file.lines, strict=True):
-            rule = Stated(_converted(raw, file.path or file.name, line), file.tier, file.name, line, file.path)
-            _checked(rule)
+        for rule in file.rules:
             if rule.source.id in found:
                 other = found[rule.source.id]
                 raise refusal(rule, f"the id is taken by {other.file}:{other.line}", "give each rule an id of its own")
             found[rule.source.id] = rule
     for rule in found.values():
         _check_lifts(rule, found)
-    return list(found.values())
 
 
 def refusal(rule: Stated, what: str, remedy: str) -> PolicyInvalid:
