@@ -152,7 +152,11 @@ class ContentCalls(AttributeCalls):
         state.changes.write(file, file.size if handle.append else off, buf, handle.who, appended=handle.append)
 
     def flush(self, fh: int) -> None:
-        """See llfuse.Operations: a close of a handle that wrote seals what it wrote."""
+        """See llfuse.Operations: a close of a handle that wrote seals what it wrote. Where nobody is to wait for that,
+        the kernel is told that there is no such call, and asks no more: release does it.
+        """
+        if self.state.unasked_closes:
+            raise refuse(errno.ENOSYS)
         handle = self.state.files.handles[fh]
         self._seal(handle)
         if handle.sequence and self.state.options.durability == "store":

@@ -3,17 +3,20 @@
 import os
 from typing import NamedTuple
 
+import llfuse
+
 from fuse_mount.who import Who
 
 
 class Listing(NamedTuple):
     """What a directory held when it was read: the inode of each name, and the types of the first ones; the tree knows
-    the others'. Two lists, since a pair for each name was a quarter of a listing's time.
+    the others'. Two lists, since a pair for each name was a quarter of a listing's time. `ready`: see listings.py.
     """
 
     names: list[bytes]
     inodes: list[int]
     modes: list[int]
+    ready: list[tuple[bytes, llfuse.EntryAttributes, int]]
 
 
 class Handle:

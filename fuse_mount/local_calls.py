@@ -47,7 +47,7 @@ class LocalHandle:
         self.descriptor = descriptor
         self.writable = flags & os.O_ACCMODE != os.O_RDONLY
         self.who = who
-        self.listing = Listing([], [], [])
+        self.listing = Listing([], [], [], [])
 
 
 class LocalCalls:
@@ -311,6 +311,7 @@ class LocalCalls:
             [b".", b"..", *(name for name, _, _ in found)],
             [inode, above, *(number for _, number, _ in found)],
             [stat.S_IFDIR, stat.S_IFDIR, *(kind for _, _, kind in found)],
+            [],
         )
 
     def releasedir(self, fh: int) -> None:

@@ -9,7 +9,7 @@ here, though the kernel checks too: what it knows of another mount's changes may
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import llfuse
@@ -20,6 +20,7 @@ from app.core.tree import Node
 from fuse_mount.attributes import absent
 from fuse_mount.errno_map import refuse
 from fuse_mount.files import Handle, Listing
+from fuse_mount.listings import Entry, Listings, part
 from fuse_mount.local_inodes import is_local
 from fuse_mount.local_names import LocalNames
 from fuse_mount.sections import CURRENT, is_section, kernel_inode
@@ -38,6 +39,7 @@ class NamespaceCalls(llfuse.Operations):
         super().__init__()
         self.state = state
         self.local = LocalNames(state)
+        self.listings = Listings()
 
     def lookup(self, parent_inode: int, name: bytes, ctx: llfuse.RequestContext) -> llfuse.EntryAttributes:
         """See llfuse.Operations; a name that is not there is answered with inode 0, which the kernel keeps."""
@@ -170,6 +172,8 @@ class NamespaceCalls(llfuse.Operations):
         self._check_rename(inode, state.node(inode), new_parent, replaced, target or 0)
         old_path, path = state.path(parent, name_old), state.path(new_parent, name_new)
         state.gate.allow_move(inode, old_path, path, who)
+        if inode in state.contents.dirty:
+            state.changes.seal(state.contents.dirty[inode])
         at_ns = state.changes.now_ns()
         state.changes.record(
             Rename(parent, name_old, inode, new_parent, name_new, target or 0), path, who, ctx.uid, at_ns
@@ -231,19 +235,20 @@ class NamespaceCalls(llfuse.Operations):
         held = inode if is_section(inode) or inode == CURRENT else self.state.inode(inode)
         return self.state.files.add(Handle(held, os.O_RDONLY, Who("")))
 
-    def readdir(self, fh: int, off: int) -> Iterator[tuple[bytes, llfuse.EntryAttributes, int]]:
+    def readdir(self, fh: int, off: int) -> Iterable[Entry]:
         """See llfuse.Operations; a listing is taken at offset 0, and read to its end whatever changes meanwhile."""
         handle = self.state.files.handles[fh]
-        if off == 0 or handle.listing is None:
-            handle.listing = self._listing(handle.inode)
-        return self._entries(handle.listing, off)
+        listing = handle.listing
+        if off == 0 or listing is None:
+            listing = handle.listing = self._listing(handle.inode)
+        return part(listing, off) if listing.ready else self._entries(listing, off)
 
-    def _entries(self, listing: Listing, start: int) -> Iterator[tuple[bytes, llfuse.EntryAttributes, int]]:
+    def _entries(self, listing: Listing, start: int) -> Iterator[Entry]:
         """Yield entries until the kernel's buffer is full (4 to 32 KiB). llfuse copies each before the next, so
         that one object serves all. **Nothing here may raise**: the iteration is beyond the reach of guard.answered.
         """
         entry, nodes = llfuse.EntryAttributes(), self.state.tree.nodes
-        names, inodes, modes = listing
+        names, inodes, modes, _ = listing
         known = len(modes)
         for at in range(start, len(names)):
             inode = entry.st_ino = inodes[at]
@@ -260,10 +265,19 @@ class NamespaceCalls(llfuse.Operations):
             names, inodes = [name for name, _, _ in found], [number for _, number, _ in found]
             above = [stat.S_IFDIR, stat.S_IFDIR]
             return Listing(
-                [b".", b"..", *names], [inode, llfuse.ROOT_INODE, *inodes], [*above, *(mode for *_, mode in found)]
+                [b".", b"..", *names], [inode, llfuse.ROOT_INODE, *inodes], [*above, *(mode for *_, mode in found)], []
             )
         inode = self.state.inode(inode)
         node = self.state.node(inode)
+        if inode in self.state.border.names:
+            return self._listing_of(inode, node)
+        known = self.listings.again(inode, node, self.state.tree.nodes)
+        if known is None:
+            known = self._listing_of(inode, node)
+            self.listings.keep(inode, node, known)
+        return known
+
+    def _listing_of(self, inode: int, node: Node) -> Listing:
         up = llfuse.ROOT_INODE if inode == ROOT_INODE else kernel_inode(node.parent)
         below = self.state.tree.children.get(inode, {})
         more = self.state.border.listed(inode) if inode in self.state.border.names else ()
@@ -271,6 +285,7 @@ class NamespaceCalls(llfuse.Operations):
             [b".", b"..", *(name for name, _, _ in more), *below],
             [kernel_inode(inode), up, *(number for _, number, _ in more), *below.values()],
             [stat.S_IFDIR, stat.S_IFDIR, *(kind for _, _, kind in more)],
+            [],
         )
 
     def releasedir(self, fh: int) -> None:

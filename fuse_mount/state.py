@@ -65,7 +65,8 @@ class MountOptions:
 @dataclass
 class MountState:
     """One mount. `progress` is notified when the store has confirmed something of ours; `unasked_writes`: the kernel is
-    asked, then has agreed, not to look for security.capability before each write (handshake.py).
+    asked, then has agreed, not to look for security.capability before each write (handshake.py); `unasked_closes`: it
+    tells of an open file's last close only, and waits for no answer.
     """
 
     options: MountOptions
@@ -89,6 +90,7 @@ class MountState:
     stalled: dict[int, int] | None = None
     made: int = 0
     unasked_writes: bool = False
+    unasked_closes: bool = False
     answers: dict[int, tuple[Node, llfuse.EntryAttributes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

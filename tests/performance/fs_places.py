@@ -1,4 +1,5 @@
-"""The filesystems that bench_fs compares, each an empty folder: native, bindfs, JuiceFS, and Weir's mounts.
+"""The filesystems that bench_fs compares, each an empty folder: native, bindfs, JuiceFS, Weir's mounts, and `llfuse`,
+the least that handlers in Python cost (bare_fuse.py).
 
 `weir` is the running stack's own mount with default options; `weir-fast` and `weir-store` mount the same project once
 more for the time of the run. JuiceFS has its own server and folder, and is there only where its program is. Each lends
@@ -17,7 +18,7 @@ from pathlib import Path
 
 START_S = 60.0
 EXTRA = {"weir-fast": ("-o", "no_xattrs"), "weir-store": ("--durability", "store")}
-SYSTEMS = ("native", "bindfs", "juicefs", "weir", *EXTRA)
+SYSTEMS = ("native", "bindfs", "juicefs", "llfuse", "weir", *EXTRA)
 
 
 def as_deep_as_weirs(mount: Path) -> Path:
@@ -38,6 +39,21 @@ def bindfs(folder: Path) -> Iterator[Path]:
         yield as_deep_as_weirs(above)
     finally:
         subprocess.run(["umount", "-l", str(above)], check=False)
+
+
+@contextlib.contextmanager
+def llfuse(folder: Path) -> Iterator[Path]:
+    """Lend the control: handlers that answer and do nothing else."""
+    above = folder / "llfuse"
+    above.mkdir()
+    with (folder / "llfuse.log").open("wb") as log:
+        mount = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bare_fuse.py")), str(above)], stderr=log)
+    try:
+        until(lambda: os.path.ismount(above))
+        yield as_deep_as_weirs(above)
+    finally:
+        subprocess.run(["umount", "-l", str(above)], check=False)
+        mount.wait(START_S)
 
 
 @contextlib.contextmanager
@@ -103,6 +119,8 @@ def places(wanted: list[str], work: Path, ours: Path) -> Iterator[Mapping[str, P
                 found[name] = stack.enter_context(further_mount(work, name, ours.name))
             elif name == "bindfs" and shutil.which(name):
                 found[name] = stack.enter_context(bindfs(work))
+            elif name == "llfuse":
+                found[name] = stack.enter_context(llfuse(work))
             elif name == "juicefs" and juicefs_program() and redis_program():
                 found[name] = stack.enter_context(juicefs(work))
             else:
