@@ -26,7 +26,7 @@ _POLICY: Final = "calls index match options policy shape verbs"
 _SHELL: Final = """
 builtins chains escapes expansion follow form git_launch grammar hazards hidden launch launchers lone names operands
 output places reading redirect runners scope script script_options searches stored stored_packages syntax tool_hazards
-touches transfers triggers words wrappers written
+touches transfers triggers unpacking words wrappers written
 """
 MODULES: Final = (
     *[f"app.core.policy.{name}" for name in _POLICY.split()],

@@ -74,7 +74,7 @@ _MAKES: Final = frozenset("cruA")
 
 def archived(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     """Return what goes into an archive as read, where it is unpacked as written, and the archive itself as either."""
-    given = _given(words)
+    given = options_of(words)
     names = frozenset(name for name, _ in given)
     makes, extracts = bool(names & _MAKES), "x" in names
     taken = "delete" if "removes" in names else "read"
@@ -131,7 +131,7 @@ def given_names(frame: Frame, folder: str = "") -> tuple[Touch, ...]:
     return tuple([touch("read", join(folder, name), frame) for name in known])
 
 
-def _given(words: list[str]) -> list[tuple[str, str]]:
+def options_of(words: list[str]) -> list[tuple[str, str]]:
     """Return options by their letter with their value, and operands under ''."""
     found, rest, options = [], list(reversed(words[1:])), True
     if rest and not rest[-1].startswith("-"):

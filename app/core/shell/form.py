@@ -1,7 +1,8 @@
 """The canonical form of a shell text, and the marks by which values carry what is not known about them.
 
 A value is a str. UNKNOWN stands for text that only the run would show, NETWORK for bytes that came from
-another machine, SECRET for bytes of a credential. Input that holds one of these characters is refused at once.
+another machine, SECRET for bytes of a credential, FOREIGN for what nobody could read where it lay: bytes that came out
+of an archive or a cipher, or from outside the project. Input that holds one of these characters is refused at once.
 """
 
 from typing import Final, NamedTuple
@@ -9,8 +10,9 @@ from typing import Final, NamedTuple
 UNKNOWN: Final = "\ue000"
 NETWORK: Final = "\ue001"
 SECRET: Final = "\ue002"
-MARKS: Final = (UNKNOWN, NETWORK, SECRET)
-SHOWN: Final = str.maketrans({UNKNOWN: "<?>", NETWORK: "<net>", SECRET: "<secret>"})
+FOREIGN: Final = "\ue003"
+MARKS: Final = (UNKNOWN, NETWORK, SECRET, FOREIGN)
+SHOWN: Final = str.maketrans({UNKNOWN: "<?>", NETWORK: "<net>", SECRET: "<secret>", FOREIGN: "<foreign>"})
 
 
 class Touch(NamedTuple):

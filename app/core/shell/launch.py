@@ -52,7 +52,7 @@ def _run_program(reading: Reading, words: list[str], frame: Frame, span: tuple[i
     hazard = hazard_of(program, words, frame)
     if hazard:
         reading.doubt(hazard)
-    if frame.scope.files:
+    if frame.scope.made():
         follow_made(reading, program, words, frame, span)
     step = run_path if "/" in name and frame.scope.contents(name) else step_of(program, words)
     if step is not None:

@@ -103,6 +103,8 @@ _EXEC_VALUES: Final = frozenset(
     ]
 )
 _REST: Final = 100
+_ITEM: Final = re.compile(r"(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^\s'\"\\])+", re.DOTALL)
+_ITEM_PART: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\\.", re.DOTALL)
 _OPERATORS: Final = frozenset(("|", "&&", "||", ";", "&", ">", "<"))
 
 
@@ -147,8 +149,12 @@ def _xargs(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
 
 
 def _items(text: str) -> list[str]:
-    """Split as xargs does: blanks separate, quotes group."""
-    return [a or b or c for a, b, c in re.findall(r"'([^']*)'|\"([^\"]*)\"|([^\s'\"]+)", text)][:_REST]
+    """Split as xargs does: blanks separate, quotes group and glue, a backslash takes the next character as it is."""
+    return [_ITEM_PART.sub(_bare, word) for word in _ITEM.findall(text)[:_REST]]
+
+
+def _bare(part: re.Match[str]) -> str:
+    return part[0][1:] if part[0][0] == "\\" else part[0][1:-1]
 
 
 def _parallel(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:

@@ -7,12 +7,14 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.escapes import ansi_c
-from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Touch, marks_of, unknown
+from app.core.shell.form import FOREIGN, NETWORK, SECRET, UNKNOWN, Touch, marks_of, unknown
 from app.core.shell.reading import Frame
 from app.core.shell.searches import SEARCHERS, searched
+from app.core.shell.unpacking import decodes
 from app.core.shell.written import FETCHERS, fill_files
 
 SENDERS: Final = FETCHERS - {"openssl"} | {
@@ -113,18 +115,23 @@ def output_of(program: str, words: list[str], frame: Frame, touches: tuple[Touch
         output = known(words, frame)
         if output is not None:
             return output
+    foreign = FOREIGN if decodes(program) or any(is_foreign(t) for t in touches) else ""
     if not touches and not frame.stdin and program not in FETCHERS:
-        return UNKNOWN
+        return UNKNOWN + foreign
     stdin = frame.stdin or ""
-    read = (
-        "".join([frame.scope.content(t.path) or "" for t in touches if t.access == "read"]) if frame.scope.files else ""
-    )
-    marks = unknown(stdin, read)
+    reads = [t.path for t in touches if t.access == "read"] if frame.scope.made() else []
+    read = "".join([frame.scope.content(path) or "" for path in reads])
+    marks = unknown(stdin, read, foreign)
     if program in FETCHERS and program != "openssl":
         marks += NETWORK
     if any("secret" in t.where and t.access == "read" for t in touches):
         marks += SECRET
     return marks
+
+
+def is_foreign(one: Touch) -> bool:
+    """Tell whether a touch reads what lies outside the project."""
+    return one.access == "read" and one.where[0] not in {"project", "null"}
 
 
 def _echo(words: list[str], frame: Frame) -> str:
@@ -220,7 +227,8 @@ def _xxd(words: list[str], frame: Frame) -> str | None:
 
 def _openssl(words: list[str], frame: Frame) -> str | None:
     if "-d" in words and ({"base64", "-base64", "-a"} & set(words)):
-        return _base64(["base64", "-d"], frame)
+        given = [following for word, following in pairwise(words) if word == "-in"]
+        return _base64(["base64", "-d", *given], frame)
     return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tree_sitter import Node
 
-from app.core.shell.form import NETWORK, SECRET, UNKNOWN, Command, Touch, marks_of
+from app.core.shell.form import FOREIGN, NETWORK, SECRET, UNKNOWN, Command, Touch, marks_of
 from app.core.shell.hidden import prints_secret
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame, Reading
@@ -175,7 +175,7 @@ def _read(reading: Reading, path: str, frame: Frame, node: Node, descriptor: str
     where = classify(frame.scope.pointed(path), frame.scope.cwd, frame.scope.project)
     content = frame.scope.content(path)
     if content is None:
-        content = UNKNOWN
+        content = UNKNOWN if where[0] in {"project", "null"} else UNKNOWN + FOREIGN
         if "null" not in where:
             reading.emit(_touching("<", "read", path, where, frame, node))
         if "secret" in where:

@@ -1,6 +1,7 @@
 """What a point of a script knows: variables, functions, aliases, folder, and files that the script itself wrote.
 
-`files` is shared by all copies, since subshells share the disk; everything else is a subshell's own. Whether a write
+`files` and `stems` (beginnings of paths at which something was unpacked, so that any file there may be of it) are
+shared by all copies, since subshells share the disk; everything else is a subshell's own. Whether a write
 happened at all often hangs on what only a run shows, so a file keeps all that may be its content, the last write last.
 """
 
@@ -63,6 +64,7 @@ class Scope:
         "locals",
         "positional",
         "project",
+        "stems",
         "variables",
     )
 
@@ -74,6 +76,7 @@ class Scope:
         self.functions: dict[str, Function] = {}
         self.aliases: dict[str, str] = {}
         self.files: dict[str, tuple[str, ...]] = {}
+        self.stems: dict[str, tuple[str, ...]] = {}
         self.links: dict[str, str] = {}
         self.locals: list[dict[str, str | None]] = []
         self.positional: list[str] | None = None
@@ -86,6 +89,7 @@ class Scope:
         other.functions = dict(self.functions)
         other.aliases = dict(self.aliases)
         other.files = self.files
+        other.stems = self.stems
         other.links = self.links
         other.locals = [dict(names) for names in self.locals]
         other.positional = self.positional
@@ -173,6 +177,10 @@ class Scope:
         self.aliases = {**self.aliases, **other.aliases}
         return alike
 
+    def made(self) -> bool:
+        """Tell whether the text put anything into files so far."""
+        return bool(self.files or self.stems)
+
     def content(self, path: str) -> str | None:
         """Return what the script itself put into a file, or None; where it may be one of several, it is not known."""
         found = self.contents(path)
@@ -180,11 +188,27 @@ class Scope:
 
     def contents(self, path: str) -> tuple[str, ...]:
         """Return all that the script itself may have put into a file, or into any that a pattern may mean."""
-        if not self.files:
+        if not self.made():
             return ()
         full = absolute(self._descriptor(path), self.cwd)
         found = self.files.get(full)
-        return found if found is not None else self._alike(full) if _GLOB.search(full) else ()
+        found = found if found is not None else self._alike(full) if _GLOB.search(full) else ()
+        return _few(tuple(dict.fromkeys([*found, *self.unpacked(full)]))) if self.stems else found
+
+    def unpacked(self, full: str) -> list[str]:
+        """Return what may be in a file, by its absolute path or pattern, because something was unpacked there."""
+        pattern = _GLOB.search(full)
+        begins = full[: pattern.start()] if pattern is not None else full
+        return [
+            text
+            for stem, texts in self.stems.items()
+            if below(begins, stem) or (pattern is not None and stem.startswith(begins))
+            for text in texts
+        ]
+
+    def unpack(self, stem: str, content: str) -> None:
+        """Remember that files were made whose paths begin with `stem`, under names that are not known."""
+        self.stems[stem] = _few(tuple(dict.fromkeys([*self.stems.get(stem, ()), content])))
 
     def _alike(self, pattern: str) -> tuple[str, ...]:
         """Compare the fixed beginning and end alone: whatever a pattern may mean is among what they let through."""
@@ -209,6 +233,11 @@ class Scope:
             kept = [text for text in before if not text.endswith("\n") and text]
             after = tuple(dict.fromkeys([*kept, *[text + content for text in before]]))
         self.files[full] = _few(after)
+
+
+def below(full: str, stem: str) -> bool:
+    """Tell whether a path begins so; the empty stem is the project's folder, where that has no name."""
+    return full.startswith(stem) if stem else not full.startswith(("/", "~", ".."))
 
 
 def _between(name: str, begins: str, ends: str) -> bool:

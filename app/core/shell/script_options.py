@@ -85,7 +85,7 @@ def run_awk(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
 
 def _programs(words: list[str], frame: Frame) -> list[str]:
     """Return the programs of `-f file` where the text itself wrote the file."""
-    if not frame.scope.files:
+    if not frame.scope.made():
         return []
     named = [following for word, following in pairwise(words) if word in {"-f", "--file"}]
     named += [word.partition("=")[2] or word[2:] for word in words if re.match(r"-f.|--file=", word)]

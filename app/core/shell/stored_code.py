@@ -22,6 +22,16 @@ _CALLED: Final = (
     r"system|popen[23]?|exec(?:Sync|File|FileSync|l|le|lp|lpe|v|ve|vp|vpe)|spawn\w*|check_call|check_output|Popen"
     r"|getoutput|getstatusoutput|shell_exec|passthru|proc_open|capture[23]e?|startfile"
 )
+_COMPILED_CALLED: Final = (
+    r"Command::new|exec\.Command(?:Context)?|syscall\.Exec|os\.StartProcess"
+    r"|getRuntime\(\)\s*\.\s*exec|ProcessBuilder"
+)
+_LIST: Final = (
+    r"(?:(?:ctx|context\.\w+\(\))\s*+,\s*+|(?:Arrays\.asList|List\.of|listOf|arrayOf)\s*+\("
+    r"|new\s+String\s*+\[\]\s*+\{|\[)?\s*+"
+)
+_NEXT: Final = r"(?:\s*+,\s*+|\s*+\]?+\s*+\)\s*+\.\s*+args?\s*+\(\s*+&?+(?:vec!)?+\s*+\[?+\s*+)"
+"""Between two words of a command: `"a", "b"`, and `.arg("b")`, `.args(["b"])` of Rust."""
 _SHELL_LIKE: Final = frozenset(("perl", "ruby", "php"))
 _HIDES: Final = re.compile(
     r"(?<![.\w])(?:exec|eval|Function|loadstring)\s*\(|\binstance_eval\b|\bmarshal\.|(?<!\.)\beval\b\s*[$\"']"
@@ -32,10 +42,14 @@ _DECODES: Final = re.compile(
 _FETCHES: Final = re.compile(
     r"\b(?:urlopen|urlretrieve|requests|httpx|aiohttp|socket|http\.client|fetch\(|axios|Net::HTTP|open-uri|LWP|curl_exec)"
 )
-_DELETE: Final = r"remove|unlink\w*|rmtree|rmdir\w*|removedirs|rmSync|rm_rf|rm_r|rm|remove_tree|removeSync|delete"
+_DELETE: Final = (
+    r"remove|unlink\w*|rmtree|rmdir\w*|removedirs|rmSync|rm_rf|rm_r|rm|remove_tree|removeSync|delete"
+    r"|remove_dir\w*|remove_file|Remove(?:All)?|delete(?:Recursively|IfExists|Directory)"
+)
 _WRITE: Final = (
     r"rename\w*|chmod\w*|chown\w*|write_text|write_bytes|writeFile\w*|appendFile\w*|createWriteStream|truncate|symlink"
     r"|mkdir|makedirs|copy\w*|move|touch|file_put_contents|replace"
+    r"|fs::write|WriteFile|os\.(?:Create|OpenFile|Symlink|Rename|Chmod)|File::create|Files\.\w+|hard_link|set_permissions"
 )
 _EFFECT: Final = re.compile(rf"\b(?:(?P<delete>{_DELETE})|(?P<write>{_WRITE}))\s*[(\s]")
 _OPENED: Final = re.compile(r"""\b(?:open|fopen|File\.open)\s*\(.{0,200}?['"](?:[rwaxbt+]{1,3}|[>+]{1,3})['"]""")
@@ -115,7 +129,7 @@ def _shell_texts(reading: Reading, program: str, code: str) -> list[str]:
 
 
 def _calls(program: str, code: str) -> re.Pattern[str]:
-    bare = [_CALLED]
+    bare = [_CALLED, _COMPILED_CALLED]
     if program in _SHELL_LIKE:
         bare.append("exec|sh")
     if "from subprocess import" in code:
@@ -127,4 +141,4 @@ def _calls(program: str, code: str) -> re.Pattern[str]:
         r"\s*\(?\s*"
     )
     ticks = r"|qx|%x|(?<=[=;(\s])(?=`)" if program in _SHELL_LIKE else ""
-    return re.compile(rf"(?:{started}{ticks})(?:\[\s*)?(?P<text>{STRING}(?:\s*,\s*{STRING})*)", re.DOTALL)
+    return re.compile(rf"(?:{started}{ticks}){_LIST}(?P<text>{STRING}(?:{_NEXT}{STRING})*)", re.DOTALL)

@@ -24,7 +24,7 @@ _AT_PACK: Final = ("prepublishOnly", "prepack", "prepare", "postpack", "publish"
 
 def follow_package(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:
     """Read the scripts of the stored package.json that a call of a package tool would run."""
-    if reading.scripts is None and not frame.scope.files:
+    if reading.scripts is None and not frame.scope.made():
         return
     folder, rest = _operands(words)
     names, arguments = _named(words[0], rest)

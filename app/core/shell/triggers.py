@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from posixpath import basename, dirname
 from typing import Final
 
+from app.core.shell.embedded import script_word
 from app.core.shell.follow import Span, inside, text_of
-from app.core.shell.form import NETWORK, Command, marks_of
+from app.core.shell.form import FOREIGN, NETWORK, Command, marks_of
 from app.core.shell.names import CODERS
 from app.core.shell.reading import Frame, Reading
+from app.core.shell.scope import below
 from app.core.shell.stored_code import weigh_code
+from app.core.shell.unpacking import stem_of
 
 _TOOLS: Final = """
 pytest py.test tox nox coverage npm npx pnpm yarn bun bunx pnpx deno jest vitest mocha ava tsx ts-node vite webpack
@@ -26,6 +29,16 @@ _LANGUAGES: Final = {
     "php": "php",
     "lua": "lua",
 }
+_FINDERS: Final = "pytest py.test tox nox coverage jest vitest mocha ava deno go rspec phpunit prove unittest"
+_FIND_TESTS: Final = frozenset(_FINDERS.split())
+"""They look into all folders for what to run."""
+_NAMES: Final = """
+Makefile makefile GNUmakefile package.json Cargo.toml pyproject.toml setup.cfg tox.ini pytest.ini pom.xml
+CMakeLists.txt Justfile justfile Taskfile.yml meson.build mix.exs .npmrc .pre-commit-config.yaml composer.json
+"""
+_TOLD: Final = frozenset(_NAMES.split())
+_TOLD_ENDS: Final = (".mk", ".gradle", ".kts", ".cmake", ".so", ".pyc", ".class", ".jar", ".exs", ".bzl", ".node")
+"""Files that tell such a tool what to run."""
 _OF_A_NAME: Final = {"Rakefile": "ruby", "Gemfile": "ruby"}
 _SHELL_ENDS: Final = (".sh", ".bash", ".zsh", "/.envrc", "/.bashrc", "/.bash_profile", "/.profile", "/.zshrc")
 
@@ -37,20 +50,45 @@ def follow_made(reading: Reading, program: str, words: list[str], frame: Frame, 
     if program not in _RUN_THE_PROJECT:
         return
     inner = inside(frame, program, span)
+    for text in _unpacked(reading, program, words, frame):
+        _emit_unknown(reading, program, words, frame, span, text)
     for path, text in list(_unread(reading, frame)):
-        if NETWORK in text:
-            facts = frozenset(("remote-code",))
-            reading.emit(Command(program, tuple(words), frame.wrappers, span, facts, (), unresolved=True))
+        if NETWORK in text or FOREIGN in text:
+            _emit_unknown(reading, program, words, frame, span, text)
         elif path.endswith(_SHELL_ENDS) and not marks_of(text):
             text_of(reading, text, words, inner._replace(scope=frame.scope.copy(), stdin=None), span)
         elif language := _language(path):
             weigh_code(reading, [language], text, inner, span)
 
 
+def _emit_unknown(reading: Reading, program: str, words: list[str], frame: Frame, span: Span, text: str) -> None:
+    facts = frozenset(("remote-code" if NETWORK in text else "unknown-code",))
+    reading.emit(Command(program, tuple(words), frame.wrappers, span, facts, (), unresolved=True))
+
+
+def _unpacked(reading: Reading, program: str, words: list[str], frame: Frame) -> list[str]:
+    """Return what was unpacked where this tool stands or is sent, or where it looks for tests by itself."""
+    scope = frame.scope
+    if not scope.stems or (program in CODERS and script_word(words)):
+        return []
+    here = stem_of("", scope.cwd)
+    given = [] if program in CODERS else [word for word in words[1:] if not word.startswith("-")]
+    sent = [stem_of(word.rpartition("=")[2], scope.cwd) for word in given]
+    finds = program in _FIND_TESTS or "test" in words[1:3]
+    return [
+        text
+        for stem, texts in scope.stems.items()
+        if any(below(place, stem) for place in (here, *sent)) or (finds and stem.startswith(here))
+        for text in texts
+        if FOREIGN in text or NETWORK in text
+    ]
+
+
 def _unread(reading: Reading, frame: Frame) -> Iterator[tuple[str, str]]:
     """Yield paths and texts of code that was not judged yet, each once."""
     for path, texts in frame.scope.files.items():
-        if not path.endswith(_SHELL_ENDS) and not _language(path):
+        told = basename(path) in _TOLD or path.endswith(_TOLD_ENDS)
+        if not told and not path.endswith(_SHELL_ENDS) and not _language(path):
             continue
         for text in texts:
             if (path, text) not in reading.judged:
