@@ -7,7 +7,7 @@ import pytest
 from tree_sitter import Parser
 
 from app.core.shell.form import UNKNOWN
-from app.core.shell.grammar import LANGUAGE, READS_MAX, SHORT_MAX, tree_of
+from app.core.shell.grammar import LANGUAGE, PIECE, SHORT_MAX, tree_of
 from app.core.shell.script import canonical
 
 PAGES = resource.getpagesize()
@@ -24,12 +24,12 @@ def outline(node) -> list[tuple[str, int, int]]:
 
 
 def test_a_process_does_not_grow_with_the_texts_that_it_read() -> None:
-    texts = [(f"echo {number:06d}; " * 450 + "echo é日本💠").encode() for number in range(ROUNDS)]
+    texts = [(f"echo {number:06d}; " * 120 + "# é日本💠" * 300).encode() for number in range(ROUNDS)]
     for text in texts[:20]:
         assert tree_of(text) is not None
     before = resident_bytes()
     for text in texts:
-        tree_of(text + b" ")
+        tree_of(text + b" ")  # beyond the count, and so given up: what was read is given back as well
     assert resident_bytes() - before < sum(map(len, texts)) / 2
 
 
@@ -42,7 +42,7 @@ def test_a_long_text_has_the_tree_that_it_has_in_one_piece(text: str) -> None:
     assert outline(root) == outline(Parser(LANGUAGE).parse(source).root_node)
 
 
-@pytest.mark.parametrize("text", [")$" * 4000, ")'" * 2000, "a) ?" * 1000, ")$" * 100, "a=)" * 2000, "`])" * 100, ":)?" * 170])
+@pytest.mark.parametrize("text", [")$" * 4000, ")'" * 2000, "a) ?" * 1000, ")$" * 100, "a=)" * 2000, "`])" * 100, ":)?" * 170, "-a a=(\t" * 1000, "${ " * 2000, "(( x[ " + "x=$x; " * 900, "[[ " + "| b ~'" * 900])
 def test_what_is_no_shell_is_given_up(text: str) -> None:
     assert tree_of(text.encode()) is None
     assert canonical(text).doubts
@@ -53,9 +53,21 @@ def test_a_case_of_many_patterns_is_read() -> None:
     assert tree_of(text.encode()) is not None
 
 
-def test_a_script_as_long_as_may_be_stays_within_the_count() -> None:
-    source = (SCRIPT * 100)[:8000].encode()
-    assert 2.6 * len(source) < READS_MAX
+def test_a_script_of_many_lines_stays_within_the_count() -> None:
+    assert tree_of((SCRIPT * 27).encode()) is not None  # 2.6 KB, 1,300 nodes
+    assert tree_of(b"grep -n 'a b' src/app/module.py | sort > /tmp/out.txt\n" * 60) is not None
+
+
+def test_a_text_that_is_given_up_within_a_character_harms_nobody() -> None:
+    for size in range(1000, 8000, 250):
+        assert tree_of(("*<<-E\n" + "} é$x " * size)[:size].encode()) is None
+
+
+@pytest.mark.parametrize("at", range(PIECE - 4, PIECE + 5))
+def test_a_character_is_whole_wherever_a_piece_ends(at: int) -> None:
+    text = f"echo {'x' * (at - 5)}\U0001f4a0é日 y" + " z" * SHORT_MAX
+    (command,) = canonical(text).commands
+    assert list(command.words[:3]) == ["echo", f"{'x' * (at - 5)}\U0001f4a0é日", "y"]
 
 
 @pytest.mark.parametrize("pad", ["", " # " + "x" * SHORT_MAX])
