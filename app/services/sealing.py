@@ -14,7 +14,15 @@ import msgspec
 from app.core.chunks import Extent, ResizeTo, chunk_hash, compose, project_key, touched
 from app.core.errors import ContentUnavailable
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
-from app.core.operations import ChunkRef, Content, FileOperationRequest, encode_request
+from app.core.operations import (
+    ChunkRef,
+    Content,
+    FileOperationRequest,
+    Operation,
+    Rename,
+    Unlink,
+    encode_request,
+)
 from app.ports import ChunkCache, FileEventReader
 
 ChunkMap = Mapping[int, tuple[bytes, int]]
@@ -79,6 +87,7 @@ class Sealer:
         """Return what is shipped for a request (`body` is its journalled form). Raises Unavailable."""
         content = request.operation
         if not isinstance(content, Content):
+            self._maps.nameless(_lost_a_name(content), request.origin_seq)
             return Shippable(request.origin_seq, body, {})
         base = self._maps.get(content.inode, content.base)
         refs, chunks = self._compose(base, changes, content.size)
@@ -112,7 +121,8 @@ class Sealer:
 class VersionMaps:
     """The chunk map of the newest own version of each inode, and of stored versions that were asked for.
 
-    An appended version is forgotten once it is stored: the store may have composed it with another mount's.
+    An appended version is forgotten once it is stored: the store may have composed it with another mount's. So is that
+    of an inode that has lost a name: programs that make and remove files filled this to its bound, 600 bytes a file.
     """
 
     def __init__(self, reader: FileEventReader, entries_max: int = KNOWN_ENTRIES) -> None:
@@ -121,7 +131,7 @@ class VersionMaps:
         self._entries = 0
         self._acked = 0
         self._known: OrderedDict[int, tuple[VersionId, ChunkMap]] = OrderedDict()
-        self._appended: deque[tuple[int, int]] = deque()
+        self._leaving: deque[tuple[int, int]] = deque()
 
     def get(self, inode: int, version: VersionId) -> ChunkMap:
         """Return the map of a version; raises StoreUnavailable."""
@@ -139,14 +149,19 @@ class VersionMaps:
         self._known[inode] = (version, chunk_map)
         self._entries += len(chunk_map) + 1
         if appended:
-            self._appended.append((version[1], inode))
+            self._leaving.append((version[1], inode))
+
+    def nameless(self, inode: int, sequence: int) -> None:
+        """With `sequence` an inode loses a name; whoever writes to it still has its map read from the store."""
+        if inode in self._known:
+            self._leaving.append((sequence, inode))
 
     def acknowledge(self, sequence: int) -> None:
         """Versions up to `sequence` are stored: appended ones are forgotten, the others may be."""
         self._acked = sequence
-        while self._appended and self._appended[0][0] <= sequence:
-            made, inode = self._appended.popleft()
-            if inode in self._known and self._known[inode][0][1] == made:
+        while self._leaving and self._leaving[0][0] <= sequence:
+            leaves, inode = self._leaving.popleft()
+            if inode in self._known and self._known[inode][0][1] <= leaves:
                 self._drop(inode)
         while self._entries > self._entries_max and self._known:
             inode, (version, _map) = next(iter(self._known.items()))
@@ -158,6 +173,15 @@ class VersionMaps:
         known = self._known.pop(inode, None)
         if known is not None:
             self._entries -= len(known[1]) + 1
+
+
+def _lost_a_name(operation: Operation) -> int:
+    """Return the inode that loses a name, 0 for none."""
+    match operation:
+        case Unlink(inode=inode) | Rename(replaced=inode):
+            return inode
+        case _:
+            return 0
 
 
 def mapped_size(chunk_map: ChunkMap) -> int:

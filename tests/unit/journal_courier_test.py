@@ -25,6 +25,7 @@ from app.core.messages import (
 )
 from app.core.operations import Content, FileOperationRequest, Make, decode_request, kind_of
 from app.services.courier import Courier, Ports
+from app.services.sealing import VersionMaps
 from app.services.shipment import packed
 
 PROJECT = "0" * 32
@@ -508,6 +509,26 @@ def test_large_content_goes_ahead(folder):
     drain(courier_of(folder, store))
     assert store.sent.count("weir.chunks") >= 5
     assert_store_holds(store, mount)
+
+
+def test_what_is_known_of_a_file_goes_with_its_name_and_not_before_the_store_has_it():
+    asked: list[int] = []
+
+    class Reader:
+        def chunk_map(self, inode: int, version: tuple[int, int]) -> dict[int, tuple[bytes, int]]:  # noqa: ARG002
+            asked.append(inode)
+            return {}
+
+    maps = VersionMaps(Reader())  # type: ignore[arg-type]
+    for inode, sequence in ((7, 1), (8, 2)):
+        maps.keep(inode, (1, sequence), {0: (b"h", 1)}, appended=False)
+    maps.nameless(7, 3)
+    maps.nameless(9, 4)
+    maps.keep(8, (1, 5), {0: (b"h", 2)}, appended=False)
+    maps.acknowledge(2)
+    assert maps.get(7, (1, 1)) == {0: (b"h", 1)}
+    maps.acknowledge(5)
+    assert (maps.get(7, (1, 1)), maps.get(8, (1, 5)), asked) == ({}, {0: (b"h", 2)}, [7])
 
 
 def test_what_was_appended_just_before_the_stop_is_shipped_too(folder):
