@@ -163,7 +163,7 @@ class NotifiedCache:
         with llfuse.lock:
             again = self._shown.told(marks)
         for inode in again:
-            self._counters["invalidations that a read overtook"] += 1
+            self._counters["invalidations sent once more"] += 1
             self.forget_inode(inode)
 
     def _next(self) -> Batch | None:

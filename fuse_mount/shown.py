@@ -128,17 +128,14 @@ class Shown:
         again = []
         for mark in marks:
             before = mark.before
-            if self.before.get(mark.inode) is not before or self._another_follows(mark):
+            if self.before.get(mark.inode) is not before:
                 continue
-            before.tries += 1
-            if before.answers != mark.answers:
-                again.append(mark.inode)
-            if before.answers == mark.answers or before.tries == TRIES:
-                self.drop(mark.inode)
+            if mark.attributes_only and before.contents:
+                again.append(mark.inode)  # its pages must go too: what said so may have gone out before
+            elif before.changes == mark.changes or time.monotonic() >= before.since_s + LONGEST_S:
+                before.tries += 1
+                if before.answers != mark.answers:
+                    again.append(mark.inode)
+                if before.answers == mark.answers or before.tries == TRIES:
+                    self.drop(mark.inode)
         return again
-
-    def _another_follows(self, mark: Mark) -> bool:
-        """Tell whether the kernel is yet to be told of a change: what it asks now it would not take then."""
-        before = mark.before
-        changed = before.changes != mark.changes and time.monotonic() < before.since_s + LONGEST_S
-        return changed or (mark.attributes_only and before.contents)

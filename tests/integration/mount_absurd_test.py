@@ -13,6 +13,8 @@ SITE = Path(__file__).parent / "mount_site"
 sys.path.insert(0, str(SITE))
 from lone_mount import LoneMount  # noqa: E402
 
+from app.adapters.journal.writer import JOURNAL_BYTES_MAX  # noqa: E402
+
 FUZZ_S, SAYS_EVERY_S = float(os.environ.get("WEIR_FUZZ_S", "600")), 30.0
 ENDED_BY_ITSELF = {
     0,
@@ -65,9 +67,11 @@ def test_absurd_system_calls_leave_the_mount_and_its_other_files_alone(short_pat
         for one in running:
             one.kill()
             one.communicate()
+    held = sum(segment.stat().st_size for segment in (mount.folder / "home").rglob("*.wj"))
+    assert held < JOURNAL_BYTES_MAX * 7 / 8, f"{calls} calls filled the journal ({held} bytes), from which this test's store removes nothing"
     assert (mount.tree / "safe").read_bytes() == b"s" * 300_000
     (mount.tree / "after").write_text("still answers")
-    mount.settle()
+    mount.settle(within_s=120)
     counters = mount.ask("figures")["counters"]  # type: ignore[index]
     print(f"{calls} calls of {seed} processes; {counters}")
     assert not [name for name in counters if " in " in name or name.startswith("own operation")], counters

@@ -57,9 +57,9 @@ class LoneMount:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def settle(self, position: int = 0) -> int:
+    def settle(self, position: int = 0, within_s: float = 10) -> int:
         """Wait until everything returned is committed, applied, and told to the kernel."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + within_s
         while True:
             head, applied, delivered = self.ask("position")
             if head == applied == delivered >= position and not self.ask("figures")["pending"]:

@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from quiet_mount import THEIRS, Mount
 
-from app.core.ids import CHUNK_BYTES, EMPTY_VERSION
+from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 from app.core.messages import Outcome
 from app.core.operations import Content, Make, Rename, Unlink
+from app.services.carrying import Carried
 
 REFUSED = Outcome("rejected", reason="policy")
 
@@ -187,7 +188,17 @@ def act_elsewhere(mount: Mount, draw: random.Random, made: int) -> None:
             event = mount.store.foreign(Rename(1, name, inode, 1, new, tree.child(1, new) or 0))
         case _:
             event = mount.store.foreign(Unlink(1, name, inode))
+    if event.outcome.kind == "applied" and draw.random() < 0.5:
+        comes_along(mount, (event.incarnation, event.sequence), inode)
     mount.hear(event)
+
+
+def comes_along(mount: Mount, version: VersionId, inode: int) -> None:
+    """Let the content of a version come with the feed."""
+    data = mount.store.bytes.get(version)
+    if data is not None:
+        chunks = {at // CHUNK_BYTES: data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)}
+        mount.state.contents.foreseen.keep(Carried(inode, version, {i: (b"h", len(part)) for i, part in chunks.items()}, chunks))
 
 
 def shows_what_it_holds(mount: Mount) -> None:
