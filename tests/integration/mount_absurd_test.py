@@ -77,7 +77,7 @@ def test_absurd_system_calls_leave_the_mount_and_its_other_files_alone(short_pat
     assert not [name for name in counters if " in " in name or name.startswith("own operation")], counters
     assert mount.stop() == 0
     before = mount.tree
-    mount.start()
+    mount.start(within_s=300)  # the store in memory folds the whole journal first
     assert (before / "after").read_text() == "still answers"
     assert os.listdir(mount.tree / "playground") is not None
     assert mount.stop() == 0

@@ -24,7 +24,7 @@ class LoneMount:
         folder.mkdir(parents=True, exist_ok=True)
         self.start()
 
-    def start(self) -> None:
+    def start(self, within_s: float = 20) -> None:
         mounted = self._mounted_lines()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -41,7 +41,7 @@ class LoneMount:
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": str(HERE.parents[2]), **self.environ},
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + within_s
         while self._mounted_lines() == mounted:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
