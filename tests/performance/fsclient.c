@@ -1,8 +1,11 @@
 /* A cheap client: times one filesystem operation COUNT times in DIR and prints nanoseconds, one a line.
  * usage: fsclient OP DIR COUNT
- * on files f0..fCOUNT: create stat roundtrip enoent read readcold overwrite pwrite fsync rename renameback unlink
- * on folders g0..: mkdir rmdir; on DIR, COUNT times: readdir ls; on one file, COUNT MiB in one timing: seqwrite seqread
- * stat is of attributes that the kernel has just been told; spin: a fixed loop, the noise probe */
+ * on files f0..fCOUNT: create createown stat roundtrip enoent read readcold pread overwrite pwrite fsync rename renameback
+ *   setxattr getxattr listxattr removexattr unlink
+ * on folders g0..: mkdir rmdir; on DIR, COUNT times: readdir ls statfs renamefull (to DIR.moved and back)
+ * on one file, COUNT MiB in one timing: seqwrite seqread
+ * stat is of attributes that the kernel has just been told, pread of pages that it has; createown: no two files have the
+ * same content; spin: a fixed loop, the noise probe. Exit code 3: the filesystem does not know the call */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -11,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +31,7 @@ static long now(void) {
 
 static void need(int bad, const char *what) {
     if (bad) {
+        if (errno == ENOTSUP || errno == ENOSYS) exit(3);
         fprintf(stderr, "%s %s: %s\n", what, path, strerror(errno));
         exit(1);
     }
@@ -63,6 +69,24 @@ static void list(const char *dir, int look) {
     closedir(stream);
 }
 
+/* content that no other file has */
+static void put_own(int number) {
+    snprintf(block, sizeof block, "%d of %d at %ld", number, getpid(), now());
+    put(O_EXCL);
+}
+
+/* only the pread is timed */
+static void take_known(void) {
+    int fd = open(path, O_RDONLY);
+    need(fd < 0, "open");
+    need(pread(fd, block, sizeof block, 0) != sizeof block, "pread");
+    start = now();
+    need(pread(fd, block, sizeof block, 0) != sizeof block, "pread");
+    long took = now() - start;
+    close(fd);
+    start = now() - took;
+}
+
 /* only the pwrite or the fsync is timed */
 static void change(int sync) {
     int fd = open(path, O_WRONLY);
@@ -91,6 +115,11 @@ static void stream(int writes, int mebibytes) {
     need(close(fd) != 0, "close");
 }
 
+static int move_folder(const char *dir, int back) {
+    snprintf(other, sizeof other, "%s.moved", dir);
+    return back ? rename(other, dir) : rename(dir, other);
+}
+
 static void spin(void) {
     volatile unsigned long sum = 0;
     for (int i = 0; i < 100000; i++) sum += i;
@@ -102,6 +131,7 @@ int main(int argc, char **argv) {
     int count = atoi(argv[3]), rounds = !strncmp(op, "seq", 3) ? 1 : count;
     struct stat info;
     struct statx far;
+    struct statfs room;
     memset(block, 'w', sizeof block);
     for (size_t i = 0; i < sizeof large; i++) large[i] = (char)(i * 2654435761u >> 13);
     for (int i = 0; i < rounds; i++) {
@@ -129,6 +159,14 @@ int main(int argc, char **argv) {
         else if (!strcmp(op, "rmdir")) need(rmdir(other) != 0, op);
         else if (!strcmp(op, "readdir")) list(dir, 0);
         else if (!strcmp(op, "ls")) list(dir, 1);
+        else if (!strcmp(op, "pread")) take_known();
+        else if (!strcmp(op, "createown")) put_own(i);
+        else if (!strcmp(op, "statfs")) need(statfs(dir, &room) != 0, op);
+        else if (!strcmp(op, "setxattr")) need(setxattr(path, "user.bench", block, 64, 0) != 0, op);
+        else if (!strcmp(op, "getxattr")) need(getxattr(path, "user.bench", block, sizeof block) != 64, op);
+        else if (!strcmp(op, "listxattr")) need(listxattr(path, block, sizeof block) <= 0, op);
+        else if (!strcmp(op, "removexattr")) need(removexattr(path, "user.bench") != 0, op);
+        else if (!strcmp(op, "renamefull")) need(move_folder(dir, i % 2) != 0, op);
         else if (!strcmp(op, "seqwrite")) stream(1, count);
         else if (!strcmp(op, "seqread")) stream(0, count);
         else return 2;
