@@ -203,13 +203,15 @@ class ContentCalls(AttributeCalls):
 
     def _wait_for_store(self, sequence: int) -> None:
         state, incarnation = self.state, self.state.changes.journal.incarnation
-        deadline_s = time.monotonic() + STORE_WAIT_S
+        seen, deadline_s = state.confirmed.get(incarnation, 0), time.monotonic() + STORE_WAIT_S
         with state.readers, state.progress:
-            while state.confirmed.get(incarnation, 0) < sequence:
+            while (confirmed := state.confirmed.get(incarnation, 0)) < sequence:
+                if confirmed != seen:
+                    seen, deadline_s = confirmed, time.monotonic() + STORE_WAIT_S
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0:
                     raise StoreUnavailable(
-                        f"sequence {sequence} is journalled but was not confirmed within {STORE_WAIT_S:.0f} s"
+                        f"sequence {sequence} is journalled, and nothing was confirmed for {STORE_WAIT_S:.0f} s"
                     )
                 state.progress.wait(left_s)
 
