@@ -154,6 +154,7 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
         background.start("watchdog", lambda: session.watch(connection, background.stopping))
         background.start("feed", lambda: session.feed.run(background.stopping))
         background.start("rules", lambda: session.follow_rules(background.stopping))
+        background.start("tickets", lambda: session.follow_tickets(background.stopping))
         background.start("patterns", lambda: session.follow_patterns(background.stopping))
         background.start("sealer", lambda: session.seal_while(background.stopping))
         incarnation = session.state.changes.journal.incarnation

@@ -58,7 +58,7 @@ class AttributeCalls(NamespaceCalls):
         node = state.node(inode)
         state.shown.drop(inode)
         path = state.tree.path_of(inode)
-        state.gate.allow_file("truncate" if fields.update_size else "setattr", path, (inode, node), who)
+        who = state.gate.allow_file("truncate" if fields.update_size else "setattr", path, (inode, node), who)
         if fields.update_size:
             self._truncate(inode, node, attr.st_size, path, who, ctx.uid)
             node = state.node(inode)
@@ -125,7 +125,7 @@ class AttributeCalls(NamespaceCalls):
         if held + len(name) + len(value) > XATTR_BYTES_MAX:
             raise refuse(errno.ENOSPC)
         path = state.tree.path_of(inode)
-        state.gate.allow_file("setxattr", path, (inode, node), who)
+        who = state.gate.allow_file("setxattr", path, (inode, node), who)
         state.changes.record(SetXattr(inode, name, value), path, who, ctx.uid)
 
     def removexattr(self, inode: int, name: bytes, ctx: llfuse.RequestContext) -> None:
@@ -137,7 +137,7 @@ class AttributeCalls(NamespaceCalls):
         if all(held != name for held, _ in node.xattrs):
             raise refuse(llfuse.ENOATTR)
         path = state.tree.path_of(inode)
-        state.gate.allow_file("removexattr", path, (inode, node), who)
+        who = state.gate.allow_file("removexattr", path, (inode, node), who)
         state.changes.record(RemoveXattr(inode, name), path, who, ctx.uid)
 
     def _for_xattr(self, inode: int, name: bytes) -> int:

@@ -60,7 +60,7 @@ class Changes:
             who.session,
             who.tool_call,
             operation,
-            "",
+            who.decision,
             uid,
         )
         journal.append_operation(request)

@@ -43,7 +43,7 @@ class ContentCalls(AttributeCalls):
             there = state.tree.child(state.inode(parent_inode), name)
             if there is not None:
                 return self._open(there, flags, ctx, who), state.found(there, state.node(there))
-        inode, entry = self._make(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx, who)
+        inode, entry, who = self._make(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx, who)
         return state.files.add(Handle(inode, flags, who)), entry
 
     def open(self, inode: int, flags: int, ctx: llfuse.RequestContext) -> int:
@@ -75,7 +75,7 @@ class ContentCalls(AttributeCalls):
             if state.options.read_only:
                 raise refuse(errno.EROFS)
             path = state.tree.path_of(inode)
-            state.gate.allow_file("write", path, (inode, node), who)
+            handle.who = who = state.gate.allow_file("write", path, (inode, node), who)
             if flags & os.O_TRUNC and stat.S_ISREG(node.mode):
                 handle.sequence = state.changes.truncate(state.content(inode), 0, path, who, ctx.uid)
                 cleared = without_set_ids(node, ctx)

@@ -105,7 +105,7 @@ class NamespaceCalls(llfuse.Operations):
         *,
         rdev: int = 0,
         target: bytes = b"",
-    ) -> tuple[int, llfuse.EntryAttributes]:
+    ) -> tuple[int, llfuse.EntryAttributes, Who]:
         state = self.state
         parent = state.directory(kernel_parent)
         state.fresh_name(parent, name)
@@ -117,11 +117,11 @@ class NamespaceCalls(llfuse.Operations):
         if stat.S_ISDIR(mode) and holder.nlink >= LINKS_MAX:
             raise refuse(errno.EMLINK)
         path = state.path(parent, name)
-        state.gate.allow("create", path, who)
+        who = state.gate.allow("create", path, who)
         inode = state.new_inode()
         state.changes.record(Make(parent, name, inode, mode, ctx.uid, gid, rdev, target), path, who, ctx.uid)
         state.changes.made(inode)
-        return inode, state.found(inode, state.tree.nodes[inode])
+        return inode, state.found(inode, state.tree.nodes[inode]), who
 
     def unlink(self, parent_inode: int, name: bytes, ctx: llfuse.RequestContext) -> None:
         """See llfuse.Operations."""
@@ -133,7 +133,7 @@ class NamespaceCalls(llfuse.Operations):
         if stat.S_ISDIR(node.mode):
             raise refuse(errno.EISDIR)
         path = state.path(parent, name)
-        state.gate.allow("unlink", path, who)
+        who = state.gate.allow("unlink", path, who)
         at_ns = state.changes.now_ns()
         state.changes.record(Unlink(parent, name, inode), path, who, ctx.uid, at_ns)
         state.keep_orphan(inode, node, at_ns)
@@ -150,7 +150,7 @@ class NamespaceCalls(llfuse.Operations):
         if state.tree.has_children(inode) or inode in state.border.names:
             raise refuse(errno.ENOTEMPTY)
         path = state.path(parent, name)
-        state.gate.allow("unlink", path, who)
+        who = state.gate.allow("unlink", path, who)
         at_ns = state.changes.now_ns()
         state.changes.record(Rmdir(parent, name, inode), path, who, ctx.uid, at_ns)
         state.keep_orphan(inode, node, at_ns)
@@ -171,7 +171,7 @@ class NamespaceCalls(llfuse.Operations):
         replaced = None if target is None else state.node(target)
         self._check_rename(inode, state.node(inode), new_parent, replaced, target or 0)
         old_path, path = state.path(parent, name_old), state.path(new_parent, name_new)
-        state.gate.allow_move(inode, old_path, path, who)
+        who = state.gate.allow_move(inode, old_path, path, who)
         if inode in state.contents.dirty:
             state.changes.seal(state.contents.dirty[inode])
         at_ns = state.changes.now_ns()
@@ -214,8 +214,8 @@ class NamespaceCalls(llfuse.Operations):
         if node.nlink >= LINKS_MAX:
             raise refuse(errno.EMLINK)
         path = state.path(parent, new_name)
-        state.gate.allow("link", path, who)
-        state.gate.allow_file("link", state.tree.path_of(inode), (inode, node), who)
+        who = state.gate.allow("link", path, who)
+        who = state.gate.allow_file("link", state.tree.path_of(inode), (inode, node), who)
         if inode in state.contents.dirty:
             state.changes.seal(state.contents.dirty[inode])
         state.changes.record(Link(inode, parent, new_name), path, who, ctx.uid)

@@ -23,7 +23,7 @@ from app.core.ids import VersionId
 from app.core.layers import LayeredTree
 from app.core.operations import Content
 from app.core.seal_plan import PlannedRequest
-from app.ports import MountParts, OperationLog, TreeSnapshot
+from app.ports import ChangeLeave, MountParts, OperationLog, TreeSnapshot
 from fuse_mount.changes import SEAL_S, Changes
 from fuse_mount.cold import DEADLINE_S, ColdContent
 from fuse_mount.content import Contents
@@ -44,6 +44,7 @@ T = TypeVar("T")
 WAIT_FIRST_S: Final = 0.05
 WAIT_MAX_S: Final = 2.0
 RULES_S: Final = 0.02
+TICKETS_S: Final = 0.5
 LOCK_S: Final = 1  # whole seconds: llfuse cuts off the rest
 
 
@@ -54,6 +55,7 @@ class Session:
     state: MountState
     feed: Feed
     cache: NotifiedCache
+    leave: ChangeLeave | None = None
 
     def seal_while(self, stopping: Event) -> None:
         """Body of the sealing thread: content older than 1 s becomes an event."""
@@ -75,6 +77,11 @@ class Session:
             rules.refresh()
             if rules.alert != told:
                 log.warning("rules: %s", rules.alert or "they load again")
+
+    def follow_tickets(self, stopping: Event) -> None:
+        """Body of the thread that learns what a person answered to a refused change."""
+        while self.leave is not None and not stopping.wait(TICKETS_S):
+            self.leave.refresh()
 
     def follow_patterns(self, stopping: Event) -> None:
         """Body of the thread that fetches `.weirignore` where another mount changed it."""
@@ -124,7 +131,7 @@ def start(parts: MountParts, options: MountOptions, agent: str) -> Session:
     state.border.open()
     if state.ephemeral is not None:
         state.border.patterns.fetch(state.cold)
-    return Session(state, feed, cache)
+    return Session(state, feed, cache, parts.leave)
 
 
 def _state(
@@ -151,7 +158,7 @@ def _state(
         unasked_closes=parts.flags.get("unasked_closes", True) and options.durability == "journal",
         sections=Sections(parts.journal.path / "streams", everybody=options.open_sections),
         counters=counters,
-        gate=Gate(tree, counters, parts.rules, parts.denials),
+        gate=Gate(tree, counters, parts.rules, parts.denials, parts.leave),
     )
 
 

@@ -17,11 +17,18 @@ CACHE_MAX: Final = 4096
 
 
 class Who(NamedTuple):
-    """What an event says of its maker."""
+    """What an event says of its maker; `decision` names the tickets by which a rule let this change pass."""
 
     agent: str
     session: str = ""
     tool_call: str = ""
+    decision: str = ""
+
+    def by(self, ticket: str) -> "Who":
+        """Return who makes a change by one more ticket."""
+        if ticket in self.decision:
+            return self
+        return self._replace(decision=f"{self.decision} {ticket}".strip())
 
 
 class _Known(NamedTuple):

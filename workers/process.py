@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 from celery import signals
 
 from app import bootstrap
-from app.core.decisions import ValidateBatch
-from app.ports import DroppedMessages, FileEventWriter, PathRules, Policy, Replies
+from app.core.decisions import DecisionRecord, ValidateBatch
+from app.ports import DroppedMessages, FileEventWriter, PathRules, Policy, Replies, Tickets
 from app.services.escalation import Escalations
 from app.services.incarnations import Incarnations
 from app.services.path_check import PathCheck
@@ -78,8 +78,7 @@ class Parts:
     @cached_property
     def escalations(self) -> Escalations:
         """Open escalations."""
-        tickets = self._kept(bootstrap.tickets(self._settings))
-        return Escalations(self._settings.project, tickets, self._replies, bootstrap.seal(self._settings))
+        return Escalations(self._settings.project, self._tickets, self._replies, bootstrap.seal(self._settings))
 
     @cached_property
     def upkeep(self) -> Upkeep:
@@ -105,7 +104,15 @@ class Parts:
 
     @cached_property
     def _writer(self) -> FileEventWriter:
-        return self._kept(bootstrap.file_event_writer(self._settings, PathCheck(self._rules)))
+        check = PathCheck(self._rules, self._ended)
+        return self._kept(bootstrap.file_event_writer(self._settings, check))
+
+    def _ended(self, ticket: str) -> DecisionRecord | None:
+        return self._tickets.ended(ticket)  # its pool is opened for the first change that names a ticket
+
+    @cached_property
+    def _tickets(self) -> Tickets:
+        return self._kept(bootstrap.tickets(self._settings))
 
     @cached_property
     def _rules(self) -> Rules:

@@ -21,6 +21,7 @@ from app.bootstrap.rules import (
     why_rules_do_not_load,
 )
 from app.bootstrap.store import decision_writer, file_event_reader, file_event_writer, log_upkeep
+from app.bootstrap.tickets import change_leave
 from app.core.errors import JournalError, RequestInvalid
 from app.ports import (
     DecisionSpool,
@@ -335,7 +336,8 @@ def mount_parts(settings: Settings, name: str) -> MountParts:
     reader, cache = file_event_reader(settings), chunk_cache(settings)
     local = local_chunks(settings) if flags["local_chunks"] else None
     rules, spool = policy(settings), partial(decision_spool, settings, name)
-    return MountParts(settings.project, journal, reader, subscriber, cache, flags, rules, spool, local)
+    leave = change_leave(settings, name)
+    return MountParts(settings.project, journal, reader, subscriber, cache, flags, rules, spool, local, leave)
 
 
 def server_binaries(settings: Settings) -> list[tuple[str, str]]:

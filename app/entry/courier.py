@@ -16,6 +16,7 @@ from types import FrameType
 
 from app import bootstrap
 from app.bootstrap.streams import streamer
+from app.bootstrap.tickets import ticket_shipper
 from app.core.errors import JournalError, Unavailable
 from config.settings import load
 
@@ -56,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             streams = streamer(settings, options.mount)
             denials = bootstrap.spool_shipper(settings, options.mount)
+            tickets = ticket_shipper(settings, options.mount)
             courier = bootstrap.courier(settings, options.mount)
         except JournalError as error:  # another courier has the folder: it may be on its way out
             if alone():
@@ -77,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         denials.start([])
         ending = threading.Event()
         threading.Thread(target=streams.run, args=(ending,), name="streams", daemon=True).start()
+        threading.Thread(target=tickets.run, args=(ending,), name="tickets", daemon=True).start()
         drained = courier.run(lambda: stop.asked, exit_when_drained=alone)
         said = "drained" if drained else courier.status.problem or courier.status.error
         ending.set()

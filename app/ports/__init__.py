@@ -32,14 +32,16 @@ from app.ports.logs import (
 from app.ports.mounts import KernelCache, MountJournal, MountParts, StreamFiles
 from app.ports.processes import Program, ProgramState, Server, Supervisor
 from app.ports.rules import KeptVersion, ProjectRules, RuleBook
-from app.ports.tickets import Seal, Ticket, TicketReader, Tickets
+from app.ports.tickets import ChangeLeave, EndedTicket, Seal, Ticket, TicketBox, TicketReader, Tickets
 
 __all__ = [
     "ChainReport",
+    "ChangeLeave",
     "ChunkCache",
     "DecisionSpool",
     "DecisionWriter",
     "DroppedMessages",
+    "EndedTicket",
     "EventFilter",
     "FeedPublisher",
     "FeedSubscriber",
@@ -78,6 +80,7 @@ __all__ = [
     "TailDamage",
     "Tasks",
     "Ticket",
+    "TicketBox",
     "TicketReader",
     "Tickets",
     "TreeSnapshot",

@@ -10,6 +10,7 @@ from app.ports.broker import ChunkCache, FeedSubscriber, LocalChunks
 from app.ports.gate import DecisionSpool, PathRules
 from app.ports.journals import OperationLog, TailDamage
 from app.ports.logs import FileEventReader
+from app.ports.tickets import ChangeLeave
 
 
 class KernelCache(Protocol):
@@ -70,7 +71,7 @@ class MountJournal(Protocol):
 
 class MountParts(NamedTuple):
     """What a mount works with; `subscriber` None where the feed is to come from the store alone. `denials` makes the
-    spool of what `rules` refused.
+    spool of what `rules` refused, `leave` has a person's answers to what they escalate.
     """
 
     project: str
@@ -82,3 +83,4 @@ class MountParts(NamedTuple):
     rules: PathRules | None = None
     denials: Callable[[], DecisionSpool] | None = None
     local: LocalChunks | None = None
+    leave: ChangeLeave | None = None

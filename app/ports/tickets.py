@@ -15,6 +15,46 @@ class Ticket(NamedTuple):
     request: bytes
 
 
+class EndedTicket(NamedTuple):
+    """How a mount's ticket ended, and when (wall clock); `request` is what it was opened with."""
+
+    approved: bool
+    at_s: float
+    request: bytes
+
+
+class TicketBox(Protocol):
+    """Tickets of one mount on its disk: opened by the mount, ended by its courier."""
+
+    def open(self, ticket: str, request: bytes) -> None:
+        """Keep a ticket (32 hex digits); raises OSError."""
+
+    def waiting(self) -> Sequence[tuple[str, bytes]]:
+        """Return (ticket, request) of those without an end."""
+
+    def end(self, ticket: str, *, approved: bool) -> None:
+        """Note how a ticket ended."""
+
+    def ended(self) -> Sequence[tuple[str, EndedTicket]]:
+        """Return those with an end."""
+
+    def forget(self, ticket: str) -> None:
+        """Remove one that has ended."""
+
+
+class ChangeLeave(Protocol):
+    """A person's leave for changes that rules escalate, as a mount asks for it."""
+
+    def lifted(self, operation: str, path: bytes, agent: str, session: str) -> str:
+        """Return the ticket by which a change may be made; '' where there is none."""
+
+    def ask(self, record: DecisionRecord) -> str:
+        """Return the ticket of a refusal, the one that waits already or a new one; '' where none can be opened."""
+
+    def refresh(self) -> bool:
+        """Look which tickets have an end; reads the disk."""
+
+
 class TicketReader(Protocol):
     """Open escalations, reading role."""
 
