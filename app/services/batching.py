@@ -2,8 +2,9 @@
 
 A batch is out for each worker, and a second one only when at least `stock_min` questions wait for it; what comes
 meanwhile makes the next one, up to `size_max`. Two always were 1.4 times slower with 100 in flight (a batch costs about
-1.5 ms, whatever is in it). So fewer than `company` questions wait while another batch is younger than `company_ns`,
-most often until it is back; the first of all never waits (a timer for it helped at one rate and hurt at others).
+1.5 ms, whatever is in it). So fewer than `company` questions wait while the last batch is younger than `company_ns`,
+if one is out still or that one had _SEVERAL in it: then more are coming. The first of all never waits (a timer for it
+helped at one rate and hurt at others).
 What is out for longer than `lost_after_ns` frees its place (its task, reply or worker is gone).
 """
 
@@ -18,6 +19,7 @@ from app.services.decision_cache import CacheKey
 
 _SPLIT_MIN: Final = 32
 """Below this a batch is not split over idle workers: sending a task costs about as much as deciding 16 to 32 calls."""
+_SEVERAL: Final = 4
 
 
 class Question(msgspec.Struct, eq=False, gc=False):
@@ -64,7 +66,7 @@ class Batcher:
         waiting_max: int = 8192,
         lost_after_ns: int = 1_000_000_000,
         company: int = 0,
-        company_ns: int = 2_000_000,
+        company_ns: int = 3_000_000,
     ) -> None:
         self._workers = workers
         self._stock_min = stock_min
@@ -75,7 +77,7 @@ class Batcher:
         self._patient: deque[Question] = deque()
         self._out: dict[int, Batch] = {}
         self._last_id = 0
-        self._sent_ns = 0
+        self._sent_ns = self._sent = 0
         self._company = company
         self._company_ns = company_ns
 
@@ -100,7 +102,7 @@ class Batcher:
     def cut(self, now_ns: int) -> Batch | None:
         """Take the next batch, shared out over the free places; None if none is free or nothing waits."""
         out = len(self._out)
-        if out and self.held_ns(now_ns):
+        if self.held_ns(now_ns):
             return None
         free = self._workers - out if out < self._workers else int(self._stocks_up(out))
         if free <= 0:
@@ -110,9 +112,9 @@ class Batcher:
         return self._send(questions, now_ns) if questions else None
 
     def held_ns(self, now_ns: int) -> int:
-        """Return for how long the few that wait are held back for company, beside a batch that has just gone out."""
+        """Return for how long the few that wait are held back for company, behind a batch that has just gone out."""
         few = 0 < self.waiting < self._company
-        return max(self._sent_ns + self._company_ns - now_ns, 0) if few and self._out else 0
+        return max(self._sent_ns + self._company_ns - now_ns, 0) if few and (self._out or self._sent >= _SEVERAL) else 0
 
     def _stocks_up(self, out: int) -> bool:
         """Tell whether enough waits for a worker to have its next batch at hand."""
@@ -124,7 +126,7 @@ class Batcher:
 
     def _send(self, questions: list[Question], now_ns: int) -> Batch:
         self._last_id += 1
-        self._sent_ns = now_ns
+        self._sent_ns, self._sent = now_ns, len(questions)
         batch = self._out[self._last_id] = Batch(self._last_id, tuple(questions), now_ns)
         for question in questions:
             question.tries += 1

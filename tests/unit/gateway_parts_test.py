@@ -64,6 +64,20 @@ def test_what_waits_goes_out_as_soon_as_the_other_batch_is_back():
     assert len(batcher.cut(2).questions) == 1
 
 
+def test_behind_a_batch_of_several_a_few_wait_though_it_is_back():
+    """At thousands a second the next ones are on their way: a batch for each handful cost a quarter more CPU a call."""
+    batcher = Batcher(workers=2, company=10, company_ns=100)
+    for number in range(4):
+        batcher.add(question(number))
+    assert batcher.close(batcher.cut(0).id) is not None
+    batcher.add(question(5))
+    assert (batcher.cut(60), batcher.held_ns(60)) == (None, 40)
+    assert len(batcher.cut(100).questions) == 1
+    assert batcher.close(2) is not None
+    batcher.add(question(6))
+    assert len(batcher.cut(101).questions) == 1  # the last was alone: nobody is known to come
+
+
 def test_too_many_that_wait_are_refused_and_settled_ones_are_not_sent():
     batcher = Batcher(workers=1, waiting_max=2)
     first, second = question(1), question(2)
