@@ -109,7 +109,9 @@ class Answering:
 
     def finish(self, waiter: Waiter, found: Ruling, layer: str, task_id: str = "") -> None:
         """Answer a caller at the end of this tick."""
-        self.finish_all([(waiter, layer, found, task_id)])
+        if not self._found:
+            asyncio.get_running_loop().call_soon(self._commit)
+        self._found.append((waiter, layer, found, task_id))
 
     def finish_all(self, found: Sequence[Found]) -> None:
         """Answer callers at the end of this tick."""

@@ -139,6 +139,7 @@ class GatewaySite:
         }
         self._hook = Route("hooks", access.VALIDATE, self._serve_hook)
         self._give_one = self._given_one
+        self._validated = self._counter("validate", 200)
         self._show = Route("decisions", access.READ, self._show_decision)
 
     # ---- connections
@@ -204,13 +205,16 @@ class GatewaySite:
         raise Problem(404, "no-such-path", "there is nothing at this path", remedy)
 
     def _reply(self, request: Request, name: str, status: int, body: bytes, media_type: bytes = JSON) -> None:
+        self._counter(name, status).add()
+        request.answer(status, body, media_type)
+
+    def _counter(self, name: str, status: int) -> Counter:
         counter = self._requests.get((name, status))
         if counter is None:
             meaning = "Answered requests by route and status."
             counter = self._metrics.counter("weir_http_requests_total", meaning, route=name, status=str(status))
             self._requests[name, status] = counter
-        counter.add()
-        request.answer(status, body, media_type)
+        return counter
 
     def _decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
         try:
@@ -235,10 +239,12 @@ class GatewaySite:
         if answered.ruling.ground.verdict is Verdict.ESCALATE and not call.dry_run:
             self._desk.escalate(call, answered, request.started_ns, partial(self._show_one, request))
         else:
-            self._reply(request, "validate", 200, answered.json())
+            self._validated.add()
+            request.answer(200, answered.json())
 
     def _show_one(self, request: Request, answered: Answered) -> None:
-        self._reply(request, "validate", 200, answered.json())
+        self._validated.add()
+        request.answer(200, answered.json())
 
     def _validate_many(self, request: Request) -> None:
         calls = bodies.decode_many(request.body)
