@@ -371,7 +371,7 @@ def _known_enough(rule: Rule, command: Command) -> bool:
     if rule.unresolved == "refuse":
         return False
     open_words = sum(
-        1 for word in command.words if not word.isascii() and any(mark in word for mark in "\ue000\ue001\ue002")
+        1 for word in command.words if not word.isascii() and any(mark in word for mark in "\ue000\ue001\ue002\ue003\ue004")
     )
     settled = [t for t in command.touches if "unresolved" in t.where and t.where[0] in SETTLED]
     return len({t.path for t in settled}) >= open_words

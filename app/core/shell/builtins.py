@@ -8,11 +8,19 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
-from app.core.shell.form import UNKNOWN, Command, marks_of, unknown
+from app.core.shell.arithmetic import doubt_evaluated, doubt_output
+from app.core.shell.form import NUMBER, UNKNOWN, Command, marks_of, unknown
 from app.core.shell.places import absolute
 from app.core.shell.reading import Frame, Reading
+from app.core.shell.scope import Scope
 
 Span = tuple[int, int]
+_LOCAL: Final = frozenset(("declare", "typeset", "local"))
+_CHANGES_VALUES: Final = frozenset("nluc")
+"""Options by which a variable is another one's name, or holds something else than what is assigned to it."""
+_TAKES_PART: Final = re.compile(r" -[a-zA-Z]*[nNtuei]")
+"""`read` with these takes a part of its input, or of another one."""
+_ASSIGNS: Final = re.compile(r"(\w+)[-+*/%&|^<>]*=(?!=)")
 _ITEMS_MAX: Final = 256
 _AMID: Final = frozenset(("DEBUG", "ERR", "RETURN", "SIGDEBUG"))
 """What a trap on these changes is changed for the commands that follow."""
@@ -24,6 +32,7 @@ def _cd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | N
         frame.scope.cwd = UNKNOWN
     elif target != ".":
         frame.scope.cwd = absolute(target, frame.scope.cwd)
+    frame.scope.variables.pop("PWD", None)
     return None
 
 
@@ -64,23 +73,52 @@ def _unalias(reading: Reading, words: list[str], frame: Frame, span: Span) -> st
     return ""
 
 
+def is_local(words: list[str]) -> bool:
+    """Tell whether `declare`, by its words so far, makes variables that end with the function around it."""
+    return words[0] in _LOCAL and "g" not in _letters(words)
+
+
+def _letters(words: list[str]) -> str:
+    return "".join([word[1:] for word in words[1:] if word[:1] in {"-", "+"}])
+
+
 def _export(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    local, letters = is_local(words), _letters(words)
+    if not _CHANGES_VALUES.isdisjoint(letters) and words[0] != "export":
+        reading.doubt("variable-of-another-kind")
     for word in words[1:]:
         name, sign, value = word.partition("=")
-        if sign and name.isidentifier():
-            frame.scope.keep_local(name)
+        if marks_of(name):
+            reading.doubt("unknown-name")
+        elif sign and name.isidentifier():
+            if local:
+                frame.scope.keep_local(name)
             frame.scope.assign(name, value)
+    _note_kinds(reading, words[0], letters, [word.partition("=")[0] for word in words[1:]], frame.scope)
     return ""
+
+
+def _note_kinds(reading: Reading, program: str, letters: str, names: list[str], scope: Scope) -> None:
+    if program == "readonly" or "r" in letters:
+        scope.fixed |= frozenset(names)
+    if "A" in letters:
+        scope.maps |= frozenset(names)
+    if "i" in letters:
+        scope.counts |= frozenset(names)
+        for name in names:
+            doubt_output(reading, scope.value(name) if scope.has(name) else "")
 
 
 def _read(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     names = _names(words)
     text = _record(words, frame.stdin or UNKNOWN)
-    if frame.stdin is None or marks_of(frame.stdin):
+    if frame.stdin is None or marks_of(frame.stdin) or _TAKES_PART.search(" ".join(words)):
         text = unknown(text, frame.stdin or UNKNOWN)
-    if "-a" in words and words[-1].isidentifier():
+    if any(re.fullmatch(r"-[a-zA-Z]*a", word) for word in words) and words[-1].isidentifier():
         frame.scope.arrays[words[-1]] = _fields(text, frame.scope.value("IFS"), _ITEMS_MAX) or [UNKNOWN]
         return ""
+    if not frame.scope.counts.isdisjoint(names):
+        doubt_output(reading, text)
     fields = _fields(text, frame.scope.value("IFS"), len(names))
     for index, name in enumerate(names):
         stem = frame.stdin if frame.stdin and marks_of(frame.stdin) == UNKNOWN and len(names) == 1 else None
@@ -126,20 +164,50 @@ def _names(words: list[str]) -> list[str]:
 def _mapfile(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     text = frame.stdin or UNKNOWN
     name = words[-1] if len(words) > 1 and words[-1].isidentifier() else "MAPFILE"
-    frame.scope.arrays[name] = [unknown(text)] if marks_of(text) else text.splitlines()
+    if name in frame.scope.counts:
+        doubt_output(reading, text)
+    whole = not marks_of(text) and all(word in {"-t", name} for word in words[1:])
+    frame.scope.arrays[name] = text.splitlines() if whole else [unknown(text)]
     return ""
 
 
 def _set(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
-    if len(words) > 1 and (words[1] == "--" or not words[1].startswith(("-", "+"))):
-        frame.scope.positional = words[2:] if words[1] == "--" else words[1:]
+    index = 1
+    while index < len(words) and words[index][:1] in {"-", "+"} and words[index] not in {"-", "--"}:
+        index += 2 if words[index][-1:] == "o" else 1
+    if index < len(words):
+        frame.scope.positional = words[index + (words[index] in {"-", "--"}) :]
     return ""
 
 
 def _shift(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
-    count = int(words[1]) if len(words) > 1 and words[1].isdecimal() else 1
-    if frame.scope.positional is not None:
-        frame.scope.positional = frame.scope.positional[count:]
+    given = frame.scope.positional
+    if len(words) > 1 and not words[1].isdecimal():
+        frame.scope.positional = None
+    elif given is not None:
+        count = int(words[1]) if len(words) > 1 else 1
+        frame.scope.positional = given[count:] if count <= len(given) else given  # too far: nothing is shifted
+    return ""
+
+
+def _unset(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    letters, scope = _letters(words), frame.scope
+    for word in words[1:]:
+        if marks_of(word.partition("[")[0]):
+            scope.forget()
+            if scope.functions:
+                reading.doubt("unknown-name")
+        known = word in scope.variables or word in scope.arrays
+        if "n" not in letters and word not in scope.fixed:
+            scope.drop(word.partition("[")[0], variable="f" not in letters and ("v" in letters or known))
+    return ""
+
+
+def _let(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    for word in words[1:]:
+        doubt_evaluated(reading, word, frame.scope)
+        if (found := _ASSIGNS.match(word)) is not None:
+            frame.scope.assign(found[1], NUMBER)
     return ""
 
 
@@ -177,7 +245,7 @@ BUILTINS: Final[dict[str, Callable[[Reading, list[str], Frame, Span], str | None
     "break": _quiet,
     "continue": _quiet,
     "wait": _quiet,
-    "unset": _quiet,
+    "unset": _unset,
     "exit": _quiet,
-    "let": _quiet,
+    "let": _let,
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fnmatch import translate
 from typing import Final
 
-from app.core.shell.form import UNKNOWN, marks_of, unknown
+from app.core.shell.form import NUMBER, UNKNOWN, marks_of, unknown
 from app.core.shell.scope import Scope
 
 _FORM: Final = re.compile(r"(?P<mark>[#!]?)(?P<name>\w+|[@*#?$!_-])(?:\[(?P<index>[^\]]*)\])?(?P<rest>.*)\Z", re.DOTALL)
@@ -20,9 +20,11 @@ def expand(inner: str, scope: Scope, resolve: Callable[[str], str]) -> tuple[str
         return UNKNOWN, "expansion"
     mark, name, rest = found["mark"], found["name"], found["rest"]
     if mark == "#":
-        return str(len(scope.value(name))) if not marks_of(scope.value(name)) else UNKNOWN, ""
+        return str(len(scope.value(name))) if not marks_of(scope.value(name)) else NUMBER, ""
     if mark == "!":
         pointed = scope.value(name)
+        if name == "#" and scope.positional is None:
+            return UNKNOWN, ""
         return (UNKNOWN, "") if marks_of(pointed) else (scope.value(pointed), "")
     value = _indexed(scope, name, found["index"])
     if not rest:

@@ -1,8 +1,9 @@
 """The canonical form of a shell text, and the marks by which values carry what is not known about them.
 
-A value is a str. UNKNOWN stands for text that only the run would show, NETWORK for bytes that came from
-another machine, SECRET for bytes of a credential, FOREIGN for what nobody could read where it lay: bytes that came out
-of an archive or a cipher, or from outside the project. Input that holds one of these characters is refused at once.
+A value is a str. UNKNOWN stands for text that only the run would show, NUMBER for digits of it, NETWORK for bytes
+that came from another machine, SECRET for bytes of a credential, FOREIGN for what nobody could read where it lay: bytes
+that came out of an archive or a cipher, or from outside the project. Input that holds one of these characters is refused
+at once.
 """
 
 from typing import Final, NamedTuple
@@ -11,8 +12,11 @@ UNKNOWN: Final = "\ue000"
 NETWORK: Final = "\ue001"
 SECRET: Final = "\ue002"
 FOREIGN: Final = "\ue003"
-MARKS: Final = (UNKNOWN, NETWORK, SECRET, FOREIGN)
-SHOWN: Final = str.maketrans({UNKNOWN: "<?>", NETWORK: "<net>", SECRET: "<secret>", FOREIGN: "<foreign>"})
+NUMBER: Final = "\ue004"
+MARKS: Final = (UNKNOWN, NETWORK, SECRET, FOREIGN, NUMBER)
+SHOWN: Final = str.maketrans(
+    {UNKNOWN: "<?>", NUMBER: "<number>", NETWORK: "<net>", SECRET: "<secret>", FOREIGN: "<foreign>"}
+)
 
 
 class Touch(NamedTuple):

@@ -15,6 +15,7 @@ from app.core.shell.launchers import LAUNCHERS
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
+from app.core.shell.redirect import apply_redirects
 from app.core.shell.runners import smuggles
 from app.core.shell.stored import follow_code, follow_path, follow_shell, follow_source
 from app.core.shell.touches import touches_of
@@ -127,15 +128,20 @@ def _call(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int
         extra=(),
         bodies=function.bodies,
     )
-    output = reading.run_node(reading, function.body, inner)
+    output = apply_redirects(
+        reading, function.redirects, inner, lambda frame: reading.run_node(reading, function.body, frame)
+    )
     frame.scope.positional = before
     frame.scope.leave()
     return output
 
 
 def _alias(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
+    """An alias is followed as well as left out: a shell that nobody types into knows none unless it is told to."""
     text = frame.scope.aliases[words[0]]
     rest = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words[1:])
+    if step_of(words[0], words) is not None or touches_of(words[0], words, frame):
+        _run_program(reading, words, frame._replace(scope=frame.scope.copy()), span)
     return reading.run_text(reading, f"{text} {rest}", frame._replace(base=span, calls=(*frame.calls, words[0])))
 
 

@@ -11,7 +11,9 @@ from itertools import pairwise
 from typing import Final
 
 from app.core.shell.escapes import ansi_c
-from app.core.shell.form import FOREIGN, NETWORK, SECRET, UNKNOWN, Touch, marks_of, unknown
+from app.core.shell.form import FOREIGN, NETWORK, NUMBER, SECRET, UNKNOWN, Touch, marks_of, unknown
+from app.core.shell.numbers import prints_numbers
+from app.core.shell.places import classify
 from app.core.shell.reading import Frame
 from app.core.shell.searches import SEARCHERS, searched
 from app.core.shell.unpacking import decodes
@@ -115,6 +117,8 @@ def output_of(program: str, words: list[str], frame: Frame, touches: tuple[Touch
         output = known(words, frame)
         if output is not None:
             return output
+    if prints_numbers(program, words, frame.stdin):
+        return NUMBER
     foreign = FOREIGN if decodes(program) or any(is_foreign(t) for t in touches) else ""
     if not touches and not frame.stdin and program not in FETCHERS:
         return UNKNOWN + foreign
@@ -134,6 +138,10 @@ def is_foreign(one: Touch) -> bool:
     return one.access == "read" and one.where[0] not in {"project", "null"}
 
 
+_INTERPRETS: Final = frozenset(("sh", "dash", "ash", "zsh", "mksh", "busybox"))
+"""Shells whose echo may take backslashes for escapes without being told to."""
+
+
 def _echo(words: list[str], frame: Frame) -> str:
     index, escapes, newline = 1, False, "\n"
     while index < len(words) and re.fullmatch(r"-[neE]+", words[index]):
@@ -141,13 +149,16 @@ def _echo(words: list[str], frame: Frame) -> str:
         newline = "" if "n" in words[index] else newline
         index += 1
     text = " ".join(words[index:])
+    if "\\" in text and not escapes and not _INTERPRETS.isdisjoint(frame.wrappers):
+        return unknown(text)
     return (ansi_c(text) if escapes else text) + newline
 
 
 def _printf(words: list[str], frame: Frame) -> str | None:
     arguments = words[1:]
-    if arguments[:1] == ["-v"] and len(arguments) > 2:
-        frame.scope.assign(arguments[1], _format(arguments[2], arguments[3:]))
+    if arguments[:1] and arguments[0].startswith("-v"):
+        name, *rest = [arguments[0][2:], *arguments[1:]] if len(arguments[0]) > 2 else arguments[1:] or [""]
+        frame.scope.assign(name, _format("".join(rest[:1]), rest[1:]))
         return ""
     if arguments[:1] == ["--"]:
         arguments = arguments[1:]
@@ -155,7 +166,9 @@ def _printf(words: list[str], frame: Frame) -> str | None:
 
 
 def _format(pattern: str, values: list[str]) -> str:
-    pieces = re.split(r"(%[-+ 0#]*\d*(?:\.\d+)?[a-zA-Z%])", ansi_c(pattern))
+    pieces = re.split(r"(%[-+ 0#]*[a-zA-Z%])", ansi_c(pattern))
+    if any("%" in text for text in pieces[::2]):
+        return unknown(pattern, *values)  # widths, lengths to cut at, dates
     if len(pieces) == 1:
         return pieces[0]
     rest, output = list(values), ""
@@ -178,7 +191,9 @@ def _field(letter: str, rest: list[str]) -> str:
         return ansi_c(value)
     if letter == "c":
         return value[:1]
-    return value
+    if letter == "s" or value.isdecimal():
+        return value
+    return unknown(value) if value else ""
 
 
 def _cat(words: list[str], frame: Frame) -> str | None:
@@ -273,14 +288,20 @@ def _which(words: list[str], frame: Frame) -> str | None:
 
 
 def _basename(words: list[str], frame: Frame) -> str | None:
-    return words[1].rstrip("/").rpartition("/")[2] + "\n" if len(words) == 2 else None
+    if len(words) != 2:
+        return None
+    return (words[1].rstrip("/").rpartition("/")[2] or words[1][:1]) + "\n"
 
 
 def _paths_below(words: list[str], frame: Frame) -> str | None:
     """Find and ls name paths below where they look: known as far as their folder."""
     starts = [word for word in words[1:] if not word.startswith("-")] if words[0].endswith("ls") else _starts(words)
     start = starts[0] if len(starts) == 1 else "." if not starts else None
-    if start is None or marks_of(start):
+    if start is None or marks_of(start) or any(_PRINTS_ELSE.match(word) for word in words[1:]):
+        return None
+    itself = words[0].endswith("ls") and any(_LISTS_ITSELF.match(word) for word in words[1:])
+    itself = itself or (start != "." and "-type f" not in " ".join(words) and _BELOW.isdisjoint(words))
+    if itself and "project-root" in classify(start, frame.scope.cwd, frame.scope.project):
         return None
     return f"{start.rstrip(chr(47))}/{UNKNOWN}"
 
@@ -294,8 +315,17 @@ def _starts(words: list[str]) -> list[str]:
     return starts
 
 
+_WRITES_ELSE: Final = ("--format", "--pretty", "--line-prefix", "--no-index", "--full-name", "-C", "--git-d", "--work")
+_PRINTS_ELSE: Final = re.compile(r"-(?:printf|exec|ok)")
+_LISTS_ITSELF: Final = re.compile(r"-[a-zA-Z]*d|--d")
+_BELOW: Final = frozenset(("-name", "-iname", "-mindepth", "-path", "-regex"))
+"""Tests which the folder that find begins in does not meet by the way."""
+
+
 def _tracked(words: list[str], _frame: Frame) -> str | None:
-    """What git tracks lies below the folder that it is asked in."""
+    """What git tracks lies below the folder that it is asked in, unless it is told how to write that."""
+    if any(word.startswith(_WRITES_ELSE) for word in words):
+        return None
     return f"./{UNKNOWN}" if words[1:2] == ["ls-files"] or "--name-only" in words else None
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from tree_sitter import Node
 
-from app.core.shell.form import UNKNOWN, marks_of, unknown
+from app.core.shell.form import NUMBER, UNKNOWN, marks_of, unknown
 from app.core.shell.places import absolute
 
 GIVEN: Final = {
@@ -37,6 +37,8 @@ GIVEN: Final = {
     "PIPESTATUS": "0",
 }
 
+_OF_THE_MOMENT: Final = frozenset(("_", "FUNCNAME", "BASH_COMMAND", "DIRSTACK"))
+"""What a shell sets anew itself: an assignment does not last."""
 CONTENTS_MAX: Final = 4
 CONTENT_MAX: Final = 64 * 1024
 _GLOB: Final = re.compile(r"[*?\[]")
@@ -44,11 +46,14 @@ _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/(?:self|\$\$|\d+))/fd/(\d+)")
 
 
 class Function(NamedTuple):
-    """A body, the text that its byte offsets count in, and the heredocs that were cut out of that."""
+    """A body, the text that its byte offsets count in, the heredocs that were cut out of that, and the redirections
+    that each call of it goes through.
+    """
 
     body: Node
     source: bytes
     bodies: tuple[str, ...] = ()
+    redirects: tuple[Node, ...] = ()
 
 
 class Scope:
@@ -57,11 +62,14 @@ class Scope:
     __slots__ = (
         "aliases",
         "arrays",
+        "counts",
         "cwd",
         "files",
+        "fixed",
         "functions",
         "links",
         "locals",
+        "maps",
         "positional",
         "project",
         "stems",
@@ -80,6 +88,9 @@ class Scope:
         self.links: dict[str, str] = {}
         self.locals: list[dict[str, str | None]] = []
         self.positional: list[str] | None = None
+        self.fixed: frozenset[str] = frozenset()
+        self.maps: frozenset[str] = frozenset()
+        self.counts: frozenset[str] = frozenset()
 
     def copy(self) -> "Scope":
         """Return a subshell's scope: same files, everything else its own."""
@@ -93,10 +104,15 @@ class Scope:
         other.links = self.links
         other.locals = [dict(names) for names in self.locals]
         other.positional = self.positional
+        other.fixed = self.fixed
+        other.maps = self.maps
+        other.counts = self.counts
         return other
 
     def value(self, name: str) -> str:
         """Return a variable's value; what the script did not set comes from outside and is UNKNOWN."""
+        if name in _OF_THE_MOMENT:
+            return UNKNOWN
         if name in self.variables:
             return self.variables[name]
         if name in self.arrays:
@@ -105,6 +121,8 @@ class Scope:
             return UNKNOWN if self.positional is None else " ".join(self.positional)
         if name.isdigit() and name != "0":
             return self._positional(int(name))
+        if name == "#" and self.positional is not None:
+            return str(len(self.positional))
         if name == "PWD":
             return self.cwd or "."
         return GIVEN.get(name, UNKNOWN)
@@ -119,8 +137,10 @@ class Scope:
         return name in self.variables or name in self.arrays or name in GIVEN
 
     def assign(self, name: str, value: str, *, append: bool = False) -> None:
-        """Set a variable; appending to an unknown one stays unknown."""
-        if append:
+        """Set a variable; appending to an unknown one stays unknown, and a fixed one may keep what it has."""
+        if name in self.fixed:
+            value = unknown(value, self.value(name))
+        elif append:
             value = self.value(name) + value if self.has(name) else unknown(value)
         self.variables[name] = value
         self.arrays.pop(name, None)
@@ -129,6 +149,14 @@ class Scope:
         """Remember a variable's value before a function makes it its own."""
         if self.locals and name not in self.locals[-1]:
             self.locals[-1][name] = self.variables.get(name)
+
+    def drop(self, name: str, *, variable: bool) -> None:
+        """Unset a name: what it is as a variable, or as a function."""
+        if variable:
+            self.variables.pop(name, None)
+            self.arrays.pop(name, None)
+        else:
+            self.functions.pop(name, None)
 
     def leave(self) -> None:
         """Leave a function: what it made its own has its former value again."""
@@ -166,12 +194,15 @@ class Scope:
         for name in self.variables.keys() | other.variables.keys():
             mine, theirs = self.variables.get(name), other.variables.get(name)
             if mine != theirs:
-                self.variables[name] = unknown(mine or "", theirs or "")
+                self.variables[name] = _either(mine or "", theirs or "")
         for name in self.arrays.keys() | other.arrays.keys():
             if self.arrays.get(name) != other.arrays.get(name):
                 self.arrays[name] = [UNKNOWN]
         if self.cwd != other.cwd:
             self.cwd = UNKNOWN
+        self.fixed |= other.fixed
+        self.maps &= other.maps
+        self.counts |= other.counts
         alike = self.functions.keys() == other.functions.keys() and self.aliases == other.aliases
         self.functions = {**self.functions, **other.functions}
         self.aliases = {**self.aliases, **other.aliases}
@@ -238,6 +269,11 @@ class Scope:
 def below(full: str, stem: str) -> bool:
     """Tell whether a path begins so; the empty stem is the project's folder, where that has no name."""
     return full.startswith(stem) if stem else not full.startswith(("/", "~", ".."))
+
+
+def _either(mine: str, theirs: str) -> str:
+    digits = (mine + theirs).replace(NUMBER, "")
+    return NUMBER if not digits or digits.isdecimal() else unknown(mine, theirs)
 
 
 def _between(name: str, begins: str, ends: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Final
 
 from tree_sitter import Node
 
-from app.core.shell.builtins import BUILTINS
+from app.core.shell.arithmetic import compares, doubt_evaluated, doubt_output
+from app.core.shell.builtins import BUILTINS, is_local
 from app.core.shell.chains import run_list, run_pipeline, run_redirected_statement
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
 from app.core.shell.hidden import doubt_command, joins_lines, prints_secret, text_hides, value_hides
@@ -19,7 +20,7 @@ from app.core.shell.redirect import apply_redirects, run_redirected
 from app.core.shell.scope import Function, Scope
 from app.core.shell.stored import Scripts
 from app.core.shell.syntax import WORDS_MAX, parse, plain_words
-from app.core.shell.words import run_inside, text_words, value_of, words_of
+from app.core.shell.words import evaluate, run_inside, text_words, value_of, words_of
 from app.core.shell.wrappers import note_environment
 
 _LOOPS: Final = frozenset(("while_statement", "for_statement", "c_style_for_statement"))
@@ -31,6 +32,10 @@ _QUIET: Final = frozenset(
     ("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number")
 )
 _ROUNDS_MAX: Final = 12
+_CALLED_BY_THE_SHELL: Final = frozenset(
+    ("command_not_found_handle", "command_not_found_handler", "precmd", "preexec", "chpwd", "periodic", "zshexit")
+)
+"""Functions that a shell calls itself."""
 _OF_THE_SHELL: Final = frozenset(BUILTINS) | {"source", ".", "command", "builtin"}
 
 
@@ -172,7 +177,10 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
     append = any(child.type == "+=" for child in node.children)
     if "[" in name:
         run_inside(reading, node, frame)
-        frame.scope.arrays[name.partition("[")[0]] = [UNKNOWN]
+        name, _, index = name.partition("[")
+        if name not in frame.scope.maps:
+            doubt_evaluated(reading, index, frame.scope)
+        frame.scope.arrays[name] = [UNKNOWN]
         return name
     if value is not None and value.type == "array":
         items = [word for child in value.named_children for word in words_of(reading, child, before or frame)]
@@ -183,6 +191,8 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         reading.doubt("renames-a-secret")
     text = value_of(reading, value, before or frame) if value is not None else ""
     frame.scope.assign(name, text, append=append)
+    if name in frame.scope.counts:
+        doubt_output(reading, text)
     if value_hides(frame.scope.value(name)):
         reading.doubt("evaluates-a-subscript")
     if name == "CDPATH":
@@ -208,9 +218,13 @@ def _declaration(reading: Reading, node: Node, frame: Frame) -> str:
     for child in node.named_children:
         if child.type == "variable_assignment":
             name = child.child_by_field_name("name")
-            if words[0] != "export" and name is not None:
+            if name is not None and is_local(words):
                 frame.scope.keep_local(frame.text(name))
             words.append(_assignment(reading, child, frame, before))
+        elif child.type == "variable_name" and is_local(words) and frame.scope.locals:
+            words.append(frame.text(child))
+            frame.scope.keep_local(words[-1])
+            frame.scope.assign(words[-1], "")
         else:
             words += words_of(reading, child, frame)
     for child in frame.extra:
@@ -221,8 +235,15 @@ def _declaration(reading: Reading, node: Node, frame: Frame) -> str:
 def _test(reading: Reading, node: Node, frame: Frame) -> str:
     if value_hides(frame.text(node)):
         reading.doubt("evaluates-a-subscript")
-    run_inside(reading, node, frame)
+    run_inside(reading, node, frame, compares)
     return ""
+
+
+def _compound(reading: Reading, node: Node, frame: Frame) -> str:
+    if frame.source.startswith(b"((", node.start_byte):
+        evaluate(reading, node, frame)
+        return ""
+    return _sequence(reading, node, frame)
 
 
 def _if(reading: Reading, node: Node, frame: Frame) -> str:
@@ -296,7 +317,10 @@ def _function(reading: Reading, node: Node, frame: Frame) -> str:
     if name is None or body is None:
         reading.doubt("syntax")
         return ""
-    frame.scope.functions[frame.text(name)] = Function(body, frame.source, frame.bodies)
+    redirects = tuple(node.children_by_field_name("redirect"))
+    frame.scope.functions[frame.text(name)] = Function(body, frame.source, frame.bodies, redirects)
+    if frame.text(name) in _CALLED_BY_THE_SHELL:
+        run_words(reading, [frame.text(name), UNKNOWN], frame._replace(scope=frame.scope.copy()), frame.span(node))
     return ""
 
 
@@ -305,12 +329,8 @@ def _negated(reading: Reading, node: Node, frame: Frame) -> str:
 
 
 def _unset(reading: Reading, node: Node, frame: Frame) -> str:
-    for word in [w for child in node.named_children for w in words_of(reading, child, frame)]:
-        if value_hides(word):
-            reading.doubt("evaluates-a-subscript")
-        frame.scope.variables.pop(word, None)
-        frame.scope.functions.pop(word, None)
-    return ""
+    words = [w for child in node.named_children for w in words_of(reading, child, frame)]
+    return run_words(reading, ["unset", *words], frame, frame.span(node))
 
 
 def _error(reading: Reading, node: Node, frame: Frame) -> str:
@@ -342,7 +362,7 @@ def _other(reading: Reading, node: Node, frame: Frame) -> str:
         "parenthesized_expression",
         "ternary_expression",
     }:
-        run_inside(reading, node, frame)
+        evaluate(reading, node, frame)
         return ""
     if node.type not in {"do_group", "program", "compound_statement"}:
         words_of(reading, node, frame)
@@ -352,7 +372,7 @@ def _other(reading: Reading, node: Node, frame: Frame) -> str:
 
 _STEPS: Final = {
     "program": _sequence,
-    "compound_statement": _sequence,
+    "compound_statement": _compound,
     "do_group": _sequence,
     "subshell": _subshell,
     "list": run_list,

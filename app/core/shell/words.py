@@ -6,9 +6,10 @@ from typing import Final, NamedTuple
 
 from tree_sitter import Node
 
+from app.core.shell.arithmetic import doubt_evaluated, doubt_output, doubt_subscript
 from app.core.shell.escapes import ALTERNATIVES_MAX, ansi_c, braces, unescape, unescape_quoted
 from app.core.shell.expansion import expand
-from app.core.shell.form import UNKNOWN, unknown
+from app.core.shell.form import NUMBER, UNKNOWN, unknown
 from app.core.shell.hidden import body_hides, expansion_hides
 from app.core.shell.reading import Frame, Reading
 
@@ -145,13 +146,39 @@ def process(reading: Reading, node: Node, frame: Frame) -> str:
     return name
 
 
-def run_inside(reading: Reading, node: Node, frame: Frame) -> None:
-    """Run every substitution below a node whose own value does not matter."""
+def run_inside(
+    reading: Reading, node: Node, frame: Frame, evaluates: Callable[[Node, Frame], bool] | None = None
+) -> None:
+    """Run every substitution below a node whose own value does not matter; parts that are arithmetic are such."""
+    if evaluates is not None and evaluates(node, frame):
+        evaluate(reading, node, frame)
+        return
     for child in node.named_children:
         if child.type in {"command_substitution", "process_substitution", "expansion"}:
             pieces_of(reading, child, frame)
         else:
-            run_inside(reading, child, frame)
+            run_inside(reading, child, frame, evaluates)
+
+
+def evaluate(reading: Reading, node: Node, frame: Frame) -> None:
+    """Run what stands inside arithmetic, and doubt what that would evaluate."""
+    doubt_evaluated(reading, frame.text(node), frame.scope)
+    _operands(reading, node, frame)
+
+
+def _operands(reading: Reading, node: Node, frame: Frame) -> None:
+    for child in node.named_children:
+        if child.type == "command_substitution":
+            doubt_output(reading, substitute(reading, child, frame))
+        elif child.named_children and child.type not in {"expansion", "simple_expansion", "string"}:
+            _operands(reading, child, frame)
+        else:
+            pieces_of(reading, child, frame)
+
+
+def _arithmetic(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
+    evaluate(reading, node, frame)
+    return [Piece(NUMBER)]
 
 
 def text_words(reading: Reading, text: str, frame: Frame) -> list[str]:
@@ -180,6 +207,7 @@ def _expansion(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
 
     if expansion_hides(run_later):
         reading.doubt("expansion")
+    doubt_subscript(reading, run_later, frame.scope)
 
     def resolve(text: str) -> str:
         return " ".join(text_words(reading, text, frame)) if text else ""
@@ -241,5 +269,6 @@ _PIECES: Final[dict[str, Callable[[Reading, Node, Frame], list[Piece]]]] = {
     "process_substitution": _substituted,
     **dict.fromkeys(("concatenation", "command_name", "array"), _joined),
     "brace_expression": _bare,
+    "arithmetic_expansion": _arithmetic,
     "$": lambda _reading, _node, _frame: [],
 }
