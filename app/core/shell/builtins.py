@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from app.core.shell.arithmetic import doubt_evaluated, doubt_output
+from app.core.shell.environment import note_given
 from app.core.shell.form import NUMBER, UNKNOWN, Command, marks_of, unknown
 from app.core.shell.places import absolute
 from app.core.shell.reading import Frame, Reading
@@ -94,7 +95,11 @@ def _export(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
             if local:
                 frame.scope.keep_local(name)
             frame.scope.assign(name, value)
-    _note_kinds(reading, words[0], letters, [word.partition("=")[0] for word in words[1:]], frame.scope)
+    names = [word.partition("=")[0] for word in words[1:]]
+    _note_kinds(reading, words[0], letters, names, frame.scope)
+    if words[0] == "export" or "x" in letters:
+        for name in frame.scope.variables.keys() & names:
+            note_given(reading, span, frame, name, frame.scope.variables[name])
     return ""
 
 

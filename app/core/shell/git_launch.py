@@ -1,5 +1,6 @@
 """Git as a launcher: aliases, settings and sub-commands that make it run other programs."""
 
+import re
 import shlex
 from typing import Final
 
@@ -26,6 +27,22 @@ _GIT_LOOSENS: Final = (
     "safe.directory",
     "core.worktree",
     "url.",
+)
+
+
+GIT_CONFIGURES: Final = re.compile(
+    r"(?:include|includeif|alias|core|credential|diff|merge|filter|pager|sequence|gpg|url|remote|uploadpack|browser|"
+    r"difftool|mergetool|man|http|protocol|submodule|init|hook|trailer|interactive|sendemail|web|instaweb|guitool|"
+    r"uploadpackfilter|fsck|tar|notes|rebase|remotehelper|fetch\.fsck|extensions|index)\.",
+    re.IGNORECASE,
+)
+"""Settings by which git may run, load or believe something else."""
+_HARMLESS: Final = re.compile(
+    r"core\.(?:quotepath|autocrlf|eol|safecrlf|filemode|ignorecase|abbrev|precomposeunicode|longpaths|commentchar"
+    r"|bigfilethreshold|compression|preloadindex|untrackedcache|symlinks|looseCompression)|rebase\.(?:autostash|autosquash)"
+    r"|diff\.(?:algorithm|renames|renamelimit|noprefix|mnemonicprefix|context|colormoved\w*|wserrorhighlight|submodule)"
+    r"|merge\.(?:conflictstyle|ff|renames|renamelimit|stat|log)|submodule\.recurse|protocol\.version|init\.defaultbranch"
+    r"|http\.(?:postbuffer|lowspeed\w*|version|connecttimeout)|index\.\w+|notes\.\w+"
 )
 
 
@@ -78,7 +95,7 @@ def _git_setting(reading: Reading, setting: str, words: list[str], frame: Frame,
         elif value:
             frame.scope.variables[f"git {lowered}"] = value
     elif lowered.startswith(_GIT_LOOSENS):
-        reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
+        _note_setting(reading, words, frame, span, harmless=False)
     elif lowered in {
         "core.sshcommand",
         "core.pager",
@@ -92,13 +109,20 @@ def _git_setting(reading: Reading, setting: str, words: list[str], frame: Frame,
         "core.gitproxy",
         "gpg.program",
     } or lowered.startswith(("filter.", "pager.")):
-        reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
+        _note_setting(reading, words, frame, span, harmless=not value and lowered == "credential.helper")
         if (
             value
             and value not in {"cat", "less", "true", "vim", "nano", "vi", "store", "cache"}
             and lowered != "core.hookspath"
         ):
             text_of(reading, value.removeprefix("!"), words, frame, span)
+    elif GIT_CONFIGURES.match(lowered):
+        _note_setting(reading, words, frame, span, harmless=_HARMLESS.fullmatch(lowered) is not None)
+
+
+def _note_setting(reading: Reading, words: list[str], frame: Frame, span: Span, *, harmless: bool) -> None:
+    if not harmless:
+        reading.emit(Command("git", tuple(words), frame.wrappers, span, frozenset(("git-runs-setting",))))
 
 
 def _git_alias(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:

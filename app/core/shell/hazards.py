@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise, takewhile
 from typing import Final
 
+from app.core.shell.git_launch import GIT_CONFIGURES
 from app.core.shell.hidden import EVALUATES, value_hides
 from app.core.shell.names import CODERS, SHELLS
 from app.core.shell.places import absolute, classify
@@ -72,6 +73,7 @@ _GIT_RUNS: Final = (
     "--ext-diff",
     "--textconv",
     "--show-signature",
+    "--config-e",
     "ext::",
 )
 _GIT_RUNS_BEGIN: Final = frozenset([option[:1] for option in _GIT_RUNS])
@@ -86,11 +88,6 @@ _GIT_SHOWS: Final = frozenset(("log", "show", "blame", "diff", "annotate", "grep
 _GIT_VERBS: Final = _GIT_SHOWS | frozenset((*_GIT_SHORT, "config", "format-patch", "apply", "pull", "init"))
 _GIT_FETCHES: Final = frozenset(("pull", "fetch", "clone", "ls-remote"))
 _GIT_WORD_MAX: Final = 512
-_GIT_CONFIGURES: Final = re.compile(
-    r"(?:include|includeif|alias|core|credential|diff|merge|filter|pager|sequence|gpg|url|remote|uploadpack|browser|"
-    r"difftool|mergetool|man|http|protocol|submodule|init|hook|trailer|interactive|sendemail|web|instaweb|guitool)\.",
-    re.IGNORECASE,
-)
 _GIT_READS_CONFIG: Final = frozenset(("--get", "--get-all", "--list", "-l", "--get-regexp", "get", "list"))
 _MAKE_TEXT: Final = re.compile(r"\$[({]|`|\bsh -c|[;|&]|^(?:-f)?-$")
 _AWK: Final = re.compile(r"\||\bsystem\b|\bgetline\b|@load|@include|(?:print|printf)\b[^;}]*>|\bclose\b")
@@ -192,7 +189,7 @@ def _git(words: list[str], frame: Frame) -> str:
 def _git_sets(after: list[str]) -> bool:
     if any(word in {"-e", "edit"} or word.startswith("--ed") for word in after):
         return True
-    named = any(_GIT_CONFIGURES.match(word) for word in after)
+    named = any(GIT_CONFIGURES.match(word) for word in after)
     return named and _GIT_READS_CONFIG.isdisjoint(after) and len(after) > 1
 
 

@@ -165,9 +165,16 @@ def _location(full: str, parts: list[str], project: str) -> tuple[str, ...]:
     if home_project and (full == home_project or full.startswith(home_project + "/")):
         rest = full[len(home_project) + 1 :]
         return _in_project(rest)
+    if home_project and _is_temp(full) and _is_temp(home_project) and _reaches(parts, home_project.split("/")):
+        return ("parent", "parent-root")
     if full.startswith("~"):
         return ("home", "home-root") if all(_wide(part) for part in parts[1:]) else ("home",)
     return _top(full, parts)
+
+
+def _reaches(parts: list[str], project: list[str]) -> bool:
+    """Tell whether a path in the temporary folder is above the project there, or a glob that is everything above it."""
+    return 2 < len(parts) <= len(project) and all(map(fnmatchcase, project, parts))
 
 
 def _relative(full: str, parts: list[str]) -> tuple[str, ...]:

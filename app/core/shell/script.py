@@ -11,6 +11,7 @@ from tree_sitter import Node
 from app.core.shell.arithmetic import compares, doubt_evaluated, doubt_output
 from app.core.shell.builtins import BUILTINS, is_local
 from app.core.shell.chains import run_list, run_pipeline, run_redirected_statement
+from app.core.shell.environment import note_environment, note_given
 from app.core.shell.form import UNKNOWN, Command, Form, unknown
 from app.core.shell.hidden import doubt_command, joins_lines, prints_secret, text_hides, value_hides
 from app.core.shell.launch import run_words
@@ -21,7 +22,6 @@ from app.core.shell.scope import Function, Scope
 from app.core.shell.stored import Scripts
 from app.core.shell.syntax import WORDS_MAX, parse, plain_words
 from app.core.shell.words import evaluate, run_inside, text_words, value_of, words_of
-from app.core.shell.wrappers import note_environment
 
 _LOOPS: Final = frozenset(("while_statement", "for_statement", "c_style_for_statement"))
 _LINES: Final = frozenset(
@@ -165,6 +165,8 @@ def _lent(reading: Reading, assigned: list[Node], words: list[str], frame: Frame
     """`A=1 cd x`: the shell itself runs it, and has its variable back afterwards."""
     variables, arrays = dict(frame.scope.variables), dict(frame.scope.arrays)
     names = [_assignment(reading, child, frame) for child in assigned]
+    for name in names:
+        note_given(reading, frame.span(node), frame, name, frame.scope.value(name))
     output = run_words(reading, words, frame, frame.span(node))
     frame.scope.give_back(names, variables, arrays)
     return output

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Final
 
+from app.core.shell.environment import note_given
 from app.core.shell.follow import Span, inside, moved
 from app.core.shell.form import UNKNOWN, Command, marks_of
 from app.core.shell.names import PREFIXES
@@ -15,55 +16,6 @@ _TAKES: Final = {
     "runuser": ("-c", "--command"),
     "uv run": ("-m", "--module"),
 }
-LOADERS: Final = frozenset(
-    [
-        "LD_PRELOAD",
-        "LD_LIBRARY_PATH",
-        "LD_AUDIT",
-        "DYLD_INSERT_LIBRARIES",
-        "DYLD_LIBRARY_PATH",
-        "BASH_ENV",
-        "ENV",
-        "PROMPT_COMMAND",
-        "PS4",
-        "PATH",
-        "GIT_SSH_COMMAND",
-        "GIT_SSH",
-        "GIT_EXTERNAL_DIFF",
-        "GIT_PAGER",
-        "GIT_EDITOR",
-        "GIT_ASKPASS",
-        "SSH_ASKPASS",
-        "PAGER",
-        "LESSOPEN",
-        "MANPAGER",
-        "PERL5OPT",
-        "PERL5LIB",
-        "RUBYOPT",
-        "NODE_OPTIONS",
-        "PYTHONSTARTUP",
-        "PYTHONPATH",
-        "PYTHONHOME",
-        "JAVA_TOOL_OPTIONS",
-        "GIT_CONFIG_COUNT",
-        "GIT_PROXY_COMMAND",
-        "GIT_SEQUENCE_EDITOR",
-        "VISUAL",
-        "EDITOR",
-        "TAR_OPTIONS",
-        "TAPE",
-        "RSYNC_RSH",
-        "GIT_CONFIG_GLOBAL",
-        "GIT_CONFIG_SYSTEM",
-        "WEIR_AGENT",
-        "WEIR_SESSION",
-        "WEIR_HOME",
-        "WEIR_POLICIES",
-        "NPM_CONFIG_REGISTRY",
-        "PIP_INDEX_URL",
-        "BROWSER",
-    ]
-)
 _FOLDERS: Final = {
     "env": ("-C", "--chdir"),
     "sudo": ("-D", "--chdir"),
@@ -95,13 +47,6 @@ _OUTPUTS: Final = {
 }
 """Options by which a wrapper writes a file."""
 _NO_WRAPPER: Final = 8
-
-
-def note_environment(reading: Reading, span: Span, frame: Frame, name: str, text: str) -> None:
-    """Note an assignment that makes later programs load something else."""
-    if name in LOADERS:
-        words = ("export", f"{name}={text}")
-        reading.emit(Command("export", words, frame.wrappers, span, frozenset(("loader-environment",))))
 
 
 def given(words: list[str], names: tuple[str, ...]) -> tuple[str, int] | None:
@@ -226,5 +171,4 @@ def run_env(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
 def _given_to_env(reading: Reading, word: str, frame: Frame, span: Span) -> None:
     name, _, value = word.partition("=")
     frame.scope.assign(name, value)
-    if name in LOADERS and not (name == "PATH" and value == UNKNOWN):
-        reading.emit(Command("export", ("export", word), frame.wrappers, span, frozenset(("loader-environment",))))
+    note_given(reading, span, frame, name, value)
