@@ -93,6 +93,19 @@ _SELF_PARSE: Final = re.compile(
 )
 
 
+_WITH_VALUE: Final = {
+    "python": frozenset(("-X", "-W", "-Q", "--check-hash-based-pycs")),
+    "ruby": frozenset(("-r", "-I", "-C", "-E", "-K", "-T")),
+    "perl": frozenset(("-I",)),
+    "node": frozenset(("-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions")),
+    "php": frozenset(("-d", "-c", "-z")),
+    "lua": frozenset(("-l",)),
+    "Rscript": frozenset(("--default-packages",)),
+}
+"""Options before the code or the script, whose value is neither."""
+_CONSOLES: Final = frozenset(("code", "pdb", "IPython", "asyncio", "ptpython", "bpython", "idlelib", "doctest"))
+
+
 def run_code(reading: Reading, words: list[str], frame: Frame, span: Span, leaf: Leaf) -> str | None:
     """Weigh `python -c code`, code on standard input and scripts that the text itself wrote."""
     codes = _given(words, frame)
@@ -115,13 +128,19 @@ def _run_one(reading: Reading, words: list[str], code: str, frame: Frame, span: 
 def _given(words: list[str], frame: Frame) -> tuple[str, ...]:
     """The code of the command line, else of a script file that the text wrote, else of standard input."""
     found: list[str] = []
+    skip = False
     for index, word in enumerate(words[1:], 1):
+        if skip:
+            skip = False
+            continue
         following = words[index + 1] if index + 1 < len(words) else ""
         code = _option_code(words[0], word, following)
         if code is not None:
             found.append(code)
         elif word == "-m" and not found:
-            return ()
+            return _module(words[index + 1 :], frame)
+        elif word in _WITH_VALUE.get(words[0], ()):
+            skip = True
         elif not word.startswith("-") and word != "eval" and not found:
             return frame.scope.contents(word)
     if found:
@@ -130,12 +149,18 @@ def _given(words: list[str], frame: Frame) -> tuple[str, ...]:
     return () if asks or frame.stdin is None else (frame.stdin,)
 
 
+def _module(words: list[str], frame: Frame) -> tuple[str, ...]:
+    """A module that runs what it is given on standard input."""
+    return (frame.stdin,) if words[:1] and words[0] in _CONSOLES and frame.stdin is not None else ()
+
+
 def script_word(words: list[str]) -> str:
     """Return the script file that a command of an interpreter names, '' where it gives it code or a module."""
+    valued = _WITH_VALUE.get(words[0], frozenset())
     for index, word in enumerate(words[1:], 1):
         if word == "-m" or _option_code(words[0], word, "".join(words[index + 1 : index + 2])) is not None:
             return ""
-        if not word.startswith("-") and word != "eval":
+        if not word.startswith("-") and word != "eval" and words[index - 1] not in valued:
             return word
     return ""
 

@@ -2,8 +2,8 @@
 
 A value is a str. UNKNOWN stands for text that only the run would show, NUMBER for digits of it, NETWORK for bytes
 that came from another machine, SECRET for bytes of a credential, FOREIGN for what nobody could read where it lay: bytes
-that came out of an archive or a cipher, or from outside the project. Input that holds one of these characters is refused
-at once.
+that came out of an archive or a cipher, or from outside the project. Input that holds one of these characters is
+refused at once.
 """
 
 from typing import Final, NamedTuple

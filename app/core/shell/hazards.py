@@ -90,7 +90,7 @@ _GIT_FETCHES: Final = frozenset(("pull", "fetch", "clone", "ls-remote"))
 _GIT_WORD_MAX: Final = 512
 _GIT_READS_CONFIG: Final = frozenset(("--get", "--get-all", "--list", "-l", "--get-regexp", "get", "list"))
 _MAKE_TEXT: Final = re.compile(r"\$[({]|`|\bsh -c|[;|&]|^(?:-f)?-$")
-_AWK: Final = re.compile(r"\||\bsystem\b|\bgetline\b|@load|@include|(?:print|printf)\b[^;}]*>|\bclose\b")
+_AWK: Final = re.compile(r"\||\bsystem\b|\bgetline\b|@load|@include|(?:print|printf)\b[^;}]*>|\bclose\b|@\w+\s*\(")
 _SED_LINE: Final = re.compile(
     r"(?:^|[;{}\n])\s*(?:[0-9$,!~+ \t]|/(?>(?:\\.|[^/\\])*)/[IM]*|\\(.)(?>(?:(?!\1).)*)\1)*+\s*[wWreF](?=[\s/~.]|$)"
 )
@@ -342,8 +342,6 @@ _HAZARDS: Final[dict[str, Callable[[list[str], Frame], str]]] = {
     "zip": _options("-TT", "--unzip-command"),
     **dict.fromkeys(("gdb", "lldb", "m4", "dc"), _always),
     **dict.fromkeys(("firejail", "bwrap", "proot"), _another_view),
-    "complete": _options("-C", "-F"),
-    "compgen": _options("-C", "-F"),
     **dict.fromkeys(("unzip", "split", "csplit", "cpio", "7z", "7za", "unrar", "ar", "pax"), _unpacks),
     **dict.fromkeys(("tar", "bsdtar"), _tar),
     **dict.fromkeys(("set", "export", "declare", "typeset", "readonly"), _bare),

@@ -22,6 +22,8 @@ from app.core.shell.touches import touches_of
 from app.core.shell.triggers import follow_made
 from app.core.shell.wrappers import run_env, run_prefix, run_prefix_pair
 
+_MODULES: Final = frozenset(("celery", "honcho", "supervisor"))
+"""Modules that are programs of the same name."""
 Step = Callable[[Reading, list[str], Frame, tuple[int, int]], "str | None"]
 def run_words(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str:
     """Read one simple command given as resolved words; return its output as far as it is known."""
@@ -213,6 +215,8 @@ def shell_text(reading: Reading, code: str, frame: Frame, words: list[str], span
 
 
 def _coder(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
+    if "-m" in words and (module := words[words.index("-m") + 1 :])[:1] and module[0] in _MODULES:
+        return run_words(reading, module, inside(frame, words[0], span), span)
     follow_code(reading, words, frame, span)
     return run_code(reading, words, frame, span, leaf)
 

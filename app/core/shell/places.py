@@ -41,8 +41,11 @@ _SYSTEM_PARTS: Final = frozenset(
     ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share", "include", "local", "log", "spool", "cache", "run")
 )
 _ABOVE_SECRETS: Final = frozenset(str(folder) for path in SECRETS for folder in PurePosixPath(path).parents) | {"/home"}
+_SEEN_AGAIN: Final = re.compile(r"/proc/[^/]+/(?:task/[^/]+/)?(root|cwd)(?=/|\Z)")
+"""All files, or those of a folder, under another name."""
 _WHOLE: Final = frozenset(("", ".", "*", ".*", "mnt", "mnt/*", "mnt/current", "mnt/current/*", "current", "current/*"))
 """Everything of a project: itself, and where Weir mounts it."""
+_OWN: Final = (".git", ".weir", ".claude", ".codex", ".cursor", ".gemini")
 _PLAIN: Final = ("project",)
 _SPECIAL_ENDS: Final = (*SECRET_SUFFIXES, *SECRET_WORDS)
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:[./][A-Za-z0-9_][A-Za-z0-9_-]*)*")
@@ -110,6 +113,9 @@ def _absolute(path: str, cwd: str) -> str:
     clean = normpath(joined)
     if clean.startswith("//"):
         clean = clean[1:]
+    if clean.startswith("/proc/") and (found := _SEEN_AGAIN.match(clean)) is not None:
+        clean = normpath(f"{cwd if found[1] == 'cwd' else '/'}/{clean[found.end() :]}")
+        clean = clean[1:] if clean.startswith("//") else clean
     if joined.startswith("~"):
         return _inside_home(clean)
     return _shorten_home(clean)
@@ -233,21 +239,31 @@ def _wide(name: str) -> bool:
 
 def _kinds(full: str, parts: list[str]) -> list[str]:
     kinds = []
-    if ".git" in parts or (".git/" in full and any(part.endswith(".git") for part in parts[:-1])):
+    named = parts if _GLOB.isdisjoint(full) else _named(parts)
+    if ".git" in named or (".git/" in full and any(part.endswith(".git") for part in parts[:-1])):
         kinds.append("git")
-    if ".weir" in parts or parts[-1] == "gateway.sock" or _STEERS.search(full) is not None:
+    if ".weir" in named or parts[-1] == "gateway.sock" or _STEERS.search(full) is not None:
         kinds.append("weir")
-    if AGENT_PARTS.intersection(parts):
+    if AGENT_PARTS.intersection(named):
         kinds.append("agent-config")
-    if _is_secret(full, parts):
-        kinds.append("secret")
-    elif full in _ABOVE_SECRETS or (_wide(parts[-1]) and (full.rpartition("/")[0] or "/") in _ABOVE_SECRETS):
-        kinds.append("above-secrets")
-    elif full.endswith(SECRET_WORDS) and full.rstrip(_LETTERS)[-1:] in _JOINTS:
-        kinds.append("secret-like")
+    kinds += _secrecy(full, parts)
     if _is_persistent(full, parts):
         kinds.append("persistence")
     return kinds
+
+
+def _secrecy(full: str, parts: list[str]) -> list[str]:
+    if _is_secret(full, parts):
+        return ["secret"]
+    if full in _ABOVE_SECRETS or (_wide(parts[-1]) and (full.rpartition("/")[0] or "/") in _ABOVE_SECRETS):
+        return ["above-secrets"]
+    return ["secret-like"] if full.endswith(SECRET_WORDS) and full.rstrip(_LETTERS)[-1:] in _JOINTS else []
+
+
+def _named(parts: list[str]) -> list[str]:
+    """Add what a glob in a hidden name reaches: `.w*` is Weir's folder too."""
+    hidden = [part for part in parts if part[:1] == "." and not _GLOB.isdisjoint(part)]
+    return [*parts, *[own for part in hidden for own in _OWN if fnmatchcase(own, part)]]
 
 
 def _is_secret(full: str, parts: list[str]) -> bool:

@@ -56,6 +56,13 @@ dd sudo doas curl wget nc ncat socat ssh scp mkfs chmod chown eval shutdown rebo
 nohup busybox mv
 """
 _ACTORS: Final = SHELLS | DELETERS | frozenset(CODERS) - {"node", "expect", "julia"} | frozenset(_ACTING.split())
+_CALLS: Final = re.compile(
+    r"\b(?:system|popen\w?|exec(?:v|l|ve|vp|Sync|File)?|spawn\w*|passthru|shell_exec|proc_open|callCommand|callProcess|Popen"
+    r"|check_output|check_call|getoutput|rmtree|rm_rf|rm_r|rmSync|unlink(?:Sync)?|removedirs|removeTree|rename|open)\s*[(\[{]?\s*[\"'`]"
+    r"|\b(?:os\.(?:system|remove|unlink|rename)|shutil\.|subprocess\.|child_process|getRuntime|FileUtils\.|File\.(?:delete|write|unlink))"
+    r"|\\write18|\\input\s*\|"
+)
+"""Calls of any language that start programs or delete."""
 _TELLING: Final = """
 git gh glab jj hg svn find fd pytest notify-send dunstify logger say spd-say espeak cowsay figlet toilet
 lolcat wall write mail tr cut sort column fold tmux screen apropos man tldr cheat npm yarn pnpm
@@ -126,8 +133,8 @@ def read_recipes(reading: Reading, content: str, words: list[str], frame: Frame,
 def smuggles(program: str, words: list[str]) -> bool:
     """Tell whether an argument reads like a command line of a program that acts: `go test -exec 'rm -rf /'`."""
     if program in _TELLS:
-        return False
-    return any(" " in word and acts(word) for word in words[1:])
+        return program in CODERS and any(_CALLS.search(word) for word in words[2:])
+    return any(_CALLS.search(word) or (" " in word and acts(word)) for word in words[1:])
 
 
 def acts(word: str) -> bool:

@@ -20,7 +20,7 @@ _JQ_ENVIRONMENT: Final = re.compile(rf"(?<![.\w])\$?(?:env|ENV)\b(?!\.(?:{_OWN})
 _YQ_READS: Final = re.compile(rf"\b(?:load|strload|load_\w+|envsubst|eval|str?env)\s*\(|\benv\s*\((?!(?:{_OWN})\))")
 _AWK_ENVIRONMENT: Final = re.compile(rf"\bENVIRON\b(?!\[\"(?:{_OWN})\"\])")
 _RUN_MODULES: Final = frozenset(("timeit", "code", "runpy", "pdb", "bdb", "idlelib", "ptpython", "IPython", "invoke"))
-_MAGICK: Final = ("msl:", "ephemeral:", "mvg:", "text:@", "caption:@", "label:@", "@")
+_MAGICK: Final = ("msl:", "ephemeral:", "mvg:", "text:@", "caption:@", "label:@", "@", "|")
 _SENDING: Final = re.compile(r"(?:tcp|udp|rtmps?|ftp|sftp|https?|srt|rtp|rtsp|icecast|tee):")
 
 
@@ -60,12 +60,33 @@ def awk_environment(words: list[str]) -> str:
 
 
 def _python(words: list[str], _frame: Frame) -> str:
-    if "-m" not in words[:4]:
+    if "-m" not in words[:6]:
         return ""
     rest = words[words.index("-m") + 1 :]
     if rest[:1] and rest[0].partition(".")[0] in _RUN_MODULES and code_facts("\n".join(rest[1:])):
         return "python-module-runs-code"
     return ""
+
+
+def _reads_code(words: list[str], frame: Frame) -> str:
+    """An interpreter without a script runs what comes in."""
+    return "runs-its-input" if frame.stdin is not None else ""
+
+
+def _transfer(words: list[str], _frame: Frame) -> str:
+    if any(word.startswith(("--proto-default", "--proto-def")) for word in words[1:]):
+        return "reads-files-as-pages"
+    return "host-as-a-number" if any(_ODD_HOST.match(word) for word in words[1:]) else ""
+
+
+def _ctags(words: list[str], _frame: Frame) -> str:
+    return "option-runs-or-writes" if any(word.startswith(("--options", "--xcmd")) for word in words[1:]) else ""
+
+
+def _compgen(words: list[str], _frame: Frame) -> str:
+    if any(word.startswith(("-C", "-F")) for word in words[1:]):
+        return "option-runs-or-writes"
+    return "words-are-expanded" if any("$" in word or "`" in word for word in words[1:]) else ""
 
 
 def _cmake(words: list[str], _frame: Frame) -> str:
@@ -108,6 +129,15 @@ _HERE: Final = re.compile(r"(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\])(?:[
 _COMPILER: Final = options(
     "-wrapper", "-fplugin", "-specs", "--specs", "-Xclang", "-fpass-plugin", "-B/", "-B~", "-B.."
 )
+_ODD_HOST: Final = re.compile(
+    r"(?:[a-z]+://)?(?:[^/@\s]*@)?(?:\d{8,}|0x[0-9a-fA-F.]+x?[0-9a-fA-F.x]*|0\d+\.[\d.x]+|\d+\.\d+(?:\.\d+)?"
+    r"|\[::f{4}:[^\]]*\])(?::\d+)?(?:[/?#]|\Z)"
+)
+"""An address that is written otherwise than in four decimal numbers."""
+_CONSOLES: Final = """
+irb pry jshell ghci erl ocaml utop sbcl clisp guile racket gst octave R groovysh jython bpython ptpython psysh swipl
+maxima gap sage scala kotlin janet
+"""
 TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     "rename": _rename,
     "prename": _rename,
@@ -118,6 +148,20 @@ TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     **dict.fromkeys(("rpm", "rpmbuild", "rpmspec"), options("--eval", "-E", "--define", "-D", "--pipe", "--load")),
     "python": _python,
     "cmake": _cmake,
+    **dict.fromkeys(("curl", "wget", "aria2c", "axel"), _transfer),
+    **dict.fromkeys(("complete", "compgen"), _compgen),
+    "ctags": _ctags,
+    **dict.fromkeys(_CONSOLES.split(), _reads_code),
+    **dict.fromkeys(("ag", "ack", "bat", "delta", "glow"), options("--pager", "--ackrc", "--config-file")),
+    **dict.fromkeys(("npm", "pnpm", "npx"), options("--script-shell", "--node-options", "--editor", "--viewer")),
+    **dict.fromkeys(
+        ("latex", "pdflatex", "xelatex", "lualatex", "luatex", "tex", "pdftex", "xetex", "latexmk", "tectonic"),
+        options("--shell-esc", "-shell-esc", "-enable-write18", "--enable-write18", "-Z", "-pdflatex=", "-e"),
+    ),
+    "crystal": options("eval"),
+    "ghc": options("-e", "-pgmF", "-pgm"),
+    "exiftool": options("-config", "-execute"),
+    "pylint": options("--init-hook", "--load-plugins"),
     **dict.fromkeys(("convert", "magick", "montage", "compare", "identify", "mogrify", "composite"), _magick),
     "ffmpeg": _ffmpeg,
     **dict.fromkeys(("gradle", "./gradlew"), _gradle),

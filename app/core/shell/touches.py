@@ -11,6 +11,7 @@ from app.core.shell.archives import archived, copied_in_and_out, zipped
 from app.core.shell.form import Touch
 from app.core.shell.names import CODERS, SHELLS
 from app.core.shell.operands import operands_of, touch
+from app.core.shell.outputs import COMPRESSORS, changed_in_place, compressed, renamed, second_written, written_by_option
 from app.core.shell.reading import Frame
 from app.core.shell.transfers import copied, fetched
 
@@ -150,6 +151,7 @@ _GLUED_OPTIONS: Final = frozenset(("-o", "-O", "-d"))
 _PARTS: Final = re.compile(r"[=:@,]")
 _TARGET: Final = re.compile(r"-[a-su-zA-FH-LNP-RT-Z]*t(.*)\Z", re.DOTALL)
 _SPACE: Final = re.compile(r"\s")
+_GIT_WRITES: Final = frozenset(("merge-file", "mailinfo", "mailsplit", "index-pack", "pack-objects", "commit-graph"))
 _GIT_MAKES: Final = {"init": 2, "clone": 3, "worktree": 3}
 
 
@@ -157,17 +159,29 @@ def touches_of(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...
     """Return what a simple command touches, classified from its folder and project."""
     if "/" in program:
         return (touch("run", program, frame), *_unknown(words, frame))
+    found = _operands(program, words, frame)
+    written = written_by_option(program, words, frame)
+    return (*found, *written) if written else found
+
+
+def _operands(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...]:
     found = _SPECIAL.get(program)
     if found is not None:
         return found(words, frame)
     access = _ACCESS.get(program)
     if access is not None:
-        return tuple([touch(access, path, frame) for path in operands_of(program, words)])
+        return (*[touch(access, path, frame) for path in operands_of(program, words)], *_secret_values(words, frame))
     if program in SHELLS or program in CODERS:
         return _script(words, frame)
     if program in PATTERN_FIRST:
         return _filter(program, words, frame)
     return () if program in QUIET else _unknown(words, frame)
+
+
+def _secret_values(words: list[str], frame: Frame) -> list[Touch]:
+    """A credential that an option names is read: `diff --from-file=.env x`."""
+    values = [word.partition("=")[2] for word in words if word[:1] == "-" and "=" in word]
+    return [found for value in values if value and "secret" in (found := touch("read", value, frame)).where]
 
 
 def _changed(words: list[str], frame: Frame) -> tuple[Touch, ...]:
@@ -276,6 +290,8 @@ def _git(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             if not word.startswith("-") and "/" in word and ":" not in word
         ]
         return tuple([touch("write", word, frame) for word in made])
+    if len(words) > 1 and words[1] in _GIT_WRITES:
+        return tuple([touch("write", word, frame) for word in words[2:] if word[:1] in {"/", "~"} or ".." in word])
     named = [word for word in words[2:] if ":" in word]
     found = [
         touch("read", word.rpartition(":")[2], frame)
@@ -297,6 +313,12 @@ def _unknown(words: list[str], frame: Frame) -> tuple[Touch, ...]:
             parts = [word[2:]]
         found += [touch("read", part, frame) for part in parts if part and _LOOKS.match(part) is not None]
     return tuple(found)
+
+
+def _moved_in(words: list[str], frame: Frame) -> list[Touch]:
+    """`zip -m` deletes what it has taken in."""
+    moves = any(re.fullmatch(r"-[a-zA-Z0-9]*m[a-zA-Z0-9]*|--move", word) for word in words[1:])
+    return [touch("delete", path, frame) for path in operands_of("zip", words)[1:]] if moves else []
 
 
 _ACCESS: Final = {
@@ -324,6 +346,10 @@ _SPECIAL: Final = {
     "tar": archived,
     "bsdtar": archived,
     "cpio": copied_in_and_out,
-    "zip": zipped,
+    "zip": lambda words, frame: (*zipped(words, frame), *_moved_in(words, frame)),
+    **dict.fromkeys(COMPRESSORS, compressed),
+    **dict.fromkeys(("dos2unix", "unix2dos", "mac2unix", "unix2mac"), changed_in_place),
+    **dict.fromkeys(("rename", "prename"), renamed),
+    "xxd": second_written,
     "pax": zipped,
 }

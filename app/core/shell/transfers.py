@@ -7,6 +7,8 @@ from app.core.shell.operands import operands_of, touch
 from app.core.shell.reading import Frame
 
 _WRITTEN: Final = frozenset(("-o", "--output", "--output-document", "-P", "--directory-prefix", "--output-dir"))
+_WRITTEN_ELSE: Final = frozenset(("-D", "-c", "-a", "--save-cookies"))
+"""Of curl and of wget."""
 _SENT: Final = frozenset(
     ("-T", "--upload-file", "--post-file", "--body-file", "-K", "--config", "--cert", "--key", "-E", "--netrc-file")
 )
@@ -35,24 +37,33 @@ def fetched(words: list[str], frame: Frame) -> tuple[Touch, ...]:
         name, sign, value = word.partition("=")
         if not sign or not word.startswith("--"):
             name, value = _short(word, words[index + 1] if index + 1 < len(words) else "")
-        if word.startswith(("file://", "FILE://")):
-            found.append(touch("read", word[7:], frame))
-        elif name in _WRITTEN or (name == "-O" and words[0].endswith("wget")):
-            found.append(touch("write", value, frame))
-        elif name in _SENT:
-            found.append(touch("send", value, frame))
-        elif name in _SENT_AT and "@" in value:
-            found.append(touch("send", value.partition("@")[2].partition(";")[0], frame))
-        elif name in _ASKED:
-            found.append(touch("read", value, frame))
+        if word[:5].lower() == "file:":
+            found.append(touch("read", word[5:].removeprefix("//").removeprefix("localhost"), frame))
+        else:
+            found += _by_option(words[0], name, value, frame)
     return tuple([t for t in found if t.path not in {"", "-"}])
+
+
+def _by_option(program: str, name: str, value: str, frame: Frame) -> list[Touch]:
+    if name in _WRITTEN or name in _WRITTEN_ELSE or (name == "-O" and program.endswith("wget")):
+        return [touch("write", value, frame)]
+    if name in _SENT:
+        return [touch("send", value, frame)]
+    if name in _SENT_AT and "@" in value:
+        return [touch("send", value.partition("@")[2].partition(";")[0], frame)]
+    if name in _ASKED:
+        return [touch("read", value, frame)]
+    if name[:1] == "-" and "%output{" in value:
+        return [touch("write", value.partition("%output{")[2].partition("}")[0].lstrip(">"), frame)]
+    sent = touch("send", value.rpartition("@")[2], frame) if name[:1] == "-" and "@" in value else None
+    return [sent] if sent is not None and "secret" in sent.where else []
 
 
 def _short(word: str, following: str) -> tuple[str, str]:
     if word.startswith("--") or not word.startswith("-") or len(word) < 2:
         return word, following
     for index, letter in enumerate(word[1:], 1):
-        if letter in "oTKEdFHPO":
+        if letter in "oTKEdFHPODcaw":
             return f"-{letter}", word[index + 1 :] or following
     return word, following
 
