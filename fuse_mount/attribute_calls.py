@@ -33,10 +33,14 @@ class AttributeCalls(NamespaceCalls):
 
     def getattr(self, inode: int, ctx: llfuse.RequestContext) -> llfuse.EntryAttributes:
         """See llfuse.Operations."""
+        state = self.state
+        known = state.answers.get(inode)
+        if known is not None and known[0] is state.tree.nodes.get(inode) and not state.is_moving(inode):
+            return known[1]
         if is_section(inode):
-            return self.state.sections.getattr(inode)
-        inode = self.state.inode(inode)
-        return self.state.attributes(inode, self.state.node(inode))
+            return state.sections.getattr(inode)
+        inode = state.inode(inode)
+        return state.attributes(inode, state.node(inode))
 
     def setattr(
         self,

@@ -70,6 +70,10 @@ def absent(timeout_s: float = KEPT_S) -> llfuse.EntryAttributes:
     return entry
 
 
+ABSENT: Final = absent()
+"""For all who ask: llfuse copies an answer."""
+
+
 def fixed(inode: int, mode: int, size: int, at_ns: int, *, timeout_s: float = KEPT_S) -> llfuse.EntryAttributes:
     """Return the attributes of an inode that no tree holds; it belongs to whoever runs the mount."""
     entry = llfuse.EntryAttributes()

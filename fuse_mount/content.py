@@ -84,6 +84,14 @@ class Contents:
             return self._part(file, index, low, low + length)
         return b"".join([self._part(file, p.chunk, p.low, p.high) for p in pieces(offset, length)])
 
+    def at_hand(self, file: FileContent, offset: int, length: int) -> bytes | None:
+        """Return the bytes of a range within one chunk that is in memory, else None."""
+        index, low = divmod(offset, CHUNK_BYTES)
+        high = min(low + length, file.size - offset + low)
+        if index not in file.chunks or not low < high <= CHUNK_BYTES:
+            return None
+        return self._part(file, index, low, high)
+
     def _part(self, file: FileContent, index: int, low: int, high: int) -> bytes:
         chunk = file.chunks.get(index)
         if chunk is None:

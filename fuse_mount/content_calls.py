@@ -89,6 +89,16 @@ class ContentCalls(AttributeCalls):
         handle = state.files.handles[fh]
         if handle.frozen is not None:
             return handle.frozen[off : off + size]
+        inode = handle.inode
+        file, node = state.contents.files.get(inode), state.tree.nodes.get(inode)
+        if file is not None and node is not None and file.version == node.version and inode not in state.shown.before:
+            part = state.contents.at_hand(file, off, size)
+            if part is not None:
+                return part
+        return self._read_elsewhere(handle, off, size)
+
+    def _read_elsewhere(self, handle: Handle, off: int, size: int) -> bytes:
+        state = self.state
         if is_section(handle.inode):
             return state.sections.read_stream(handle.inode, off, size)
         file = state.content_shown(handle.inode)

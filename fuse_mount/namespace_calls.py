@@ -17,7 +17,7 @@ import llfuse
 from app.core.ids import NAME_MAX, ROOT_INODE
 from app.core.operations import Link, Make, Rename, Rmdir, Unlink
 from app.core.tree import Node
-from fuse_mount.attributes import absent
+from fuse_mount.attributes import ABSENT
 from fuse_mount.errno_map import refuse
 from fuse_mount.files import Handle, Listing
 from fuse_mount.listings import Entry, Listings, part
@@ -53,7 +53,7 @@ class NamespaceCalls(llfuse.Operations):
                 raise refuse(errno.ENAMETOOLONG)
             if state.border.names and state.border.holds(parent_inode, name):
                 return self.local.found(state.inode(parent_inode), name)
-            return absent()
+            return ABSENT
         return state.found(child, state.node(child))
 
     def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -161,7 +161,8 @@ class NamespaceCalls(llfuse.Operations):
         """See llfuse.Operations."""
         state = self.state
         who = state.callers.who(ctx.pid)
-        parent, new_parent = state.directory(parent_inode_old), state.directory(parent_inode_new)
+        parent = state.directory(parent_inode_old)
+        new_parent = parent if parent_inode_new == parent_inode_old else state.directory(parent_inode_new)
         inode = state.named(parent, name_old)
         if len(name_new) > NAME_MAX:
             raise refuse(errno.ENAMETOOLONG)

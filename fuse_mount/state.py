@@ -129,19 +129,19 @@ class MountState:
         return node
 
     def attributes(self, inode: int, node: Node) -> llfuse.EntryAttributes:
-        """As `entry`, which nobody changes: kept while the node is the same. Who has asked may well ask again, while
-        what a new name is answered with is seldom asked for.
+        """As `entry`, which nobody changes: kept in `answers` while the node is the same. Who has asked may well ask
+        again, while what a new name is answered with is seldom asked for.
         """
-        known = self.answers.get(inode)
-        moving = self.shown.before or inode in self.contents.dirty or inode in self.border.changed_ns
-        if known is not None and known[0] is node and not moving:
-            return known[1]
         entry = self.entry(inode, node)
-        if not moving:
+        if inode != ROOT_INODE and not self.is_moving(inode):  # whose number is another inode's in the kernel
             if len(self.answers) >= ANSWERS_MAX:
                 self.answers.clear()
             self.answers[inode] = node, entry
         return entry
+
+    def is_moving(self, inode: int) -> bool:
+        """Tell whether an inode's attributes may change though its node stays the same."""
+        return bool(self.shown.before) or inode in self.contents.dirty or inode in self.border.changed_ns
 
     def entry(self, inode: int, node: Node) -> llfuse.EntryAttributes:
         """Return attributes as the kernel gets them."""

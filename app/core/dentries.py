@@ -206,9 +206,13 @@ def _replace_target(state: TreeState, parent: int, name: bytes, there: int, at_n
 
 def _reparent(state: TreeState, inode: int, node: Node, parents: tuple[int, int], at_ns: int) -> None:
     """Account for a name moved from the first directory to the second."""
-    directory = is_directory(node)
+    n, directory = node, is_directory(node)
     old, new = parents
-    state.put_node(inode, replace(node, ctime_ns=at_ns, parent=new if directory else 0))
+    moved_node = Node(
+        n.mode, n.uid, n.gid, n.nlink, n.size, n.mtime_ns, at_ns, n.atime_ns,
+        n.version, new if directory else 0, n.rdev, n.target, n.xattrs,
+    )  # fmt: skip
+    state.put_node(inode, moved_node)
     holder = state.node(new)
     assert holder is not None
     moved = 1 if directory and old != new else 0

@@ -29,7 +29,7 @@ FAILED: Final = frozenset({"rejected", "shadowed"})
 Decoded = Sequence[tuple[FeedEvent, FileOperationRequest]]
 
 
-class Pending(msgspec.Struct, eq=False):
+class Pending(msgspec.Struct, eq=False, gc=False):
     """An own request that no event has confirmed yet, what became of it for now, and the values that it replaced."""
 
     incarnation: int

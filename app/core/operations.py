@@ -97,7 +97,7 @@ class ChunkRef(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: int
 
 
-class Content(msgspec.Struct, frozen=True, array_like=True, tag="content"):
+class Content(msgspec.Struct, frozen=True, array_like=True, tag="content", gc=False):
     """A sealed version: `base` with `chunks` replaced and the length set to `size`, whole.
 
     In the journal `chunks` is empty (the courier composes them from the write records before it);
@@ -118,7 +118,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, tag="content"):
 Operation = Make | Link | Unlink | Rmdir | Rename | SetAttr | SetXattr | RemoveXattr | Content
 
 
-class FileOperationRequest(msgspec.Struct, frozen=True, array_like=True):
+class FileOperationRequest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One sealed changing call of one origin; origin and incarnation stand once in the batch.
 
     `operation_type` is the event kind (`kind_of`). `path` is what the mount saw, for people and
