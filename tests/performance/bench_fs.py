@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -87,6 +88,7 @@ def main() -> int:
     parser.add_argument("--mount", type=Path, default=Path("mnt"))
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was mounted is unmounted
     home = Path(os.environ.get("WEIR_HOME", ".weir")).absolute()
     if not os.path.ismount(wanted.mount):
         print(f"{wanted.mount} is not mounted: run `make up` first", file=sys.stderr)

@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -151,6 +152,7 @@ def main() -> int:
     parser.add_argument("--more", type=int, default=100_000)
     parser.add_argument("--imported", type=int, default=1_000_000)
     wanted, begun = parser.parse_args(), environment()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the stack is stopped
     home = Path(os.environ.get("WEIR_HOME") or ".weir").absolute()
     if set(wanted.systems.split(",")) & set(EXTRA):
         parser.error("Weir's further mounts grow as its first one does")
