@@ -1,11 +1,12 @@
 """Filesystem operations on Weir's mounts beside a native folder, bindfs and JuiceFS, interleaved, with a noise probe.
 
-usage: bench_fs.py [--rounds 15] [--count 200] [--systems native,bindfs,weir] [--operations create,read] [--drain] [--json]
+usage: bench_fs.py [--rounds 15] [--count 200] [--systems native,bindfs,weir] [--operations create,read] [--drain] [--at-most-s 900]
+                   [--json]
 Needs a running stack (WEIR_HOME, default .weir). An operation that needs files makes them first. Writes
 $WEIR_HOME/bench/fs/latest.json. Figures are medians over rounds of a round's p50 and p99; a ratio is the median of
 the rounds' ratios, with its one-sided 95 % upper bound (order statistic). Tools run in the first 5 rounds, the 4 GiB
 file in the first 3. `special` as an operation is all of the rare ones, `single` the common ones, `tools` the programs.
---drain: beside it a process writes, such that the store never has everything. Exit code 3: the p99 of an operation of
+--at-most-s: no further operation begins after that. --drain: beside it a process writes, such that the store never has everything. Exit code 3: the p99 of an operation of
 one call is not under max(3 ms, 1.5 times bindfs's), of a rare one max(5 ms, 1.5 times); 1: an operation failed.
 """
 
@@ -18,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -35,15 +37,18 @@ NAMED = {"single": COMMON, "special": SPECIAL, "streams": STREAMS, "tools": tupl
 class Bench:
     """One run over systems, each with a folder of its own."""
 
-    def __init__(self, runner: Runner, rounds: int, asked: list[str]) -> None:
+    def __init__(self, runner: Runner, rounds: int, asked: list[str], at_most_s: float) -> None:
         self.runs: Runs = defaultdict(list)
         self.left_out: dict[tuple[str, str], str] = {}
         self._runner = runner
         self._rounds = rounds
         self._asked = asked
+        self._until_s = time.monotonic() + at_most_s
 
     def run(self, homes: Mapping[str, Path]) -> None:
         for number in range(self._rounds):
+            if time.monotonic() > self._until_s:
+                break
             print(f"\rround {number + 1}/{self._rounds} ", end="", file=sys.stderr, flush=True)
             self._round(number, {name: home / f"round{number}" for name, home in homes.items()})
         print(file=sys.stderr)
@@ -52,6 +57,8 @@ class Bench:
         for home in homes.values():
             home.mkdir()
         for operation in needed(self._asked, number):
+            if time.monotonic() > self._until_s:
+                break
             self.runs["spin", "probe"].append(self._runner.sample("spin", Path("/"), 50))
             for name, home in random.sample(list(homes.items()), len(homes)):
                 self._one(operation, name, home)
@@ -85,6 +92,7 @@ def main() -> int:
     parser.add_argument("--systems", default=DEFAULT, help=f"of {','.join(SYSTEMS)}; default {DEFAULT}")
     parser.add_argument("--operations", default="", help=f"of {','.join((*NAMED, *OPERATIONS))}; default: single")
     parser.add_argument("--drain", action="store_true", help="while the pipeline drains")
+    parser.add_argument("--at-most-s", type=float, default=float("inf"))
     parser.add_argument("--mount", type=Path, default=Path("mnt"))
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
@@ -101,7 +109,7 @@ def main() -> int:
         runner = Runner(work, wanted.count, asked, [work / "below", work / "native", work / "juicefs", home / "chunks"])
         load = draining(ours / "load") if wanted.drain else nullcontext({})
         with places(wanted.systems.split(","), work, ours) as homes, load as drained:
-            bench = Bench(runner, wanted.rounds, asked)
+            bench = Bench(runner, wanted.rounds, asked, wanted.at_most_s)
             bench.run(homes)
         rows = figures(bench.runs)
     finally:
