@@ -84,7 +84,7 @@ class Table:
 
     def show(self) -> None:
         """Print everything; `slow` are then the operations whose p99 is over its bound, `missed` the aims."""
-        heads = [f"{system:>10}" for system in self._systems]
+        heads = [f"{system:>11}" for system in self._systems]
         ours = [s for s in self._systems if s not in PEERS]
         beside = [(s, p) for p in PEERS[1:] for s in ours if p in self._systems]
         print(
@@ -128,13 +128,14 @@ class Table:
         bound = max(least, 1.5 * peer["p99"] if peer else 0.0)
         if row["p99"] >= bound:
             self.slow.append(f"{operation} {row['p99']:.0f} >= {bound:.0f}")
-        return f"{row['p99']:,.0f} ({bound:,.0f}) {'=' if row['p99'] < bound else '!'}"
+        p99 = f"{row['p99']:,.1f}" if row["p99"] < 100 else f"{row['p99']:,.0f}"
+        return f"{p99} ({bound:,.0f}) {'=' if row['p99'] < bound else '!'}"
 
 
 def _number(row: Row | None) -> str:
     if row is None:
-        return f"{'-':>10}"
-    return f"{row['median']:>10,.1f}" if row["median"] < 100 else f"{row['median']:>10,.0f}"
+        return f"{'-':>11}"
+    return f"{row['median']:>11,.1f}" if row["median"] < 100 else f"{row['median']:>11,.0f}"
 
 
 def keep(rows: list[Row], home: Path, **more: Any) -> Row:
