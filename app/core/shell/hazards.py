@@ -85,7 +85,7 @@ _GIT_SHORT: Final = {
     "difftool": ("-x",),
 }
 _GIT_SHOWS: Final = frozenset(("log", "show", "blame", "diff", "annotate", "grep", "cat-file", "archive", "difftool"))
-_GIT_VERBS: Final = _GIT_SHOWS | frozenset((*_GIT_SHORT, "config", "format-patch", "apply", "pull", "init"))
+_GIT_VERBS: Final = _GIT_SHOWS | frozenset((*_GIT_SHORT, "config", "format-patch", "apply", "am", "pull", "init"))
 _GIT_FETCHES: Final = frozenset(("pull", "fetch", "clone", "ls-remote"))
 _GIT_WORD_MAX: Final = 512
 _GIT_READS_CONFIG: Final = frozenset(("--get", "--get-all", "--list", "-l", "--get-regexp", "get", "list"))
@@ -194,9 +194,9 @@ def _git_sets(after: list[str]) -> bool:
 
 
 def _git_writes_outside(verb: str, after: list[str], frame: Frame) -> bool:
-    if "-o" not in "".join(after):
+    if "-o" not in (joined := "".join(after)) and "--dire" not in joined:
         return False
-    written = [word.partition("=")[2] for word in after if word.startswith("--outp")]
+    written = [word.partition("=")[2] for word in after if word.startswith(("--outp", "--dire"))]
     written += [b for a, b in pairwise(after) if a in {"-o", "--output", "--output-directory"}]
     written += [word[2:] for word in after if verb in {"format-patch", "archive"} and re.match(r"-o.", word)]
     return any(_outside(path, frame) for path in written if path)
@@ -234,6 +234,8 @@ def _sed(words: list[str], frame: Frame) -> str:
     if any(re.match(r"-\w*f|--file", word) for word in words) and any(_strange(word, frame) for word in words):
         return "sed-program-file"
     for word in words[1:]:
+        if "/" in word and re.match(r"-[a-zA-Z]*i|--in-place=", word):
+            return "sed-writes-elsewhere"
         script = word[2:] if word.startswith("-e") else word.removeprefix("--expression=")
         if script.startswith("-") or (script.startswith(("/", "~")) and " " not in script):
             continue

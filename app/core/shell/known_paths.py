@@ -248,4 +248,8 @@ PERSISTENT_FOLDERS: Final = (
     "/var/spool/cron",
     "/Library/LaunchDaemons",
 )
-AGENT_PARTS: Final = frozenset((".claude", ".codex", ".cursor", ".gemini", ".mcp.json", ".cline", ".aider.conf.yml"))
+_AGENTS_TEXT: Final = """
+.claude .codex .cursor .gemini .mcp.json .cline .aider.conf.yml CLAUDE.md CLAUDE.local.md AGENTS.md GEMINI.md
+.cursorrules .windsurfrules .clinerules copilot-instructions.md
+"""
+AGENT_PARTS: Final = frozenset(_AGENTS_TEXT.split())

@@ -44,6 +44,8 @@ def _run(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]
         return _call(reading, words, frame, span)
     if name in frame.scope.aliases and name not in frame.calls:
         return _alias(reading, words, frame, span)
+    if "://" in name:
+        return _unknown_program(reading, [NETWORK, *words[1:]], frame, span)
     if " " in name:
         return shell_text(reading, name, inside(frame, "text", span), words, span)
     return _run_program(reading, words, frame, span)

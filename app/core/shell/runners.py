@@ -57,7 +57,7 @@ nohup busybox mv
 """
 _ACTORS: Final = SHELLS | DELETERS | frozenset(CODERS) - {"node", "expect", "julia"} | frozenset(_ACTING.split())
 _CALLS: Final = re.compile(
-    r"\b(?:system|popen\w?|exec(?:v|l|ve|vp|Sync|File)?|spawn\w*|passthru|shell_exec|proc_open|callCommand|callProcess|Popen"
+    r"\b(?:system|popen\w?|exec(?:v|l|ve|vp|Sync|File)?|spawn\w*|passthru|shell_exec|proc_open|callCommand|callProcess|cmd|Popen"
     r"|check_output|check_call|getoutput|rmtree|rm_rf|rm_r|rmSync|unlink(?:Sync)?|removedirs|removeTree|rename|open)\s*[(\[{]?\s*[\"'`]"
     r"|\b(?:os\.(?:system|remove|unlink|rename)|shutil\.|subprocess\.|child_process|getRuntime|FileUtils\.|File\.(?:delete|write|unlink))"
     r"|\\write18|\\input\s*\|"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from app.core.shell.embedded import code_facts
+from app.core.shell.loading import LOADERS, both, go, loads_from_outside, runs_from_elsewhere
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame
 
@@ -90,6 +91,10 @@ def _compgen(words: list[str], _frame: Frame) -> str:
 
 
 def _cmake(words: list[str], _frame: Frame) -> str:
+    if "--install" in words or any(word.startswith("-P/") for word in words):
+        return "cmake-installs"
+    if "-P" in words[1:-1] and words[words.index("-P") + 1].startswith(("/", "~", "..")):
+        return "cmake-runs-a-script"
     return "cmake-runs-a-program" if "-E" in words and {"env", "time", "chdir"} & set(words) else ""
 
 
@@ -138,7 +143,7 @@ _CONSOLES: Final = """
 irb pry jshell ghci erl ocaml utop sbcl clisp guile racket gst octave R groovysh jython bpython ptpython psysh swipl
 maxima gap sage scala kotlin janet
 """
-TOOL_HAZARDS: Final[dict[str, Hazard]] = {
+_OPTIONS: Final[dict[str, Hazard]] = {
     "rename": _rename,
     "prename": _rename,
     "jq": _jq,
@@ -160,13 +165,20 @@ TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     ),
     "crystal": options("eval"),
     "ghc": options("-e", "-pgmF", "-pgm"),
+    "helm": options("--post-renderer"),
+    **dict.fromkeys(("npx", "bunx", "pnpx", "uvx", "pipx"), runs_from_elsewhere),
+    "kustomize": options("--enable-exec", "--enable-alpha"),
+    "fzf": options("--bind", "--listen"),
+    "gs": options("-c", "-dNOSAFER"),
+    "openssl": options("-engine", "-provider"),
     "exiftool": options("-config", "-execute"),
     "pylint": options("--init-hook", "--load-plugins"),
     **dict.fromkeys(("convert", "magick", "montage", "compare", "identify", "mogrify", "composite"), _magick),
     "ffmpeg": _ffmpeg,
     **dict.fromkeys(("gradle", "./gradlew"), _gradle),
     **dict.fromkeys(("gcc", "g++", "cc", "c++", "clang", "clang++", "gfortran"), _COMPILER),
-    "go": options("-exec", "--exec", "-toolexec", "--toolexec", "-vettool", "--vettool"),
+    **dict.fromkeys(("deno", "bun", "node", "php", "ts-node", "tsx"), runs_from_elsewhere),
+    "go": both(go, options("-exec", "--exec", "-toolexec", "--toolexec", "-vettool", "--vettool")),
     "cargo": options("--config"),
     "rustc": options("-Clinker=/", "-Zcodegen-backend"),
     "mvn": options("-Dexec.", "-Dant."),
@@ -182,4 +194,8 @@ TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     "asciinema": options("-c", "--command"),
     "envsubst": options("${", "$"),
     "pytest": options("-p/", "--rootdir=/", "-c/", "--confcutdir=/"),
+}
+TOOL_HAZARDS: Final[dict[str, Hazard]] = {
+    **dict.fromkeys(LOADERS, loads_from_outside),
+    **{name: both(step, loads_from_outside) if name in LOADERS else step for name, step in _OPTIONS.items()},
 }
