@@ -127,10 +127,13 @@ class Site:
             self.gateway = subprocess.Popen(command, cwd=REPOSITORY, env=environ, stdout=log, stderr=log)
         try:
             until((self.settings.run / "gateway.json").exists, 30)
+            self._begin(environ, start_worker)
         except BaseException:
             self.gateway.kill()
             self.gateway.wait()
             raise
+
+    def _begin(self, environ: dict[str, str], start_worker) -> None:
         self.workers = [
             start_worker(environ, queue, "--pool", "solo", name=f"{queue}{number}-{os.getpid()}-{time.monotonic_ns()}")
             for number, queue in enumerate(("validate", "validate", "record"))
