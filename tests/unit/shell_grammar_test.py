@@ -42,7 +42,7 @@ def test_a_long_text_has_the_tree_that_it_has_in_one_piece(text: str) -> None:
     assert outline(root) == outline(Parser(LANGUAGE).parse(source).root_node)
 
 
-@pytest.mark.parametrize("text", [")$" * 4000, ")'" * 2000, "a) ?" * 1000, ")$" * 100, "a=)" * 2000, "`])" * 100, ":)?" * 170, "-a a=(\t" * 1000, "${ " * 2000, "(( x[ " + "x=$x; " * 900, "[[ " + "| b ~'" * 900])
+@pytest.mark.parametrize("text", [")$" * 4000, ")'" * 2000, "a) ?" * 1000, ")$" * 100, "a=)" * 2000, "`])" * 100, ":)?" * 170, "-a a=(\t" * 1000, "${ " * 2000, "$( " + "a) $( `" * 1100, "~/$'`" * 1300, "(( x[ " + "x=$x; " * 900, "[[ " + "| b ~'" * 900])
 def test_what_is_no_shell_is_given_up(text: str) -> None:
     assert tree_of(text.encode()) is None
     assert canonical(text).doubts
