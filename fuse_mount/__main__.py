@@ -23,7 +23,7 @@ from fuse_mount.courier_child import CourierChild
 from fuse_mount.guard import Background
 from fuse_mount.handshake import shake_hands
 from fuse_mount.kernel_cache import session_descriptor
-from fuse_mount.mount_point import detach, prepare
+from fuse_mount.mount_point import clear, detach, leave, prepare
 from fuse_mount.one_heap import return_what_is_free, use_one_heap
 from fuse_mount.operations import Operations
 from fuse_mount.readers import read_session
@@ -136,6 +136,7 @@ def end_without_llfuse(session: Session, directory: Path, connection: str) -> No
     abort(connection)
     session.finish()
     detach(directory)
+    leave(directory)
     logging.shutdown()
     os._exit(0)
 
@@ -144,6 +145,7 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
     """Mount, answer the kernel until it ends, unmount."""
     background = Background(session.state.counters)
     operations = Operations(session.state, home)
+    clear(directory)
     llfuse.init(operations, str(directory), options)
     connection = connection_of(directory)
     try:
@@ -175,6 +177,7 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
         else:  # llfuse's close would wait for llfuse.lock
             abort(connection)
             detach(directory)
+        leave(directory)
         log.info("unmounted %s", directory)
 
 

@@ -1,36 +1,70 @@
 """The directory to mount on: made, and freed of what a killed mount left there. The only code that looks at it."""
 
 import errno
+import logging
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Final
 
+from app.bootstrap.covers import cover, uncover
 from app.core.errors import SetupError
+from app.core.ids import SECTION_NAMES
 from fuse_mount.watchdog import abort, connection_of
 
+log: Final = logging.getLogger(__name__)
 LOOK_S: Final = 2.0
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory usable as a mount point; raises SetupError with the remedy where it is not."""
+    """Make the directory usable as a mount point; raises SetupError with the remedy where it is not. What a killed
+    mount left there stays until `clear`: its callers get errors, and do not write into the bare folder.
+    """
+    if not Path("/dev/fuse").exists():
+        raise SetupError("/dev/fuse is missing: load the fuse module, or give the container the device")
     connection = connection_of(directory)
     if connection:
-        _free(directory, connection)
+        _end(directory, connection)
+    else:
+        _make(directory)
+
+
+def clear(directory: Path) -> None:
+    """Detach what is dead there and cover the folder; called just before the mount. Raises SetupError."""
+    if connection_of(directory):
+        detach(directory)
+        _make(directory)
+    cover(directory)
+
+
+def _make(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(f"{directory} cannot be a mount point: {error.strerror}; choose another directory") from error
-    if any(directory.iterdir()):
-        raise SetupError(f"{directory} is not empty; choose an empty directory to mount on")
-    if not Path("/dev/fuse").exists():
-        raise SetupError("/dev/fuse is missing: load the fuse module, or give the container the device")
+    names = sorted(path.name for path in directory.iterdir())
+    if names and not SECTION_NAMES.issuperset(names):
+        raise SetupError(f"{directory} is not empty ({names[0]}); choose an empty directory to mount on, or empty it")
+    if names:
+        _put_aside(directory)
 
 
-def _free(directory: Path, connection: str) -> None:
-    """Detach a dead mount; a living one is refused. Asked by another process: a hung mount would hold this one. Asked
-    for its room (-f): attributes the kernel answers for 300 s by itself, whoever has died.
+def _put_aside(directory: Path) -> None:
+    """Keep what was written there while no mount was, beside the folder, for a person to bring in."""
+    aside = directory.with_name(f"{directory.name}.aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    try:
+        directory.rename(aside)
+        directory.mkdir()
+    except OSError as error:
+        raise SetupError(f"{directory} is not empty, and cannot be put aside: {error.strerror}; empty it") from error
+    log.warning("%s was written to while nothing was mounted; that is in %s now, in no history", directory, aside)
+
+
+def _end(directory: Path, connection: str) -> None:
+    """Refuse where a mount lives, and abort one that hangs. Asked by another process: a hung mount would hold this one.
+    Asked for its room (-f): attributes the kernel answers for 300 s by itself, whoever has died.
     """
     look = ["stat", "-f", str(directory)]
     try:
@@ -40,7 +74,6 @@ def _free(directory: Path, connection: str) -> None:
         alive = False
     if alive:
         raise SetupError(f"{directory} is mounted already; unmount it first: weir umount {directory}")
-    detach(directory)
 
 
 def detach(directory: Path) -> None:
@@ -53,3 +86,11 @@ def detach(directory: Path) -> None:
         problem = f"{command[0]} did not end within {LOOK_S:.0f} s"
     if problem and connection_of(directory):
         raise SetupError(f"{directory}: {os.strerror(errno.ENOTCONN)}, and {problem}; unmount it by hand")
+
+
+def leave(directory: Path) -> None:
+    """Take the cover away at the end; under a supervisor it stays for the next start, and `weir down` or
+    `weir umount` takes it away.
+    """
+    if "SUPERVISOR_ENABLED" not in os.environ:
+        uncover(directory)

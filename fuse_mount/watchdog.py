@@ -27,7 +27,7 @@ def connection_of(mount_point: Path) -> str:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123 - surrogates
         for line in lines:
             fields = line.split()
-            if _unescape(fields[4]) == str(mount_point):
+            if _unescape(fields[4]) == str(mount_point) and fields[fields.index("-") + 1].startswith("fuse"):
                 found = fields[2].partition(":")[2]
     return found
 

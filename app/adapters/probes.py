@@ -1,9 +1,7 @@
 """What tells, from outside, that a program serves: cheap, without its client libraries; "" means it does."""
 
 import json
-import os
 import re
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from app.adapters.gateway_call import ask_gateway, gateway_is_ready
+from app.adapters.mount_points import mount_kind
 from app.adapters.redis.connection import connect, redis_errors
 from app.core.errors import BrokerUnavailable, Unavailable
 from config.settings import Settings
@@ -137,17 +136,6 @@ def _is_mounted(point: Path) -> str:
     return "" if mount_kind(point) else f"mounts at {point}"
 
 
-def mount_kind(point: Path) -> str:
-    """Return the filesystem type mounted at a folder, '' for none; never touches the folder itself."""
-    wanted = os.fsencode(point)
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        before, _, after = line.partition(b" - ")
-        place = re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), before.split()[4])
-        if place == wanted:
-            return os.fsdecode(after.split()[0])
-    return ""
-
-
 def http_answers(url: str, timeout_s: float = 1.0) -> bool:
     """Tell whether something answers HTTP there, whatever it says."""
     try:
@@ -157,16 +145,3 @@ def http_answers(url: str, timeout_s: float = 1.0) -> bool:
     except OSError:
         return False
     return True
-
-
-def unmount(point: Path) -> bool:
-    """Unmount a FUSE mount of ours if it is there, lazily where it is busy; return whether there was one."""
-    if not mount_kind(point).startswith("fuse"):
-        return False
-    for argv in (["fusermount3", "-u"], ["fusermount", "-u"], ["umount"], ["umount", "-l"], ["fusermount3", "-uz"]):
-        try:
-            if subprocess.run([*argv, str(point)], capture_output=True, check=False).returncode == 0:
-                return True
-        except FileNotFoundError:
-            continue
-    return not mount_kind(point)

@@ -298,16 +298,16 @@ def ask_gateway(settings: Settings, route: str, body: dict[str, Any]) -> dict[st
 
 def mount_kind(point: Path) -> str:
     """What is mounted at a folder, '' for nothing; never touches the folder."""
-    from app.adapters import probes as outside
+    from app.adapters import mount_points
 
-    return outside.mount_kind(point)
+    return mount_points.mount_kind(point)
 
 
 def unmount(point: Path) -> bool:
-    """Unmount a FUSE mount; return whether there was one."""
-    from app.adapters import probes as outside
+    """Unmount a FUSE mount and its cover; return whether there was a mount."""
+    from app.adapters import mount_points
 
-    return outside.unmount(point)
+    return mount_points.unmount(point)
 
 
 def unmount_leftovers(settings: Settings) -> list[str]:

@@ -18,6 +18,9 @@ NO_INODE: Final = Inode(0)
 INODE_BITS: Final = 32
 CHUNK_BYTES: Final = 128 * 1024
 NAME_MAX: Final = 255
+SECTION_NAMES: Final = frozenset({"current", "history", "streams", "debug"})
+"""What a mount shows at its top, now or later."""
+
 GENESIS_HASH: Final = bytes(32)
 
 VersionId = tuple[int, int]

@@ -1,5 +1,6 @@
 """What still works but needs a person: each with its remedy, gone when it is mended. Looked at anew each time."""
 
+import glob
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ DENIALS_MAX_BYTES: Final = 24 * 1024**2
 
 
 class Alert(NamedTuple):
-    """`name` is rules, project-rules, disk, spool, queue or mount."""
+    """`name` is rules, project-rules, disk, spool, queue, mount or aside."""
 
     name: str
     detail: str
@@ -39,6 +40,15 @@ def alerts(home: Path, watched: Watched) -> list[Alert]:
         *_spool(home / "spool"),
         *_denials(home / "mounts"),
         *_dropped(watched),
+    ]
+
+
+def put_aside(mount_point: Path) -> list[Alert]:
+    """Return what was written into a mount's folder while nothing was mounted on it: it is kept, and in no history."""
+    remedy = "copy into current what belongs there, then remove the folder"
+    return [
+        Alert("aside", f"{folder} was written while {mount_point} was not mounted: no event tells of it", remedy)
+        for folder in sorted(mount_point.parent.glob(f"{glob.escape(mount_point.name)}.aside-*"))
     ]
 
 

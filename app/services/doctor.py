@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from app.core.errors import WeirError
+from app.core.ids import SECTION_NAMES
 from app.ports import LogReader, Supervisor
-from app.services.alerts import Watched, alerts
+from app.services.alerts import Watched, alerts, put_aside
 from app.services.status import ANSWER_S, mount_places, process_problems, read_object, read_within, together
 from config import compiled
 from config.settings import ROOT, SOCKET_PATH_MAX, Settings
@@ -151,14 +152,24 @@ def _mounts(settings: Settings, outside: Outside) -> Iterable[Finding]:
     running = outside.supervisor.alive()
     for place in mount_places(settings):
         kind = outside.mount_kind(Path(place.path))
+        for alert in put_aside(Path(place.path)):
+            yield Finding(f"alert: {alert.name}", ok=False, detail=alert.detail, remedy=alert.remedy)
         if not kind:
             words, remedy = "not mounted", "weir up" if place.name == "main" else f"weir mount {place.path}"
+            if foreign := _first_name(Path(place.path)):
+                words, remedy = f"{place.path} is not empty ({foreign})", f"move away what is in it; {remedy}"
             yield _finding(f"mount {place.name}", words, remedy, ok=not running)
             continue
         answers = read_within(Path(place.path) / "debug" / "position", 2.0) is not None
         words = "answers" if answers else "is mounted, and does not answer (stale)"
         remedy = f"umount -l {place.path}; weir up"
         yield _finding(f"mount {place.name}", f"{place.path} {words}", remedy, ok=answers)
+
+
+def _first_name(folder: Path) -> str:
+    """A name in a folder that nothing is mounted on, but for those that a mount has: they are put aside."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return min(names - SECTION_NAMES, default="")
 
 
 def _processes(outside: Outside) -> Iterable[Finding]:

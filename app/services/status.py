@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from app.core.errors import WeirError
 from app.ports import LogReader, ProgramState, Supervisor
-from app.services.alerts import Alert, Watched, alerts
+from app.services.alerts import Alert, Watched, alerts, put_aside
 from app.services.asked import Asked
 from config.settings import Settings
 
@@ -147,7 +147,7 @@ def _mount(
     if health is None:
         silent_mounts.append(f"mount {place.name} at {place.path} does not answer: `weir logs mount`, `weir doctor`")
     known = _object(health or b"")
-    told += mount_alerts(place, known)
+    told += [*mount_alerts(place, known), *put_aside(Path(place.path))]
     return {
         "name": place.name,
         "path": place.path,

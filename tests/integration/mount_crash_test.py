@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from app.core.errors import SetupError
+from fuse_mount.mount_point import prepare
+
 sys.path.insert(0, str(Path(__file__).parent / "mount_site"))
 from lone_mount import LoneMount  # noqa: E402
 
@@ -47,6 +50,42 @@ def test_a_mount_that_was_looked_at_a_moment_before_it_was_killed_is_mounted_aga
     mount.kill()
     mount.start()
     assert (mount.tree / "a").read_text() == "1"
+
+
+def mounted_at(folder: Path) -> int:
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()].count(str(folder))
+
+
+def test_nothing_can_be_written_in_the_bare_folder_of_a_mount_that_was_killed(mounts: Mounts) -> None:
+    """It would look like the project, and be no event."""
+    mount = mounts.start()
+    mount.kill()
+    subprocess.run(["umount", "-l", str(mount.root)], check=True)
+    with pytest.raises(OSError, match="Read-only"):
+        mount.tree.mkdir()
+    mount = mounts.start()
+    (mount.tree / "a").write_text("1")
+    assert mount.stop() == 0
+    assert mounted_at(mount.root) == 0
+
+
+def test_what_was_written_where_nothing_was_mounted_is_put_aside_and_kept(mounts: Mounts) -> None:
+    bare = mounts.folder / "one" / "m" / "current" / "made"
+    bare.mkdir(parents=True)
+    (bare / "f").write_text("kept")
+    mount = mounts.start()
+    assert not (mount.tree / "made").exists()
+    (aside,) = mount.folder.glob("m.aside-*")
+    assert (aside / "current" / "made" / "f").read_text() == "kept"
+    assert str(aside) in mount.log.read_text()
+
+
+def test_a_folder_with_files_of_ones_own_is_refused_as_it_is(short_path: Path) -> None:
+    own = short_path / "thesis.tex"
+    own.write_text("mine")
+    with pytest.raises(SetupError, match=r"is not empty \(thesis.tex\); choose an empty directory"):
+        prepare(short_path)
+    assert own.read_text() == "mine"
 
 
 def contents(tree: Path) -> dict[str, bytes]:

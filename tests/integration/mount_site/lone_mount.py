@@ -79,7 +79,8 @@ class LoneMount:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.kill()
-        subprocess.run(["umount", "-l", str(self.root)], check=False, capture_output=True)
+        for _ in ("mount", "cover"):  # both stay where it was killed
+            subprocess.run(["umount", "-l", str(self.root)], check=False, capture_output=True)
         self._close()
         return self.process.returncode
 
