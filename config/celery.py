@@ -114,6 +114,7 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
         # a worker that lost Redis tries for ever, first at once: the supervisor need not restart it
         "broker_connection_max_retries": None,
         "broker_connection_retry": True,
+        "broker_channel_error_retry": True,  # an answer such as MISCONF (disk full) passes; a worker would end for good
         "broker_heartbeat": 0,
         # Flower shows a worker without event heartbeats as offline, its pid and load empty
         "worker_send_task_events": True,

@@ -8,6 +8,7 @@ from celery import Celery, signals
 from config import compiled
 from config.celery import worker_configuration
 from config.settings import load
+from workers.ending import EndsInTime
 from workers.events import EventsInBulk, OneTryEvents
 
 compiled.take()  # before anything imports what judges
@@ -16,7 +17,7 @@ app = Celery("weir", events=OneTryEvents)
 app.conf.update(worker_configuration(load()))
 
 
-app.steps["consumer"].add(EventsInBulk)
+app.steps["consumer"].update({EventsInBulk, EndsInTime})
 
 
 @signals.after_setup_logger.connect

@@ -49,33 +49,48 @@ def bring_up(
     `probes` is asked with whether the stack starts afresh. Raises StartFailed naming the program.
     """
     fresh = not supervisor.alive()
+    before: dict[str, int] = {}
     if fresh:
         known = probes(True)
         supervisor.launch(programs)
     else:
         known = probes(False)
+        before = {state.name: state.restarts for state in supervisor.states()}
         for state in supervisor.states():
             if state.state in _ENDED:
                 supervisor.start(state.name)
     give_up = time.monotonic() + timeout_s
-    while not _all_serve(supervisor, programs, known, notify, final=time.monotonic() > give_up):
+    while not _all_serve(supervisor, programs, known, notify, before, final=time.monotonic() > give_up):
         time.sleep(_POLL_S)
     return fresh
 
 
 def _all_serve(
-    supervisor: Supervisor, programs: Sequence[Program], probes: Mapping[str, Probe], notify: Notify, *, final: bool
+    supervisor: Supervisor,
+    programs: Sequence[Program],
+    probes: Mapping[str, Probe],
+    notify: Notify,
+    before: Mapping[str, int],
+    *,
+    final: bool,
 ) -> bool:
     states = {state.name: state for state in supervisor.states()}
     progress = [_look(program.name, states.get(program.name), probes) for program in programs]
     notify(progress)
     late = [item for item in progress if item.waits_for]
     for item in late:
-        tired = item.state is not None and (item.state.state == "fatal" or item.state.restarts > _RESTARTS_MAX)
+        tired = _is_tired(item.state, before)
         if final or tired:
             why = "ends again and again" if tired else f"is not ready in time: {item.waits_for}"
             raise StartFailed(f"{item.name} {why}", item.state.log if item.state else "")
     return not late
+
+
+def _is_tired(state: ProgramState | None, before: Mapping[str, int]) -> bool:
+    """Tell whether a program has given up, or ended too often since `before`; what it did earlier is no sign."""
+    if state is None:
+        return False
+    return state.state == "fatal" or state.restarts - before.get(state.name, 0) > _RESTARTS_MAX
 
 
 def _look(name: str, state: ProgramState | None, probes: Mapping[str, Probe]) -> Progress:

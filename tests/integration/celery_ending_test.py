@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+import redis
 
+from config.celery import broker_prefix
+from config.settings import load
 from workers.pool import STOP_S
 
 HEARTBEAT_S = 2.0
@@ -53,3 +56,21 @@ def test_a_worker_ends_in_time_while_redis_is_frozen(started, own_redis) -> None
 
 def test_a_worker_ends_at_once_while_redis_answers(started) -> None:
     assert max(ends(started("--pool", "solo")), ends(started("--pool", "prefork", "-c", "1"))) < 5
+
+
+def test_a_worker_goes_on_after_redis_refused_to_be_written_to(short_path, started, own_redis) -> None:
+    """A full disk makes Redis say so (MISCONF): a worker that ended over it left its queue to nobody."""
+    workers = [started("--pool", "solo"), started("--pool", "prefork", "-c", "1")]
+    client = redis.Redis.from_url(own_redis.url)
+    client.config_set("min-replicas-to-write", 1)
+    time.sleep(3)
+    client.config_set("min-replicas-to-write", 0)
+    settings = load({"WEIR_HOME": str(short_path / "h"), "REDIS_URL": own_redis.url})
+    queue = f"{broker_prefix(settings)}record"
+    client.lpush(queue, b"not a message")
+    give_up = time.monotonic() + 15
+    while client.llen(queue):
+        assert time.monotonic() < give_up, [worker.process.log.read_text()[-2000:] for worker in workers]
+        time.sleep(0.1)
+    assert [worker.process.process.poll() for worker in workers] == [None, None]
+    client.close()

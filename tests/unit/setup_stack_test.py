@@ -16,6 +16,7 @@ class DictSupervisor:
         self._states = dict(states or {})
         self._stubborn = set(stubborn)
         self.launched = 0
+        self.restarts = 0
         self.started = []
         self.stopped = []
         self.ended = False
@@ -28,7 +29,8 @@ class DictSupervisor:
         self._states = {program.name: "running" for program in programs}
 
     def states(self):
-        return [ProgramState(name, state, 1, 5, 0, f"/logs/{name}.log") for name, state in self._states.items()]
+        restarts = self.restarts
+        return [ProgramState(name, state, 1, 5, restarts, f"/logs/{name}.log") for name, state in self._states.items()]
 
     def add(self, programs):
         self._states |= {program.name: "running" for program in programs}
@@ -69,6 +71,13 @@ def test_a_program_that_does_not_come_up_is_named_with_what_it_waits_for_and_its
     with pytest.raises(stack.StartFailed, match="gateway is not ready in time: listens") as caught:
         up(DictSupervisor(), {"gateway": lambda: "listens"})
     assert caught.value.log == "/logs/gateway.log"
+
+
+def test_what_ended_in_earlier_days_is_no_sign_that_it_ends_again_and_again():
+    supervisor = DictSupervisor({program.name: "running" for program in PROGRAMS})
+    supervisor.restarts = 100
+    answers = iter(["connects", ""])
+    assert up(supervisor, {"store": lambda: next(answers)}, timeout_s=10.0) is False
 
 
 def test_up_waits_until_the_last_probe_is_content():

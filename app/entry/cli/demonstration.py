@@ -1,8 +1,13 @@
 """What a first `weir up` shows: one approved call, one blocked call, one write and its event's position."""
 
+import contextlib
+import errno
+import json
 import os
+import stat
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from app import bootstrap
@@ -12,11 +17,15 @@ from config.settings import Settings
 
 AGENT: Final = "weir-up"
 FILE: Final = "hello-from-weir.txt"
+OPENING: Final = b"Written by `weir up`"
+NAMES_MAX: Final = 9
 EVENT_WAIT_S: Final = 15.0
+SETTLED_S: Final = 3.0
+"""A close is recorded a moment after it returned."""
 
 
 class Shown(NamedTuple):
-    """The three things shown, as JSON objects."""
+    """The three things shown, as JSON objects; `event` may say why there is none: `skipped`."""
 
     approved: dict[str, Any]
     blocked: dict[str, Any]
@@ -39,24 +48,59 @@ def _validate(settings: Settings, command: str, expected: str) -> dict[str, Any]
 
 
 def _write(settings: Settings) -> dict[str, Any]:
+    """Write a file of our own and wait for its event; where rules or `.weirignore` leave none, that is said instead."""
+    current = settings.mount_point / "current"
     with closing(bootstrap.file_event_reader(settings)) as reader:
-        return _write_and_read(settings, reader)
+        before = reader.head().position
+        try:
+            name = written(current)
+        except OSError as error:
+            return {"skipped": f"no file could be written in {current} ({error.strerror})"}
+        began = time.monotonic()
+        while (event := _newest(reader, before, name)) is None:
+            waited_s = time.monotonic() - began
+            if waited_s > SETTLED_S and _has_nothing_more(settings.mount_point):
+                return {"skipped": f"{name} makes no event: .weirignore names it"}
+            if waited_s > EVENT_WAIT_S:
+                raise SetupError(f"the write of {name} was no event after {EVENT_WAIT_S:g} s: `weir logs courier`")
+            time.sleep(0.03)
+        return event
 
 
-def _write_and_read(settings: Settings, reader: FileEventReader) -> dict[str, Any]:
-    before = reader.head().position
-    place = settings.mount_point / "current" / FILE
-    place.write_text(f"Written by `weir up` (process {os.getpid()}); `weir log {FILE}` knows more.\n")
-    give_up = time.monotonic() + EVENT_WAIT_S
-    while (event := _newest(reader, before)) is None:
-        if time.monotonic() > give_up:
-            raise SetupError(f"the write of {place} did not become an event in {EVENT_WAIT_S:g} s: `weir logs courier`")
-        time.sleep(0.03)
-    return event
+def written(current: Path) -> str:
+    """Write a file that nobody else made, and return its name: never through a link, never over somebody's own."""
+    for number in range(1, NAMES_MAX + 1):
+        name = FILE if number == 1 else f"{number}-{FILE}"
+        mode = "w" if _is_ours(current / name) else "x"
+        with contextlib.suppress(FileExistsError), open(current / name, mode, opener=_opened, encoding="utf-8") as file:
+            file.write(f"Written by `weir up` (process {os.getpid()}); `weir log {name}` knows more.\n")
+            return name
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(current / FILE))
 
 
-def _newest(reader: FileEventReader, after: int) -> dict[str, Any] | None:
-    wanted = EventFilter(path=FILE.encode(), after=after, limit=10)
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with open(path, "rb", opener=_opened) as file:
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(len(OPENING)) == OPENING
+    except OSError:
+        return False
+
+
+def _has_nothing_more(mount: Path) -> bool:
+    """Tell whether all that the mount has recorded has come to the store."""
+    try:
+        known = json.loads((mount / "debug" / "position").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(known["acked"] >= known["sequence"])
+
+
+def _newest(reader: FileEventReader, after: int, name: str) -> dict[str, Any] | None:
+    wanted = EventFilter(path=name.encode(), after=after, limit=10)
     try:
         found = [event for event in reader.log(wanted) if event.kind == "write"]
     except WeirError:

@@ -1,5 +1,6 @@
 """Progress of a start or stop: a live table on a terminal, else one line a change; nothing with `quiet`."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -54,7 +55,8 @@ class ProgressBoard:
     def say(self, name: str, what: str) -> None:
         """Say one line about a program."""
         if not self._quiet:
-            self._console.print(f"  {name}: {what}", markup=False)
+            with contextlib.suppress(BrokenPipeError):  # a reader that went away does not stop what is under way
+                self._console.print(f"  {name}: {what}", markup=False)
 
     def _table(self, items: Sequence[Progress]) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False)

@@ -96,13 +96,18 @@ def _print(settings: Settings, shown: Shown | None, elapsed_s: float) -> None:
     if shown:
         print(f"  approved  {_decision(shown.approved)}")
         print(f"  blocked   {_decision(shown.blocked)}")
-        event = shown.event
-        print(f"  event     position {event['position']}: {event['kind']} {event['path']} (task {event['task_id']})")
+        print(f"  event     {_event(shown.event)}")
     print(f"  project   {settings.mount_point / 'current'}")
     flower = settings.run / "flower.json"
     if flower.exists():
         print(f"  Flower    {json.loads(flower.read_text())['url']} (user and password: weir status)")
     print("  next      weir status, weir log --follow, weir validate -- ls; make down stops everything")
+
+
+def _event(event: dict[str, Any]) -> str:
+    if "skipped" in event:
+        return f"none shown: {event['skipped']}"
+    return f"position {event['position']}: {event['kind']} {event['path']} (task {event['task_id']})"
 
 
 def _decision(answer: dict[str, Any]) -> str:
