@@ -327,38 +327,3 @@ class OwnPostgres:
     def stop(self) -> None:
         if self._process:
             stop(self._process)
-
-
-class GivenRedis:
-    """See Server: a Redis somebody else runs; only waited for."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def start(self) -> str:
-        wait_redis(self._url, 3600)
-        return "the Redis of REDIS_URL"
-
-    def ended(self) -> int | None:
-        return None
-
-    def stop(self) -> None:
-        return
-
-
-class GivenPostgres:
-    """See Server: a Postgres somebody else runs; waited for, and migrated where an administrator's URL is given."""
-
-    def __init__(self, url: str, admin_url: str) -> None:
-        self._url, self._admin_url = url, admin_url
-
-    def start(self) -> str:
-        wait_postgres(self._admin_url or self._url, 3600)
-        applied = migrate(self._admin_url) if self._admin_url else []
-        return f"the Postgres of DATABASE_URL, migrations applied now: {len(applied)}"
-
-    def ended(self) -> int | None:
-        return None
-
-    def stop(self) -> None:
-        return

@@ -67,18 +67,18 @@ if TYPE_CHECKING:
 
 def server(settings: Settings, name: str) -> Server:
     """The server `redis` or `postgres` as one process runs or watches it."""
-    from app.adapters import servers
+    from app.adapters import given_servers, servers
     from config.flags import load_flags
 
     match name, settings.redis_given, settings.database_given:
         case "redis", True, _:
-            return servers.GivenRedis(settings.redis_url)
+            return given_servers.GivenRedis(settings.redis_url)
         case "redis", False, _:
             socket = settings.sockets / servers.REDIS_SOCKET
             log_mib = servers.REDIS_LOG_MIB if load_flags()["calm_redis_log"] else servers.REDIS_LOG_EAGER_MIB
             return servers.OwnRedis(settings.home / "redis", socket, settings.redis_url, log_mib)
         case "postgres", _, True:
-            return servers.GivenPostgres(settings.reader_url, os.environ.get("WEIR_ADMIN_URL", ""))
+            return given_servers.GivenPostgres(settings.reader_url, os.environ.get("WEIR_ADMIN_URL", ""))
         case "postgres", _, False:
             return servers.OwnPostgres(settings.home / "postgres", settings.sockets, settings.secrets)
         case _:

@@ -23,13 +23,21 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     settings = weir_settings.load()
     asked = threading.Event()
+    given = settings.redis_given if name == "redis" else settings.database_given
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, lambda *_: _ask(asked, at_once=given))
     try:
         return serve(settings, name, asked)
     except WeirError as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         return 1
+
+
+def _ask(asked: threading.Event, *, at_once: bool) -> None:
+    """Somebody else's server needs no stop: whoever still waits for it ends where it stands."""
+    asked.set()
+    if at_once:
+        raise SystemExit(0)
 
 
 def serve(settings: weir_settings.Settings, name: str, asked: threading.Event) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from app.core.errors import ContentUnavailable, RequestInvalid
+from app.core.errors import ContentUnavailable, RequestInvalid, WeirError
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, ROOT_INODE
 from app.core.memory_tree import MemoryTree
 from app.core.tree import Node
@@ -66,7 +66,11 @@ def export_tree(
         raise RequestInvalid(f"{target} cannot be made ({error.strerror}); choose a folder that can be made") from error
     export = _Export(reader, tree, tell)
     export.counts.position = snapshot.head.position
-    export.run(start, os.fsencode(target))
+    try:
+        export.run(start, os.fsencode(target))
+    except OSError as error:
+        where = os.fsdecode(error.filename or os.fsencode(target))
+        raise WeirError(f"{where!r}: {error.strerror}; the export is not whole") from error
     return export.counts
 
 
@@ -91,6 +95,7 @@ class _Export:
     def run(self, start: int, target: bytes) -> None:
         """Write everything; folders get mode and times when all is in them, innermost first."""
         entries = list(self._walk(start, target))
+        self._refuse_what_is_in_the_way(entries)
         for count, (inode, path) in enumerate(entries, 1):
             self._one(inode, self._tree.nodes[inode], path)
             self._tell(Exported(count, len(entries), self.counts.content_bytes))
@@ -98,6 +103,13 @@ class _Export:
             node = self._tree.nodes[inode]
             if stat.S_ISDIR(node.mode) and inode != ROOT_INODE:
                 _set_attributes(path, node)
+
+    def _refuse_what_is_in_the_way(self, entries: Sequence[tuple[int, bytes]]) -> None:
+        for inode, path in entries:
+            is_folder = os.path.isdir(path) and not os.path.islink(path)
+            if os.path.lexists(path) and is_folder != stat.S_ISDIR(self._tree.nodes[inode].mode):
+                kind = "a folder" if is_folder else "no folder"
+                raise RequestInvalid(f"{os.fsdecode(path)!r} is {kind}, and in the way: move it; nothing was written")
 
     def _walk(self, start: int, target: bytes) -> Iterator[tuple[int, bytes]]:
         stack = [(start, target)]

@@ -5,6 +5,7 @@ first what it had journalled is shipped, then the rest is compared. A file that 
 written anew), a symlink that differs too; a name that is another kind of thing is refused and counted.
 """
 
+import errno
 import os
 import stat
 import time
@@ -105,8 +106,8 @@ def import_folder(
         with RunningCourier(parts.open_origin(name)) as leftover:
             leftover.finish()
         leftover.origin.discard()
-    origin = parts.open_origin(f"import-{uuid.uuid4().hex[:12]}")
     total = sum(1 for _entry in walk(os.fsencode(source), parts.excluded))
+    origin = parts.open_origin(f"import-{uuid.uuid4().hex[:12]}")
     with RunningCourier(origin) as running:
         number = running.incarnation(lambda: tell(Progress(0, 0, 0, 0, running.note)))
         log = origin.journal.start(number, {}, lambda _inode: None)
@@ -147,13 +148,23 @@ def walk(source: bytes, excluded: frozenset[bytes]) -> Iterator[tuple[bytes, os.
     stack = [source]
     while stack:
         folder = stack.pop()
-        for entry in sorted(os.scandir(folder), key=_name_of):
-            if entry.path in excluded:
-                continue
-            found = entry.stat(follow_symlinks=False)
-            yield entry.path, found
-            if stat.S_ISDIR(found.st_mode):
-                stack.append(entry.path)
+        try:
+            entries = [entry for entry in sorted(os.scandir(folder), key=_name_of) if entry.path not in excluded]
+            looked = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+        except OSError as error:
+            what = f"{os.fsdecode(error.filename or folder)!r} cannot be looked at ({error.strerror})"
+            raise RequestInvalid(f"{what}; move it away, or import what is beside it") from error
+        yield from looked
+        stack += [path for path, found in looked if stat.S_ISDIR(found.st_mode)]
+
+
+def data_from(descriptor: int, offset: int) -> int:
+    """Return where data goes on from `offset`, at the begin of a read of READ_BYTES: what lies between is a hole."""
+    try:
+        data = os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError as error:
+        return os.fstat(descriptor).st_size if error.errno == errno.ENXIO else offset
+    return max(offset, data - data % READ_BYTES)
 
 
 class _Writer:
@@ -326,12 +337,12 @@ class _Bringing:
 
     def _copy(self, descriptor: int, inode: int, relative: bytes, base: VersionId, found: os.stat_result) -> None:
         """Journal the content: writes (zeros are holes), a seal every SEAL_BYTES and one at the end."""
-        offset, unsealed = 0, 0
+        offset, unsealed = data_from(descriptor, 0), 0
         while data := os.pread(descriptor, READ_BYTES, offset):
             if data.count(0) != len(data):
                 self._writer.write(inode, offset, data)
                 unsealed += len(data)
-            offset += len(data)
+            offset = data_from(descriptor, offset + len(data))
             if unsealed >= SEAL_BYTES:
                 base, unsealed = self._writer.do(Content(inode, base, offset, found.st_mtime_ns), relative), 0
         node = self._tree.nodes.get(inode)

@@ -119,3 +119,30 @@ def test_where_nothing_runs_each_command_says_so_in_one_line_with_the_remedy(sho
         assert all(line.startswith("waiting: ") for line in waited), said
         assert len(waited) <= (1 if "import" in process.args else 0), said
         assert "`weir up`" in last
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "url", "said"),
+    [
+        ("redis", "REDIS_URL", "redis://:hush@127.0.0.1:1/0", "127.0.0.1:1"),
+        ("postgres", "DATABASE_URL", "postgresql://u:hush@127.0.0.1:1/x", "u@127.0.0.1:1/x"),
+    ],
+)
+def test_an_address_that_nothing_answers_at_is_named_and_waiting_for_it_ends_when_asked(tmp_path, name, variable, url, said):
+    environ = os.environ | {"WEIR_HOME": str(tmp_path), variable: url}
+    argv = [sys.executable, "-m", "app.entry.servers", name]
+    with subprocess.Popen(argv, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stderr.readline()
+        process.terminate()
+        assert process.wait(5) == 0
+    assert variable in line
+    assert said in line
+    assert "hush" not in line
+
+
+def test_an_address_of_nothing_is_one_sentence(tmp_path):
+    environ = os.environ | {"WEIR_HOME": str(tmp_path), "REDIS_URL": "foo://bar"}
+    argv = [sys.executable, "-m", "app.entry.servers", "redis"]
+    ran = subprocess.run(argv, env=environ, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("redis: REDIS_URL is no address of a Redis")

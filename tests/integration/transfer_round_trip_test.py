@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import stat
@@ -17,7 +18,7 @@ from app import bootstrap
 from app.core.errors import RequestInvalid
 from app.ports import EventFilter
 from app.services.exporting import export_tree
-from app.services.importing import Options, import_folder
+from app.services.importing import Options, data_from, import_folder
 from config.settings import Settings, load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -165,6 +166,49 @@ def test_an_export_never_writes_into_a_folder_in_use(settings, parts, tmp_path):
     with pytest.raises(RequestInvalid, match="not a folder of the project"):
         export_tree(parts.reader, tmp_path / "new", b"no/such")
     assert not (tmp_path / "new").exists()
+
+
+def test_an_export_over_what_is_of_another_kind_is_refused_before_anything_is_written(parts, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "a").mkdir(parents=True)
+    (source / "b").write_text("new")
+    import_folder(parts, source, Options(into=b"kinds"))
+    for name, make in (("a", lambda path: path.symlink_to("elsewhere")), ("b", lambda path: path.mkdir())):
+        target.mkdir()
+        make(target / name)
+        before = tree(target)
+        with pytest.raises(RequestInvalid, match=f"{name}' is .*in the way"):
+            export_tree(parts.reader, target, b"kinds", force=True)
+        assert tree(target) == before
+        shutil.rmtree(target)
+
+
+def test_a_path_that_cannot_be_looked_at_is_named_before_anything_is_brought_in(parts, tmp_path):
+    """Longer than a system call takes."""
+    head = parts.reader.head().position
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(24):
+        os.mkdir("d" * 200, dir_fd=descriptor)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    with pytest.raises(RequestInvalid, match="File name too long"):
+        import_folder(parts, tmp_path, Options(into=b"deep"))
+    assert parts.reader.head().position == head
+
+
+def test_holes_are_not_read(tmp_path):
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(1 << 39)
+        file.write(b"x")
+    descriptor = os.open(path, os.O_RDONLY)
+    at = data_from(descriptor, 0)
+    assert 0 <= (1 << 39) - at < 1 << 21
+    assert data_from(descriptor, (1 << 39) + (1 << 20)) == 1 << 40
+    os.close(descriptor)
 
 
 def test_an_import_killed_in_the_middle_is_finished_by_the_next_and_doubles_nothing(settings, parts, environ, tmp_path):

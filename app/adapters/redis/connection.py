@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.retry import Retry
 
-from app.core.errors import BrokerUnavailable
+from app.core.errors import BrokerUnavailable, SetupError
 
 SOCKET_TIMEOUT_S: Final = 0.5
 CONNECT_TIMEOUT_S: Final = 0.25
@@ -34,16 +34,19 @@ def redis_errors() -> Iterator[None]:
 def connect(url: str, *, socket_timeout_s: float = SOCKET_TIMEOUT_S, connections: int = POOL_SIZE) -> Client:
     """Return a pooled client of `url`; nothing is opened until its first command.
 
-    One retry at once after a closed connection (a server that restarted), none after a time-out.
+    One retry at once after a closed connection (a server that restarted), none after a time-out. Raises SetupError.
     """
-    client: Client = redis.Redis.from_url(
-        plain_url(url),
-        socket_timeout=socket_timeout_s,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        max_connections=connections,
-        retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
-        protocol=2,  # RESP3 costs a HELLO round trip a connection and gives nothing that is used here
-    )
+    try:
+        client: Client = redis.Redis.from_url(
+            plain_url(url),
+            socket_timeout=socket_timeout_s,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            max_connections=connections,
+            retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
+            protocol=2,  # RESP3 costs a HELLO round trip a connection and gives nothing that is used here
+        )
+    except ValueError as error:
+        raise SetupError(f"REDIS_URL is no address of a Redis: {error}") from error
     return client
 
 
