@@ -22,6 +22,9 @@ _GLUED: Final = re.compile(
     r"(?=[/~]|\.\.(?:/|\Z)|https?:|data:|github:)(.*)",
     re.DOTALL,
 )
+_BEGINS: Final = frozenset("/~.")
+_SIGNS: Final = frozenset("-@la")
+"""What a word begins with that may be an option with its value."""
 _URL: Final = re.compile(r"https?://|data:|git\+|github:|npm:|jsr:")
 _RUNNERS_TEXT: Final = "pytest py.test rspec mocha jest vitest bats phpunit behave rubocop stack java"
 _OPERANDS: Final = frozenset(_RUNNERS_TEXT.split())
@@ -38,10 +41,13 @@ _RUN_FROM: Final = re.compile(r"(?:https?://|data:|github:|git\+).*|(?:[\w-]+\.)
 def loads_from_outside(words: list[str], frame: Frame) -> str:
     """Return the doubt of an option that loads what lies outside the project."""
     for word, following in pairwise([*words[1:], ""]):
+        begins = following[:1] in _BEGINS or ":" in following
+        if not begins and word[:1] not in _SIGNS:
+            continue
         glued = _GLUED.match(word)
         if glued is not None and (_outside(glued[1], frame) or _URL.match(glued[1])):
             return "loads-code-from-outside" if _LOADS.match(word) or word[0] == "@" else ""
-        if _LOADS.fullmatch(word) and (_outside(following, frame) or _URL.match(following)):
+        if begins and _LOADS.fullmatch(word) and (_outside(following, frame) or _URL.match(following)):
             return "loads-code-from-outside"
     if words[0].rpartition("/")[2] in _OPERANDS:
         return "loads-code-from-outside" if any(_outside(word, frame) for word in words[1:] if word[:1] != "-") else ""

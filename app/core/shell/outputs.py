@@ -14,6 +14,7 @@ _NAMED: Final = re.compile(
     re.DOTALL,
 )
 _FAR: Final = re.compile(r"[/~]|\.\.(?:/|$)")
+_BEGINS: Final = frozenset("/~.")
 _NO_FILE_TEXT: Final = """
 grep rg ag ack zgrep ps ssh mount find test set bash sh zsh lsof ls id column kubectl docker readelf netstat ss git stat
 pgrep chmod sed awk echo printf sudo openssl scp sftp docker compose apt apt-get xargs objdump nm cut
@@ -35,7 +36,10 @@ def written_by_option(program: str, words: list[str], frame: Frame) -> tuple[Tou
     for index, word in enumerate(words):
         if word[:1] != "-" or len(word) < 2:
             continue
-        value = _value(program, word, words[index + 1] if index + 1 < len(words) else "")
+        following = words[index + 1] if index + 1 < len(words) else ""
+        if (word.partition("=")[2] or following)[:1] not in _BEGINS and word[:2] != "-o":
+            continue  # most options: 0.2 us instead of 0.8
+        value = _value(program, word, following)
         if value and _FAR.match(value) is not None and "://" not in value:
             found.append(touch("write", value, frame))
     return tuple(found)

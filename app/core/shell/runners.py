@@ -133,8 +133,14 @@ def read_recipes(reading: Reading, content: str, words: list[str], frame: Frame,
 def smuggles(program: str, words: list[str]) -> bool:
     """Tell whether an argument reads like a command line of a program that acts: `go test -exec 'rm -rf /'`."""
     if program in _TELLS:
-        return program in CODERS and any(_CALLS.search(word) for word in words[2:])
-    return any(_CALLS.search(word) or (" " in word and acts(word)) for word in words[1:])
+        return program in CODERS and any("(" in word and _CALLS.search(word) for word in words[2:])
+    return any(_reads_like_code(word) for word in words[1:])
+
+
+def _reads_like_code(word: str) -> bool:
+    if " " in word:
+        return acts(word) or _CALLS.search(word) is not None
+    return ("(" in word or "{" in word) and _CALLS.search(word) is not None
 
 
 def acts(word: str) -> bool:
