@@ -24,9 +24,10 @@ BUILDS: Final = Path(sys.prefix) / "weir-compiled"
 FLAG: Final = "compiled_judging"
 _POLICY: Final = "calls index match options policy shape verbs"
 _SHELL: Final = """
-builtins chains escapes expansion follow form git_launch grammar hazards hidden launch launchers lone names operands
-output places reading redirect runners scope script script_options searches stored stored_packages syntax tool_hazards
-touches transfers triggers unpacking words wrappers written
+arithmetic builtins chains environment escapes expansion follow form git_launch grammar hazards hidden launch
+launchers loading lone names numbers operands output outputs places reading redirect runners scope script
+script_options searches stored stored_packages syntax tool_hazards touches transfers triggers unpacking words wrappers
+written
 """
 MODULES: Final = (
     *[f"app.core.policy.{name}" for name in _POLICY.split()],
