@@ -30,7 +30,7 @@ _VALUES: Final = {
     **dict.fromkeys(("EDITOR", "VISUAL", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "KUBE_EDITOR"), _EDITORS),
     "LESS": re.compile(r"-?[FRXSKMiqe]*"),
     "ENV": re.compile(r"[a-z_-]*"),
-    "PS4": re.compile(r"[^`]*(?!.*\$\()", re.DOTALL),
+    "PS4": re.compile(r"(?!.*\$\()[^`]*", re.DOTALL),
     "GIT_SSH_COMMAND": re.compile(
         r"ssh(?: -v+)*(?: -o (?:StrictHostKeyChecking|BatchMode|ConnectTimeout|IdentitiesOnly)=\w+)*"
     ),

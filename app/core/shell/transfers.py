@@ -7,6 +7,8 @@ from app.core.shell.operands import operands_of, touch
 from app.core.shell.reading import Frame
 
 _WRITTEN: Final = frozenset(("-o", "--output", "--output-document", "-P", "--directory-prefix", "--output-dir"))
+_COOKIES: Final = frozenset(("-b", "--cookie", "--load-cookies"))
+"""A file of cookies is sent; text with a sign in it is a cookie itself."""
 _WRITTEN_ELSE: Final = frozenset(("-D", "-c", "-a", "--save-cookies"))
 """Of curl and of wget."""
 _SENT: Final = frozenset(
@@ -51,6 +53,8 @@ def _by_option(program: str, name: str, value: str, frame: Frame) -> list[Touch]
         return [touch("send", value, frame)]
     if name in _SENT_AT and "@" in value:
         return [touch("send", value.partition("@")[2].partition(";")[0], frame)]
+    if name in _COOKIES and "=" not in value and not (name == "-b" and program.endswith("wget")):
+        return [touch("send", value, frame)]
     if name in _ASKED:
         return [touch("read", value, frame)]
     if name[:1] == "-" and "%output{" in value:
@@ -63,7 +67,7 @@ def _short(word: str, following: str) -> tuple[str, str]:
     if word.startswith("--") or not word.startswith("-") or len(word) < 2:
         return word, following
     for index, letter in enumerate(word[1:], 1):
-        if letter in "oTKEdFHPODcaw":
+        if letter in "oTKEdFHPODcawb":
             return f"-{letter}", word[index + 1 :] or following
     return word, following
 

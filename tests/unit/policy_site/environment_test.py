@@ -11,6 +11,7 @@ from app.core.policy import Policy
 
 PACK = Path(__file__).resolve().parents[3] / "config" / "policies"
 CARRYING = {
+    "PS4": "$(rm -rf ~)",
     "LESS": "+!rm -rf ~",
     "MAKEFLAGS": "--eval=$(shell rm -rf ~)",
     "CFLAGS": "$(shell rm -rf ~)",
