@@ -155,7 +155,7 @@ def _state(
         callers=Callers(agent, readers),
         readers=readers,
         unasked_writes=parts.flags.get("unasked_writes", True),
-        unasked_closes=parts.flags.get("unasked_closes", True) and options.durability == "journal",
+        unasked_closes=parts.flags.get("unasked_closes", False) and options.durability == "journal",
         sections=Sections(parts.journal.path / "streams", everybody=options.open_sections),
         counters=counters,
         gate=Gate(tree, counters, parts.rules, parts.denials, parts.leave),

@@ -16,7 +16,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[LoneMount] = []
 
     def start(*options: str, **flags: bool) -> LoneMount:
-        environ = {"ALONE_FLAGS": json.dumps({"commuting_fast_path": True} | flags)}
+        environ = {"ALONE_FLAGS": json.dumps({"commuting_fast_path": True, "unasked_closes": True} | flags)}
         started.append(LoneMount(tmp_path / f"m{len(started)}", *options, environ=environ))
         return started[-1]
 

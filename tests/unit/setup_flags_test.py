@@ -5,13 +5,13 @@ import pytest
 from config.flags import load_flags
 
 
-def test_every_optimisation_is_on_by_default():
-    assert set(load_flags({}).values()) == {True}
+def test_every_optimisation_is_on_by_default_but_for_the_one_that_changes_what_another_mount_may_see():
+    assert [name for name, on in load_flags({}).items() if not on] == ["unasked_closes"]
 
 
 def test_one_flag_is_switched_off_for_one_process():
     flags = load_flags({"WEIR_FLAGS": "local_cache=off, single_flight=off"})
-    assert [name for name, on in flags.items() if not on] == ["local_cache", "single_flight"]
+    assert [name for name, on in flags.items() if not on] == ["local_cache", "single_flight", "unasked_closes"]
 
 
 @pytest.mark.parametrize("text", ["locl_cache=off", "local_cache=maybe", "local_cache"])

@@ -28,6 +28,10 @@ class ContentChanges(NamedTuple):
     new: list[tuple[int, int, int, int, bytes]]
     past: list[tuple[int, int, int, int, int, bytes]]
 
+    def rows(self) -> int:
+        """Return how many rows they change."""
+        return sum([len(rows) for rows in self])
+
 
 class ContentRows:
     """Changes of one append; positions only grow."""

@@ -32,6 +32,10 @@ from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, Pers
 KNOWN_MAX: Final = 200_000
 _WAIT_MAX: Final = 64
 """What up to so many events change waits."""
+_ROWS_MAX: Final = 512
+"""But not more rows of content maps than this: they are unpacked by whoever reads what waits."""
+_ROWS_AN_EVENT: Final = 4
+"""Rows beyond these count as events do towards settling."""
 _SETTLE_FROM: Final = 512
 """With so many events of this writer the rows that wait are put into the tables."""
 _YIELD_MIN: Final = 1
@@ -169,8 +173,10 @@ class PostgresFileWriter:
 
     def _tree(self, count: int, folded: Folded) -> list[bytes]:
         """Return the tree's rows, and what is to become of them: few wait until it pays to put them."""
-        self._waiting += count
-        what = calls.PUT if count > _WAIT_MAX else calls.WAIT if self._waiting < _SETTLE_FROM else calls.SETTLE
+        rows = folded.content.rows()
+        self._waiting += count + max(0, rows - _ROWS_AN_EVENT * count)
+        large = count > _WAIT_MAX or rows > _ROWS_MAX
+        what = calls.PUT if large else calls.WAIT if self._waiting < _SETTLE_FROM else calls.SETTLE
         if what is not calls.WAIT:
             self._waiting = 0
         return [*tree_arguments(folded, waits=what is not calls.PUT), what]

@@ -193,3 +193,20 @@ def rows_of(server, store, columns, table):
     with psycopg.connect(server.reader_url) as connection:
         asked = f"select {columns} from {table} t where t.project = (select id from projects where project = %s)"
         return connection.execute(asked, (store.project,)).fetchall()
+
+
+def test_what_large_files_change_is_not_left_waiting_in_thousands_of_rows(postgres_store, postgres_server):
+    """Whoever reads or puts what waits unpacks all of it, while others wait to append."""
+    mount = postgres_store.mount()
+    inode, version = mount.inode(), (0, 0)
+    mount.do(Make(1, b"large", inode, 0o100644, 0, 0))
+    for count in (2048, 2048, 300, 300, 300, 3, 2048):
+        chunk = mount.chunk(b"%d" % mount.sequence * 1000)
+        refs = tuple(ChunkRef(i, chunk.hash, chunk.size_bytes) for i in range(count))
+        size = (count - 1) * CHUNK_BYTES + chunk.size_bytes
+        mount.do(Content(inode, version, size, 1, False, -1, refs), chunks=[chunk])
+        version = (mount.incarnation, mount.sequence)
+        waits = sum(len(rows_of(postgres_server, postgres_store, "1", t)) for t in ("waiting_chunks", "waiting_ends"))
+        assert waits < 2000, count
+    postgres_store.settle()
+    assert len(postgres_store.read().chunk_map(inode, version)) == 2048
