@@ -225,6 +225,7 @@ def test_two_children_at_work_at_once_never_take_each_other_s_answers(ring, rows
 
 def test_what_waits_for_busy_children_stays_in_the_queue_and_what_they_have_is_not_written_down(ring, worker, redis_server) -> None:
     assert ring.incarnation()
+    time.sleep(0.5)  # a child has replied before it tells that it is free
     children = children_of(worker.process.process.pid)
     key = f"{broker_prefix(ring.settings)}files"
     with redis.Redis.from_url(redis_server.url) as client:
