@@ -146,7 +146,11 @@ def serve(session: Session, directory: Path, options: set[str], home: Path, thre
     background = Background(session.state.counters)
     operations = Operations(session.state, home)
     clear(directory)
-    llfuse.init(operations, str(directory), options)
+    try:
+        llfuse.init(operations, str(directory), options)
+    except RuntimeError:
+        leave(directory)
+        raise
     connection = connection_of(directory)
     try:
         descriptor = session_descriptor()

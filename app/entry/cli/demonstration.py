@@ -21,7 +21,7 @@ OPENING: Final = b"Written by `weir up`"
 NAMES_MAX: Final = 9
 EVENT_WAIT_S: Final = 15.0
 SETTLED_S: Final = 3.0
-"""A close is recorded a moment after it returned."""
+"""With the flag `unasked_closes` a close is recorded a moment after it returned."""
 
 
 class Shown(NamedTuple):
