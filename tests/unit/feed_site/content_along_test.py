@@ -1,6 +1,7 @@
 """Small content that came with the feed is read at once, and never in the place of another version's."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from quiet_mount import THEIRS, Mount
 
 from app.core.chunks import HOLE
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION
-from app.core.messages import FILES, FORMAT, ChunkData, FeedEvent, FeedMessage, OriginRange
-from app.core.operations import ChunkRef, Content, Make
-from app.services.carrying import BYTES_MAX, EVENTS_MAX, Carried, with_content
+from app.core.messages import FILES, FORMAT, ChunkData, FeedEvent, FeedMessage, OriginRange, Outcome
+from app.core.operations import ChunkRef, Content, FileOperationRequest, Make, encode_request
+from app.services.carrying import BYTES_MAX, EVENTS_MAX, Carried, carried, with_content
 from fuse_mount.foreseen import Foreseen
+from fuse_mount.local_calls import SIZE_MAX
 
 FILE = (THEIRS << 32) + 1
 
@@ -71,6 +73,20 @@ def test_holes_and_chunks_make_the_whole(mount: Mount) -> None:
     told(mount, data, [chunk(b"end")], (ChunkRef(0, HOLE, CHUNK_BYTES), ChunkRef(1, chunk(b"end").hash, 3)))
     asks_nobody(mount)
     assert mount.read(b"f") == data
+
+
+def test_a_sparse_file_of_many_tebibytes_costs_other_mounts_no_memory() -> None:
+    """A seek and one byte by anybody took gigabytes of each mount that heard of it."""
+    end = SIZE_MAX // CHUNK_BYTES - 1
+    far = Content(FILE, EMPTY_VERSION, SIZE_MAX, 5, chunks=(ChunkRef(end, b"h" * 32, 1),))
+    request = encode_request(FileOperationRequest(1, 1, "write", b"f", "", "", "", far))
+    heard = FeedEvent(1, THEIRS, 1, "theirs", request, Outcome(), b"")
+    brought = FeedMessage(FORMAT, "p", FILES, 1, 1, b"", b"", (), (), (heard,), (ChunkData(b"h" * 32, 1, "raw", b"x"),))
+    tracemalloc.start()
+    assert list(carried(brought, ())) == []
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 1024 * 1024
 
 
 def test_a_version_that_came_in_part_is_asked_for_whole(mount: Mount) -> None:
