@@ -10,6 +10,7 @@ import pytest
 from app.adapters.policy_files import load_policy
 from app.core.decisions import ToolCall, Verdict
 from app.core.policy import Policy
+from app.core.policy.calls import PATHS_MAX
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -189,6 +190,14 @@ def test_no_branch_hides_what_a_variable_may_hold() -> None:
         ("Write", {"file_path": "/etc/passwd", "content": "x"}, Verdict.BLOCK),
         ("Edit", {"file_path": "../.bashrc", "old_string": "a", "new_string": "b"}, Verdict.BLOCK),
         ("Write", {"file_path": ".weir/secrets/x", "content": "x"}, Verdict.BLOCK),
+        ("MultiEdit", {"file_path": "a.py", "edits": [{"old_string": "a", "new_string": "b"}]}, Verdict.APPROVE),
+        ("MultiEdit", {"file_path": "a.py", "edits": [{"file_path": "b.py"}, {"file_path": "/etc/passwd"}]}, Verdict.BLOCK),
+        ("MultiEdit", {"edits": [{"file_path": "a.py"}, {"filePath": ".weir/secrets/x"}]}, Verdict.BLOCK),
+        ("MultiEdit", {"edits": [{"file_path": "a.py"}, {"file_path": 3}]}, Verdict.ESCALATE),
+        ("MultiEdit", {"file_path": "a", "edits": [{"file_path": f"{n}"} for n in range(PATHS_MAX)]}, Verdict.ESCALATE),
+        ("read_file", {"files": [{"path": "a.py"}, {"path": "/home/dev/.ssh/id_rsa"}]}, Verdict.BLOCK),
+        ("Glob", {"path": "/home/dev/.ssh", "pattern": "*/id_rsa"}, Verdict.BLOCK),
+        ("Grep", {"pattern": "x", "path": "src", "glob": "*.py"}, Verdict.APPROVE),
         ("Write", {}, Verdict.ESCALATE),
         ("Write", {"file_path": 3}, Verdict.ESCALATE),
         ("Bash", {}, Verdict.ESCALATE),

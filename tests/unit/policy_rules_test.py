@@ -42,6 +42,17 @@ def rule(match: str, decide: str = "block", more: str = "", name: str = "r") -> 
     return f"  - id: {name}\n    match: {match}\n    decide: {decide}\n    reason: Because.\n{more}"
 
 
+def test_an_approval_of_paths_is_for_all_that_a_call_names_and_a_block_for_any(tmp_path: Path) -> None:
+    def edited(decide: str, *paths: str) -> Verdict:
+        given = {"edits": [{"file_path": path, "old_string": "a", "new_string": "b"} for path in paths]}
+        policy = load_policy([write(tmp_path, "rules:\n" + rule("Edit(src/**)", decide))])
+        return policy.judge(ToolCall("MultiEdit", given, "a", "", "/home/dev/project")).verdict
+
+    assert edited("approve", "src/a", "src/b") is Verdict.APPROVE
+    assert edited("approve", "src/a", "/srv/b") is edited("approve", "/srv/b", "src/a") is Verdict.ESCALATE
+    assert edited("block", "/srv/b", "src/a") is Verdict.BLOCK
+
+
 def test_a_claude_style_pattern_sees_the_words_and_not_the_spelling(tmp_path: Path) -> None:
     policy = load_policy([write(tmp_path, "rules:\n" + rule("Bash(git push --force*)"))])
     for text in (

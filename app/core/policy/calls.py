@@ -1,5 +1,6 @@
 """A tool call as rules see it: the simple commands of a shell text, the path of a file tool, the host of a fetch."""
 
+from posixpath import join
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ SHELL_TOOLS: Final = frozenset(
 )
 _PATH_KEYS: Final = ("file_path", "notebook_path", "path", "filePath", "file", "filename", "absolute_path")
 PATH_MAX: Final = 4096
+PATHS_MAX: Final = 1000
+"""Of one call; each is looked at, and a call that names more is a doubt."""
 _NO_LINE: Final = Line("", ())
 
 
@@ -72,18 +75,38 @@ def _seen(call: Asked, command: Command, project: str) -> Seen:
 def _paths(given: dict[str, Any], access: str) -> tuple[list[str], str]:
     if not access:
         return [], ""
-    found = [given[key] for key in _PATH_KEYS if key in given]
+    found = _named(given)
+    searched = next((path for path in found if isinstance(path, str)), "")
     pattern = given.get("pattern") or given.get("glob")
     if access == "read" and isinstance(pattern, str) and "/" in pattern and len(pattern) < PATH_MAX:
-        found.append(pattern)
+        found.append(_below(searched, pattern))
     named = given.get("glob")
-    if access == "read" and isinstance(named, str) and named not in found and len(named) < PATH_MAX:
-        found.append(named)
+    if access == "read" and isinstance(named, str) and len(named) < PATH_MAX:
+        found.append(_below(searched, named))
     if any(not isinstance(path, str) or len(path) > PATH_MAX or "\0" in path for path in found):
         return [], "path"
     if not found and access == "write":
         return [], "no-path"
-    return [path for path in found if path] or ["."], ""
+    paths = [*dict.fromkeys([path for path in found if path])]
+    return (paths or ["."], "") if len(paths) <= PATHS_MAX else ([], "path")
+
+
+def _named(given: dict[str, Any]) -> list[Any]:
+    """Return what is named as a path, also by one of several edits: `edits: [{"file_path": ...}]`."""
+    found: list[Any] = []
+    left: list[Any] = [given]
+    while left:
+        inner = left.pop()
+        if isinstance(inner, dict):
+            found += [inner[key] for key in _PATH_KEYS if key in inner]
+            left += inner.values()
+        elif isinstance(inner, list):
+            left += inner
+    return found
+
+
+def _below(folder: str, glob: str) -> str:
+    return glob if glob.startswith(("/", "~")) else join(folder, glob)
 
 
 def _host(given: dict[str, Any]) -> tuple[str, str]:

@@ -342,10 +342,12 @@ def _matches_pattern(pattern: Pattern, rule: Rule, seen: Seen) -> bool:
     if pattern.tool_glob:
         return simple_glob(pattern.tool_glob).match(seen.tool) is not None
     if pattern.path is not None:
-        return (seen.tool in pattern.tools or rule.verdict is not Verdict.APPROVE) and any(
+        strict = rule.verdict is not Verdict.APPROVE
+        touched = [
             touch.access in pattern.access and _matches_path(pattern.path, touch.path, seen)
             for touch in seen.command.touches
-        )
+        ]
+        return any(touched) if strict else seen.tool in pattern.tools and bool(touched) and all(touched)
     if seen.tool not in pattern.tools:
         return False
     return not pattern.host or _matches_host(pattern.host, seen.host)
