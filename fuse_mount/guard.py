@@ -16,8 +16,8 @@ from typing import Final, TypeVar
 from llfuse import FUSEError
 
 from app.core.errors import WeirError
+from app.core.ids import LOCAL
 from fuse_mount.errno_map import errno_of
-from fuse_mount.local_inodes import LOCAL
 from fuse_mount.sections import SECTIONS
 
 log: Final = logging.getLogger(__name__)

@@ -15,12 +15,13 @@ from typing import Final
 
 import llfuse
 
+from app.core.ids import LOCAL
 from app.core.operations import SetAttr
 from app.core.tree import Node
 from fuse_mount.asked_attributes import setattr_of, without_set_ids
 from fuse_mount.errno_map import refuse
 from fuse_mount.files import Listing
-from fuse_mount.local_inodes import LOCAL, Known, is_local
+from fuse_mount.local_inodes import Known, is_local
 from fuse_mount.sections import kernel_inode
 from fuse_mount.state import MountState
 from fuse_mount.who import Who

@@ -11,11 +11,11 @@ import os
 import stat
 from typing import Final
 
+from app.core.ids import LOCAL
 from app.core.policy.guards import INSIDE_MAX
 from fuse_mount.errno_map import refuse
 from fuse_mount.sections import SECTIONS
 
-LOCAL: Final = 1 << 61
 _OWN_NUMBERS: Final = LOCAL + (1 << 60)
 _NO_NAMES: Final = frozenset((b".", b".."))
 

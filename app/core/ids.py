@@ -16,6 +16,8 @@ ChunkHash = NewType("ChunkHash", bytes)
 ROOT_INODE: Final = Inode(1)
 NO_INODE: Final = Inode(0)
 INODE_BITS: Final = 32
+LOCAL: Final = 1 << 61
+"""From here on are the inode numbers that a mount shows of ephemeral paths, far above any incarnation's."""
 CHUNK_BYTES: Final = 128 * 1024
 NAME_MAX: Final = 255
 SECTION_NAMES: Final = frozenset({"current", "history", "streams", "debug"})

@@ -18,6 +18,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "mount_site"))
 from lone_mount import LoneMount  # noqa: E402
 
+from app.entry.cli.demonstration import is_ephemeral  # noqa: E402
+
 RULES = """
 rules:
   - id: keys
@@ -323,3 +325,13 @@ def test_with_the_flag_off_everything_is_recorded(short_path: Path) -> None:
         assert mount.ask("events") == 3
     finally:
         assert mount.stop() == 0
+
+
+def test_weir_up_knows_by_the_file_itself_whether_it_has_a_history(mount: LoneMount) -> None:
+    """What `.weirignore` says now may be another thing than what it said when the file was made."""
+    ignored, recorded = mount.tree / "2-hello.txt", mount.tree / "hello.txt"
+    (mount.tree / ".weirignore").write_text("2-hello.txt\n")
+    for path in (ignored, recorded):
+        path.write_text("x")
+    (mount.tree / ".weirignore").write_text("hello.txt\n")
+    assert (is_ephemeral(ignored), is_ephemeral(recorded)) == (True, False)

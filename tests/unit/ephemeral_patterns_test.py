@@ -3,7 +3,8 @@
 import pytest
 
 from app.core.ephemeral import DEFAULT, LINES_MAX, EphemeralPatterns
-from fuse_mount.local_inodes import LOCAL, LocalInodes
+from app.core.ids import LOCAL
+from fuse_mount.local_inodes import LocalInodes
 
 
 @pytest.mark.parametrize(

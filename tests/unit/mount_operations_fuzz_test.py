@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.core.errors import JournalFull
+from app.core.ids import LOCAL
 from app.core.layers import LayeredTree
 from app.core.policy import RuleFile, compile_policy
 from app.core.policy.source import Tier
 from fuse_mount.changes import Changes
 from fuse_mount.content import Contents
 from fuse_mount.gate import Gate
-from fuse_mount.local_inodes import LOCAL
 from fuse_mount.operations import HANDLERS, Operations
 from fuse_mount.sections import CURRENT, DEBUG, STREAMS, Sections
 from fuse_mount.state import MountOptions, MountState

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import stat
 import time
@@ -12,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from app import bootstrap
 from app.core.errors import SetupError, WeirError
-from app.ports import EventFilter, FileEventReader
+from app.core.ids import LOCAL
+from app.ports import EventFilter, FileEventReader, LoggedEvent
 from config.settings import Settings
 
 AGENT: Final = "weir-up"
@@ -20,8 +20,6 @@ FILE: Final = "hello-from-weir.txt"
 OPENING: Final = b"Written by `weir up`"
 NAMES_MAX: Final = 9
 EVENT_WAIT_S: Final = 15.0
-SETTLED_S: Final = 3.0
-"""With the flag `unasked_closes` a close is recorded a moment after it returned."""
 
 
 class Shown(NamedTuple):
@@ -48,23 +46,35 @@ def _validate(settings: Settings, command: str, expected: str) -> dict[str, Any]
 
 
 def _write(settings: Settings) -> dict[str, Any]:
-    """Write a file of our own and wait for its event; where rules or `.weirignore` leave none, that is said instead."""
-    current = settings.mount_point / "current"
     with closing(bootstrap.file_event_reader(settings)) as reader:
-        before = reader.head().position
-        try:
-            name = written(current)
-        except OSError as error:
-            return {"skipped": f"no file could be written in {current} ({error.strerror})"}
-        began = time.monotonic()
-        while (event := _newest(reader, before, name)) is None:
-            waited_s = time.monotonic() - began
-            if waited_s > SETTLED_S and _has_nothing_more(settings.mount_point):
-                return {"skipped": f"{name} makes no event: .weirignore names it"}
-            if waited_s > EVENT_WAIT_S:
-                raise SetupError(f"the write of {name} was no event after {EVENT_WAIT_S:g} s: `weir logs courier`")
-            time.sleep(0.03)
-        return event
+        return show_write(settings.mount_point / "current", reader)
+
+
+def show_write(current: Path, reader: FileEventReader, wait_s: float = EVENT_WAIT_S) -> dict[str, Any]:
+    """Write a file of our own and return its event; where rules or `.weirignore` leave none, that is said instead.
+
+    Raises SetupError where there should be one and none comes.
+    """
+    before = reader.head().position
+    try:
+        name = written(current)
+        if is_ephemeral(current / name):
+            return {"skipped": f"{name} makes no event: .weirignore names it, or did when it was made"}
+    except OSError as error:
+        return {"skipped": f"no file could be written in {current} ({error.strerror})"}
+    give_up = time.monotonic() + wait_s
+    while (event := _newest(reader, before, name)) is None:
+        if time.monotonic() > give_up:
+            raise SetupError(f"the write of {name} was no event after {wait_s:g} s: `weir logs courier`")
+        time.sleep(0.03)
+    if event.outcome == "rejected":
+        return {"skipped": f"a rule took the write of {name} back: see {current.parent / 'debug' / 'last-denial'}"}
+    return {"position": event.position, "kind": event.kind, "path": name, "task_id": event.task_id}
+
+
+def is_ephemeral(path: Path) -> bool:
+    """Tell whether a file on a mount has no history. That was decided when it was made; its number says so."""
+    return path.lstat().st_ino >= LOCAL
 
 
 def written(current: Path) -> str:
@@ -90,22 +100,9 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _has_nothing_more(mount: Path) -> bool:
-    """Tell whether all that the mount has recorded has come to the store."""
-    try:
-        known = json.loads((mount / "debug" / "position").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return bool(known["acked"] >= known["sequence"])
-
-
-def _newest(reader: FileEventReader, after: int, name: str) -> dict[str, Any] | None:
+def _newest(reader: FileEventReader, after: int, name: str) -> LoggedEvent | None:
     wanted = EventFilter(path=name.encode(), after=after, limit=10)
     try:
-        found = [event for event in reader.log(wanted) if event.kind == "write"]
+        return next((event for event in reader.log(wanted) if event.kind == "write"), None)
     except WeirError:
         return None
-    if not found:
-        return None
-    event = found[0]
-    return {"position": event.position, "kind": event.kind, "path": os.fsdecode(event.path), "task_id": event.task_id}
