@@ -2,17 +2,25 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import redis
 
 from config.celery import broker_prefix
 from config.settings import load
+from workers.ending import OVERDUE_EXIT
 from workers.pool import STOP_S
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 HEARTBEAT_S = 2.0
+HURRIED = "import workers.ending as e; e.ENDS_S = 0.5; from celery.__main__ import main; main()"
+"""A worker whose time to end is over sooner than 30 s."""
 
 
 def ends(worker) -> float:
@@ -56,6 +64,35 @@ def test_a_worker_ends_in_time_while_redis_is_frozen(started, own_redis) -> None
 
 def test_a_worker_ends_at_once_while_redis_answers(started) -> None:
     assert max(ends(started("--pool", "solo")), ends(started("--pool", "prefork", "-c", "1"))) < 5
+
+
+def test_a_worker_whose_child_never_ends_leaves_when_its_time_is_over(short_path, own_redis) -> None:
+    """Its pool waits for the child without end: nobody would start another worker, and the queue stood still."""
+    environ = os.environ | {"WEIR_HOME": str(short_path / "h"), "REDIS_URL": own_redis.url}
+    words = ["-A", "workers", "worker", "-Q", "record", "--pool", "prefork", "-c", "1", "--without-mingle", "-l", "INFO"]
+    log = short_path / "worker.log"
+    with log.open("wb") as file:
+        worker = subprocess.Popen(
+            [sys.executable, "-c", HURRIED, *words], cwd=REPOSITORY, env=environ, stdout=file, stderr=file
+        )
+    children: list[int] = []
+    try:
+        give_up = time.monotonic() + 60
+        while " ready." not in log.read_text():
+            assert worker.poll() is None and time.monotonic() < give_up, log.read_text()
+            time.sleep(0.05)
+        children = [int(pid) for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()]
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        worker.terminate()
+        assert worker.wait(15) == OVERDUE_EXIT, log.read_text()
+        assert "not ended" in log.read_text()
+    finally:
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        worker.kill()
+        worker.wait()
 
 
 def test_a_worker_goes_on_after_redis_refused_to_be_written_to(short_path, started, own_redis) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import msgspec
 import psycopg
 import pytest
 import redis
+from celery import Celery
 
 from app import bootstrap
 from app.core.chunks import chunk_hash, project_key
@@ -32,7 +34,7 @@ from app.core.messages import (
 )
 from app.core.operations import FileOperationRequest, Make, encode_request
 from app.services.packing import pack
-from config.celery import broker_prefix
+from config.celery import broker_prefix, worker_configuration
 from config.settings import Settings, load
 
 ORIGIN = "a" * 32
@@ -225,7 +227,7 @@ def test_two_children_at_work_at_once_never_take_each_other_s_answers(ring, rows
 
 def test_what_waits_for_busy_children_stays_in_the_queue_and_what_they_have_is_not_written_down(ring, worker, redis_server) -> None:
     assert ring.incarnation()
-    time.sleep(0.5)  # a child has replied before it tells that it is free
+    _until(lambda: has_no_task(ring.settings))  # a child has replied before it tells that it is free
     children = children_of(worker.process.process.pid)
     key = f"{broker_prefix(ring.settings)}files"
     with redis.Redis.from_url(redis_server.url) as client:
@@ -246,6 +248,14 @@ def test_what_waits_for_busy_children_stays_in_the_queue_and_what_they_have_is_n
 
 def _request(ring: Ring) -> IncarnationRequest:
     return IncarnationRequest(1, ring.settings.project, ORIGIN, "main", os.urandom(8).hex(), ring.box.address)
+
+
+def has_no_task(settings: Settings) -> bool:
+    """Tell whether the worker knows all its children to be free; it says so between two messages."""
+    with Celery("asks", set_as_current=False) as app:
+        app.conf.update(worker_configuration(settings))
+        name = f"test-store@{socket.gethostname()}"
+        return app.control.inspect([name], timeout=5, limit=1).active() == {name: []}
 
 
 def _until(condition, timeout_s: float = 10) -> None:
