@@ -1,7 +1,7 @@
 """Redis and Postgres that somebody else runs: waited for without end, and what is wrong is said whenever it changes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,6 +32,9 @@ class GivenRedis:
     def ended(self) -> int | None:
         return None
 
+    def mend(self) -> Sequence[str]:
+        return ()
+
     def stop(self) -> None:
         return
 
@@ -55,6 +58,9 @@ class GivenPostgres:
 
     def ended(self) -> int | None:
         return None
+
+    def mend(self) -> Sequence[str]:
+        return ()
 
     def stop(self) -> None:
         return

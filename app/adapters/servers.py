@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -25,6 +25,7 @@ import redis
 
 from app.adapters.binaries import PostgresBinaries, data_major, find_postgres, find_redis
 from app.adapters.postgres.migrate import migrate
+from app.adapters.redis.key_types import KeyTypes
 from app.core.errors import BrokerUnavailable, SetupError, StoreUnavailable, Unavailable
 from config.settings import own_postgres_url
 
@@ -285,10 +286,13 @@ def stop(process: subprocess.Popen[bytes], timeout_s: float = 25.0) -> None:
 
 
 class OwnRedis:
-    """See Server: the Redis that Weir starts, with its output on ours."""
+    """See Server: the Redis that Weir starts, with its output on ours. `kinds`: the type that a key must have."""
 
-    def __init__(self, folder: Path, socket: Path, url: str, log_mib: int = REDIS_LOG_MIB) -> None:
+    def __init__(
+        self, folder: Path, socket: Path, url: str, kinds: Mapping[str, str], log_mib: int = REDIS_LOG_MIB
+    ) -> None:
         self._folder, self._socket, self._url, self._log_mib = folder, socket, url, log_mib
+        self._types = KeyTypes(url, kinds)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
@@ -299,7 +303,14 @@ class OwnRedis:
     def ended(self) -> int | None:
         return self._process.poll() if self._process else None
 
+    def mend(self) -> Sequence[str]:
+        try:
+            return self._types.mend()
+        except BrokerUnavailable:  # busy or frozen: the next look comes
+            return ()
+
     def stop(self) -> None:
+        self._types.close()
         if self._process:
             stop(self._process)
 
@@ -323,6 +334,9 @@ class OwnPostgres:
 
     def ended(self) -> int | None:
         return self._process.poll() if self._process else None
+
+    def mend(self) -> Sequence[str]:
+        return ()
 
     def stop(self) -> None:
         if self._process:

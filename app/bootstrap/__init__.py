@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 def server(settings: Settings, name: str) -> Server:
     """The server `redis` or `postgres` as one process runs or watches it."""
     from app.adapters import given_servers, servers
+    from app.adapters.redis.key_types import fixed_keys
+    from config.celery import QUEUES, broker_prefix
     from config.flags import load_flags
 
     match name, settings.redis_given, settings.database_given:
@@ -76,7 +78,8 @@ def server(settings: Settings, name: str) -> Server:
         case "redis", False, _:
             socket = settings.sockets / servers.REDIS_SOCKET
             log_mib = servers.REDIS_LOG_MIB if load_flags()["calm_redis_log"] else servers.REDIS_LOG_EAGER_MIB
-            return servers.OwnRedis(settings.home / "redis", socket, settings.redis_url, log_mib)
+            kinds = fixed_keys(settings.key_prefix, broker_prefix(settings), QUEUES)
+            return servers.OwnRedis(settings.home / "redis", socket, settings.redis_url, kinds, log_mib)
         case "postgres", _, True:
             return given_servers.GivenPostgres(settings.reader_url, os.environ.get("WEIR_ADMIN_URL", ""))
         case "postgres", _, False:

@@ -8,11 +8,16 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import Final
 
 from app import bootstrap
 from app.core.errors import WeirError
+from app.ports import Server
 from config import settings as weir_settings
+
+MEND_EVERY_S: Final = 2.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,14 +53,23 @@ def serve(settings: weir_settings.Settings, name: str, asked: threading.Event) -
     try:
         print(f"{name}: {server.start()}", flush=True)
         ready.write_text(str(os.getpid()))
+        mend_s = 0.0
         while not asked.wait(0.2):
             if (code := server.ended()) is not None:
                 print(f"{name}: ended with code {code}", file=sys.stderr, flush=True)
                 return 1
+            if time.monotonic() >= mend_s:
+                _mend(server, name)
+                mend_s = time.monotonic() + MEND_EVERY_S
     finally:
         ready.unlink(missing_ok=True)
         server.stop()
     return 0
+
+
+def _mend(server: Server, name: str) -> None:
+    for line in server.mend():
+        print(f"{name}: {line}", file=sys.stderr, flush=True)
 
 
 def ready_file(settings: weir_settings.Settings, name: str) -> Path:

@@ -13,6 +13,9 @@ class Server(Protocol):
     def ended(self) -> int | None:
         """Return its exit code once it has ended; None while it runs, or where it is not ours."""
 
+    def mend(self) -> Sequence[str]:
+        """Put right what stops its users, called every few seconds; return a line for each. Nothing where not ours."""
+
     def stop(self) -> None:
         """Stop it in order and wait; nothing where it is not ours."""
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,9 @@ from app.adapters import servers
 from app.adapters.binaries import find_postgres
 from app.adapters.redis.own_log import RedisLog
 from app.core.errors import SetupError
+from app.entry.servers import MEND_EVERY_S
+from config.celery import broker_prefix
+from config.settings import Settings, load
 
 
 def test_a_killed_redis_keeps_what_was_queued(own_redis):
@@ -42,6 +46,59 @@ def test_redis_makes_its_file_short_only_while_little_passes_through(own_redis, 
     own_redis.kill()
     own_redis.start()
     assert redis.Redis.from_url(own_redis.url).get("kept") == b"x"
+
+
+@pytest.fixture
+def serving(short_path, own_redis) -> Iterator[Callable[[bool], tuple[Settings, redis.Redis, Path]]]:
+    """Have `app.entry.servers redis` serve a Redis of its own, or watch one that is given."""
+    ran: list[subprocess.Popen] = []
+
+    def serve(given: bool) -> tuple[Settings, redis.Redis, Path]:
+        environ = {k: v for k, v in os.environ.items() if k != "REDIS_URL"} | {"WEIR_HOME": str(short_path / "h")}
+        environ |= {"REDIS_URL": own_redis.url} if given else {}
+        settings, log = load(environ), short_path / "served.log"
+        with log.open("wb") as file:
+            ran.append(subprocess.Popen([sys.executable, "-m", "app.entry.servers", "redis"], env=environ, stdout=file, stderr=file))
+        until((settings.run / "redis.ready").exists)
+        return settings, redis.Redis.from_url(settings.redis_url), log
+
+    yield serve
+    for process in ran:
+        process.terminate()
+        process.wait(30)
+
+
+def until(condition: Callable[[], object], within_s: float = 20) -> None:
+    give_up = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up, "too late"
+        time.sleep(0.05)
+
+
+def test_a_queue_whose_key_was_made_another_thing_serves_again_by_itself(serving, start_worker):
+    """One SET stopped a queue until a person deleted its key: for `files`, nothing that was written came to the store."""
+    settings, client, log = serving(given=False)
+    prefix = broker_prefix(settings)
+    start_worker(os.environ | {"WEIR_HOME": str(settings.home), "REDIS_URL": settings.redis_url}, "record", "--pool", "solo", name="mended")
+    client.lpush(f"{prefix}files", b"waits")
+    client.set("another's", b"x")
+    client.set(f"{prefix}record", b"x")
+    client.sadd(f"{settings.key_prefix}decision-index", b"x")
+    until(lambda: log.read_text().count("deleted\n") == 2)
+    assert "record was a string" in log.read_text()
+    assert "decision-index was a set" in log.read_text()
+    client.lpush(f"{prefix}record", b"no message, so that it is dropped")
+    until(lambda: not client.exists(f"{prefix}record"))
+    assert client.lrange(f"{prefix}files", 0, -1) == [b"waits"]
+    assert client.get("another's") == b"x"
+
+
+def test_nothing_is_deleted_from_a_redis_that_somebody_else_runs(serving):
+    settings, client, log = serving(given=True)
+    client.set(f"{broker_prefix(settings)}record", b"x")
+    time.sleep(2 * MEND_EVERY_S)
+    assert client.get(f"{broker_prefix(settings)}record") == b"x"
+    assert "deleted" not in log.read_text()
 
 
 def test_servers_listen_on_no_tcp_port(own_redis, own_postgres):

@@ -9,6 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
+
+from app.adapters.redis.key_types import fixed_keys
+from config.celery import QUEUES, broker_prefix
+from config.settings import load
 
 WEIR = Path(sys.executable).parent / "weir"
 pytestmark = pytest.mark.timeout(240)
@@ -49,6 +54,21 @@ def test_up_on_a_running_stack_changes_nothing_and_is_quick(stack):
     assert not again["started"]
     assert time.monotonic() - began < 4  # the target is 2 s on a quiet machine
     assert {p["name"]: p["pid"] for p in status(stack)["processes"]} == before
+
+
+def test_redis_holds_the_keys_whose_types_are_looked_after_and_no_other_of_a_fixed_name(stack):
+    settings = load(stack.environ)
+    with redis.Redis.from_url(settings.redis_url) as client:
+        found = {key.decode(errors="replace"): client.type(key).decode() for key in client.keys("*")}
+    kinds = fixed_keys(settings.key_prefix, broker_prefix(settings), QUEUES) | {key: "none" for key in found if made(key)}
+    assert {key: kind for key, kind in found.items() if kinds.get(key) not in (kind, "none")} == {}
+    assert {"set", "zset", "string"} <= {kind for key, kind in found.items() if not made(key)}
+
+
+def made(key: str) -> bool:
+    """Tell whether a key has a name that a process made, or that content has."""
+    parts = key.split(":")
+    return parts[2] in {"reply", "chunk", "decision"} or key.endswith(".reply.celery.pidbox")
 
 
 def test_status_has_the_documented_shape(stack):
