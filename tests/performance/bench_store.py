@@ -1,6 +1,6 @@
 """Appends to the event store beside the eventsourcing library, in one run, on one Postgres of their own.
 
-usage: bench_store.py [--runs 3] [--scale 1.0] [--batches 1,10,100,1000] [--writers 1,4] [--workload work,mixed,names] [--json]
+usage: bench_store.py [--runs 5] [--scale 1.0] [--batches 1,10,100,1000] [--writers 1,4] [--workload work,mixed,names] [--json]
 
 Weir appends as its store worker does: decoded, digested and checked requests, gapless positions, hash chain,
 idempotence, current and historical tree, search, feed messages built. The peer stores the same bytes, content included,
@@ -51,7 +51,7 @@ from app.core.operations import (
     kind_of,
 )
 
-APPENDS = {1: 1200, 10: 400, 100: 100, 1000: 16}
+APPENDS = {1: 1200, 10: 800, 100: 160, 1000: 24}
 
 
 class Timings(NamedTuple):
@@ -342,7 +342,7 @@ def start_server(folder: Path) -> tuple[Any, dict[str, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--batches", default="1,10,100,1000")
     parser.add_argument("--writers", default="1,4")

@@ -44,6 +44,12 @@ def test_a_name_that_is_not_utf8_is_kept_in_base64():
     assert "path_b64" not in as_object(event("café".encode()))
 
 
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # these tests may be run inside of a mount
+
+
+@pytest.mark.usefixtures("outside")
 def test_a_path_below_the_mount_is_the_projects_path(settings):
     assert project_path(settings, f"{settings.mount_point}/current/src/a.py") == b"src/a.py"
     assert project_path(settings, "src/../src/a.py") == b"src/a.py"
@@ -52,6 +58,7 @@ def test_a_path_below_the_mount_is_the_projects_path(settings):
             project_path(settings, outside)
 
 
+@pytest.mark.usefixtures("outside")
 def test_the_log_of_a_path_outside_of_the_project_is_wrong_usage_and_not_an_empty_log(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WEIR_HOME", str(tmp_path / "h"))
     monkeypatch.setattr(sys, "argv", ["weir", "log", "../x"])
