@@ -64,13 +64,15 @@ class UndoTree(MemoryTree):
 
     def put_child(self, parent: int, name: bytes, inode: int) -> None:
         """See TreeState."""
-        self.undo.append((CHILD, (parent, name), self.child(parent, name)))
-        super().put_child(parent, name, inode)
+        place, held = (parent, name), self.children.get(parent)
+        self.undo.append((CHILD, place, None if held is None else held.get(name)))
+        self._put_name(place, held, inode)
 
     def drop_child(self, parent: int, name: bytes) -> None:
         """See TreeState."""
-        self.undo.append((CHILD, (parent, name), self.child(parent, name)))
-        super().drop_child(parent, name)
+        place, inode = (parent, name), self.children[parent].pop(name)
+        self.undo.append((CHILD, place, inode))
+        self._forget_name(inode, place)
 
     def put_alias(self, inode: int, target: int) -> None:
         """See TreeState."""

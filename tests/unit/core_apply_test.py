@@ -1,5 +1,6 @@
 """Folding is total, deterministic, and leaves a tree a tree, whatever another mount asks for."""
 
+import tracemalloc
 from collections import Counter
 
 from hypothesis import given
@@ -88,6 +89,14 @@ def picture(tree: MemoryTree) -> tuple[dict, dict, dict]:
     return dict(tree.nodes), held, dict(tree.aliases)
 
 
+def walked(tree: MemoryTree, inode: int) -> bytes:
+    parts = []
+    while places := tree.names_of(inode):
+        inode, name = places[0]
+        parts.append(name)
+    return b"/".join(reversed(parts))
+
+
 def check_tree(tree: MemoryTree) -> None:
     names = Counter(inode for held in tree.children.values() for inode in held.values())
     folders = Counter(p for p, held in tree.children.items() for i in held.values() if is_directory(tree.node(i)))
@@ -102,6 +111,7 @@ def check_tree(tree: MemoryTree) -> None:
         while is_directory(node) and above != ROOT_INODE:
             above, steps = tree.nodes[above].parent, steps + 1
             assert steps <= len(tree.nodes), "a cycle"
+    assert {inode: tree.path_of(inode) for inode in tree.nodes} == {inode: walked(tree, inode) for inode in tree.nodes}
     assert set(names) <= set(tree.nodes)
     assert all(is_directory(tree.node(parent)) for parent, held in tree.children.items() if held)
 
@@ -115,8 +125,39 @@ def test_a_tree_stays_a_tree_and_who_is_refused_changes_nothing(asked: list[tupl
         if outcome.kind in {"rejected", "shadowed"}:
             assert picture(one) == before
         assert apply(two, ask(operation, sequence), 1, origin) == outcome
+        assert {i: one.path_of(i) for i in one.nodes} == {i: walked(one, i) for i in one.nodes}
     check_tree(one)
     assert picture(one) == picture(two)
+
+
+def test_a_path_that_was_asked_for_follows_every_move_of_a_directory_above_it_and_back() -> None:
+    tree = LayeredTree(1, "m")
+    steps = [
+        Make(1, b"a", 2, DIRECTORY, 0, 0), Make(2, b"b", 3, DIRECTORY, 0, 0), Make(3, b"f", 4, FILE, 0, 0),
+        Make(1, b"z", 5, DIRECTORY, 0, 0), Rename(1, b"a", 2, 5, b"c"), Rename(2, b"b", 3, 1, b"d"),
+        Rename(1, b"d", 3, 2, b"e"), Rename(5, b"c", 2, 1, b"z2"), Rmdir(1, b"z", 5), Rename(1, b"z2", 2, 1, b"z"),
+    ]  # fmt: skip
+    shown = []
+    for sequence, operation in enumerate(steps, 1):
+        assert tree.perform(ask(operation, sequence)).kind == "applied"
+        shown.append(tree.path_of(4))
+        check_tree(tree)
+    assert shown[2:] == [b"a/b/f", b"a/b/f", b"z/c/b/f", b"d/f", b"z/c/e/f", b"z2/e/f", b"z2/e/f", b"z/e/f"]
+    for sequence in range(len(steps), 3, -1):
+        tree.reject(sequence)
+        assert tree.path_of(4) == shown[sequence - 2]
+        check_tree(tree)
+
+
+def test_paths_of_directories_as_deep_as_anybody_makes_them_take_little_memory() -> None:
+    tree, name = MemoryTree(), b"n" * 200
+    tracemalloc.start()
+    for inode in range(2, 1000):
+        apply(tree, ask(Make(max(inode - 1, 1), name, inode, DIRECTORY, 0, 0), inode), 1, "m")
+        assert tree.path_of(inode) == b"/".join([name] * (inode - 1))
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept_bytes < 8 * 1024 * 1024
 
 
 @given(st.lists(st.one_of(LIKELY, WILD), max_size=25), WILD_INTEGER, st.text(max_size=300))
