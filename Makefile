@@ -21,7 +21,7 @@ up: setup ## start everything, mount at ./mnt, show both flows; nothing where it
 	@$(BIN)/weir up
 	@$(COMPILES) || { setsid nice -n 19 $(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 </dev/null & echo $$! >.venv/compile.pid; }
 
-compiled: setup ## the code that judges as C: about a minute, once for each change of it; `make up` does it beside
+compiled: setup ## what judges and the gateway as C: two minutes, once for each change of it; `make up` does it beside
 	@$(BIN)/python scripts/compile_judging.py >.venv/compile.log 2>&1 || { tail -n 20 .venv/compile.log; exit 1; }
 
 down: ## drain, unmount, stop everything

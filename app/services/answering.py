@@ -7,63 +7,21 @@ A spool that refuses makes every answer of that tick a block.
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
 import msgspec
 
-from app.core.decisions import RECORD_FORMAT, Decision, DecisionRecord, Judgement, Ruling, ToolCall, Verdict, ruling
+from app.core.decisions import RECORD_FORMAT, Decision, DecisionRecord, Judgement, Ruling, Verdict, ruling
 from app.core.errors import JournalError
 from app.ports import DecisionSpool
+from app.services.answers import CACHED_LAYERS, Answered
+from app.services.waiting import Waiter
 from app.telemetry.metrics import Counter, Metrics
 
 _RECENT_MAX: Final = 1_000
-_CACHED_LAYERS: Final = frozenset({"local-cache", "shared-cache"})
 _json: Final = msgspec.json.Encoder()
-_decision: Final = msgspec.json.Decoder(Decision)
-
-
-class Answered(msgspec.Struct, frozen=True, gc=False):
-    """What a call was answered with: JSON put together from finished parts; a Decision is made when asked for."""
-
-    id: str
-    layer: str
-    duration_us: int
-    ruling: Ruling
-
-    def json(self) -> bytes:
-        """Return the Decision's JSON object."""
-        return b'{"id":"%b",%b"duration_us":%d,%b%b}' % (
-            self.id.encode(),
-            _known_flags.get(self.layer) or _flags(self.layer),
-            self.duration_us,
-            self.ruling.ground.shown,
-            self.ruling.commands,
-        )
-
-    def decision(self) -> Decision:
-        """Return the whole answer."""
-        return _decision.decode(self.json())
-
-
-def answered_of(decision: Decision) -> Answered:
-    """Return a whole answer in the form that leaves here."""
-    parts = decision.verdict, decision.rules, decision.reason, decision.remedy, decision.policy_version
-    return Answered(
-        decision.id, decision.layer, decision.duration_us, ruling(Judgement(*parts, commands=decision.commands))
-    )
-
-
-Answer = Callable[[Answered], None]
-
-
-class Waiter(msgspec.Struct, frozen=True, gc=False):
-    """A caller: its call, when it arrived (monotonic), and what to do with the answer, which never holds its waiter."""
-
-    call: ToolCall
-    started_ns: int
-    answer: Answer
 
 
 Found = tuple[Waiter, str, Ruling, str]
@@ -177,17 +135,6 @@ class Answering:
         return counter
 
 
-_known_flags: Final[dict[str, bytes]] = {}
-
-
-def _flags(layer: str) -> bytes:
-    parts = {"layer": layer, "cached": layer in _CACHED_LAYERS, "degraded": layer == "degraded"}
-    found = _json.encode(parts)[1:-1] + b","
-    if len(_known_flags) < 64:
-        _known_flags[layer] = found
-    return found
-
-
 def _unrecorded(item: _Given, reason: str) -> _Given:
     remedy = "free disk space under WEIR_HOME/spool and see `weir doctor`; nothing is approved that cannot be recorded"
     waiter, answered, task_id = item
@@ -213,7 +160,7 @@ def _record(item: _Given, at_ns: int, sequence: int) -> DecisionRecord:
         found.rules,
         found.reason,
         layer,
-        layer in _CACHED_LAYERS,
+        layer in CACHED_LAYERS,
         layer == "degraded",
         found.policy_version,
         answered.duration_us,

@@ -11,38 +11,11 @@ What is out for longer than `lost_after_ns` frees its place (its task, reply or 
 from collections import deque
 from typing import Final, NamedTuple
 
-import msgspec
-
-from app.core.decisions import ToolCall, Verdict
-from app.services.answering import Waiter
-from app.services.decision_cache import CacheKey
+from app.services.waiting import Question
 
 _SPLIT_MIN: Final = 32
 """Below this a batch is not split over idle workers: sending a task costs about as much as deciding 16 to 32 calls."""
 _SEVERAL: Final = 4
-
-
-class Question(msgspec.Struct, eq=False, gc=False):
-    """One distinct question on its way to a worker, and the callers that wait for its answer; `asked` is its encoding
-    under the policy's `version`.
-
-    `given` is set once the gateway has answered by itself: the worker's verdict is then only compared, and not even
-    that where it is `unjudged`, a block because there was no time. `patience_ms` is set where its callers wait longer
-    for a worker than is usual.
-    """
-
-    call: ToolCall
-    asked: bytes
-    version: str
-    key: CacheKey
-    deadline_ns: int
-    waiters: list[Waiter]
-    given: Verdict | None = None
-    unjudged: bool = False
-    settled: bool = False
-    tries: int = 0
-    batch_id: int = 0
-    patience_ms: int = 0
 
 
 class Batch(NamedTuple):

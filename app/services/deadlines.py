@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from app.services.batching import Question
+from app.services.waiting import Question
 
 OWN_SHARE_MS: Final = 5
 """Of the deadline, what judging in the gateway, the spool write and the answer may take."""

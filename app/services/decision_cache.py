@@ -22,9 +22,9 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 import blake3
-import msgspec
 
 from app.core.decisions import Ruling
+from app.services.waiting import CacheKey, Entry
 
 TTL_S: Final = 300
 DRY_SHARE: Final = 8
@@ -34,9 +34,6 @@ _LOOK_EVERY: Final = 4096
 _DEAD_MAX: Final = 256
 _ENTRY_BYTES: Final = 500
 """Measured order of what an entry costs beside its key: dict slot, entry, ruling, its small strings."""
-
-CacheKey = bytes
-
 
 def cache_key(policy_version: str, asked: bytes) -> CacheKey:
     """Return the key of a question that names the policy's version (which names its engine too) within its first bytes:
@@ -67,17 +64,6 @@ class EntryFigures(NamedTuple):
     expires_in_s: float
 
 
-class _Entry(msgspec.Struct, gc=False):
-    key: CacheKey
-    ruling: Ruling
-    created_ns: int
-    expires_ns: int
-    size_bytes: int
-    access_count: int = 0
-    count_before: int = 0
-    """Of accesses, when its turn to leave came last: it stays if there were more since."""
-
-
 class GetNowait(Protocol):
     """A look-up."""
 
@@ -86,7 +72,7 @@ class GetNowait(Protocol):
 
 
 def _look_up(
-    entries: dict[CacheKey, _Entry], clock_ns: Callable[[], int]
+    entries: dict[CacheKey, Entry], clock_ns: Callable[[], int]
 ) -> tuple[GetNowait, Callable[[], tuple[int, int]]]:
     """Return the look-up of a dict, and what tells its hits and misses."""
     hits = misses = 0
@@ -113,9 +99,9 @@ class AsyncLRUCache:
     def __init__(
         self, maxsize: int = 50_000, bytes_max: int = 64 << 20, clock_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        self._entries: dict[CacheKey, _Entry] = {}
-        self._new: deque[_Entry] = deque()
-        self._old: deque[_Entry] = deque()
+        self._entries: dict[CacheKey, Entry] = {}
+        self._new: deque[Entry] = deque()
+        self._old: deque[Entry] = deque()
         self._ghost: set[int] = set()
         self._ghost_before: set[int] = set()
         self._size_max = maxsize
@@ -146,7 +132,7 @@ class AsyncLRUCache:
             return False
         now_ns = self._clock_ns() if now_ns is None else now_ns
         size = len(key) + len(ground.shown) + len(result.commands) + _ENTRY_BYTES
-        entry = _Entry(key, result, now_ns, now_ns + int(ttl_s * 1e9), size)
+        entry = Entry(key, result, now_ns, now_ns + int(ttl_s * 1e9), size)
         with self._lock:
             self._replace(entry)
             while len(self._entries) > self._size_max or self._bytes > self._bytes_max:
@@ -198,7 +184,7 @@ class AsyncLRUCache:
         held = len(self._entries), self._bytes, *self._counts()
         return CacheFigures(*held, self._kept, self._evictions, self._expiries, self._replaced, self._cleared)
 
-    def _expire(self, entry: _Entry) -> None:
+    def _expire(self, entry: Entry) -> None:
         with self._lock:
             if self._entries.get(entry.key) is entry:
                 self._drop(entry)
@@ -218,7 +204,7 @@ class AsyncLRUCache:
 
     # ---- below, the lock is held
 
-    def _replace(self, entry: _Entry) -> None:
+    def _replace(self, entry: Entry) -> None:
         before = self._entries.get(entry.key)
         if before is not None:
             self._drop(before)
@@ -247,7 +233,7 @@ class AsyncLRUCache:
                 self._remember(hash(entry.key))
         self._drop(entry)
 
-    def _drop(self, entry: _Entry) -> None:
+    def _drop(self, entry: Entry) -> None:
         del self._entries[entry.key]
         self._bytes -= entry.size_bytes
 

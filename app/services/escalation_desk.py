@@ -21,7 +21,7 @@ from app.core.decisions import Decision, Judgement, ToolCall, Verdict
 from app.core.errors import PayloadRefused
 from app.core.messages import FORMAT, decode, encode
 from app.ports import Seal
-from app.services.answering import Answer, Answered, answered_of
+from app.services.answers import Answered, answered_of
 from app.services.escalation import (
     AGENT_MAX,
     ALL_MAX,
@@ -36,6 +36,7 @@ from app.services.escalation import (
 )
 from app.services.task_line import Letter
 from app.services.validation import Line
+from app.services.waiting import Answer
 from app.telemetry.metrics import Metrics
 
 WAIT_BEYOND_MS: Final = 5_000

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict, deque
 
-from app.services.batching import Question
+from app.services.waiting import Question
 
 
 class Overdue:

@@ -11,19 +11,7 @@ import msgspec
 
 from app.core.decisions import ToolCall, ValidateBatch
 from app.core.errors import RequestInvalid
-from app.services.batching import Question
-
-
-class _Asking(msgspec.Struct, frozen=True, array_like=True):
-    # the wire form of ValidateBatch, with calls that are encoded already
-    format: int
-    project: str
-    batch_id: str
-    reply_to: str
-    deadline_ms: int
-    calls: tuple[msgspec.Raw, ...]
-    policy_version: str
-
+from app.services.waiting import Asking, Question
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _SIX: Final = _encode((0,) * 6)[:1]
@@ -52,4 +40,4 @@ def encode_batch(
 ) -> bytes:
     """Return the wire form of a ValidateBatch of these questions."""
     calls = tuple(msgspec.Raw(wire_of(question.asked, question.version)) for question in questions)
-    return _encode(_Asking(ValidateBatch.FORMAT, project, batch_id, reply_to, deadline_ms, calls, version))
+    return _encode(Asking(ValidateBatch.FORMAT, project, batch_id, reply_to, deadline_ms, calls, version))

@@ -23,14 +23,15 @@ from app.core.decisions import Decision, Judgement, Ruling, ToolCall, ValidateRe
 from app.core.errors import PayloadRefused
 from app.core.messages import decode
 from app.ports import DecisionSpool, Policy
-from app.services.answering import Answer, Answering, Found, Waiter
-from app.services.batching import Batch, Batcher, Breaker, Question
+from app.services.answering import Answering, Found
+from app.services.batching import Batch, Batcher, Breaker
 from app.services.deadlines import Deadlines, patience_ms
 from app.services.decision_cache import INLINE_BYTES, TTL_S, AsyncLRUCache, cache_key
 from app.services.overdue import Overdue
 from app.services.questions import encode_batch, encode_question
 from app.services.task_line import Letter
 from app.services.validation_figures import ValidationFigures
+from app.services.waiting import Answer, Question, Waiter
 from app.telemetry.metrics import Metrics
 
 TASK: Final = "weir.validate"

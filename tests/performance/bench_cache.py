@@ -28,8 +28,9 @@ from eviction import TRACES, Lru, Sieve, sessions, zipf
 from report import environment, figure, ratios, write
 
 from app.core.decisions import Judgement, Ruling, ToolCall, Verdict, ruling
-from app.services.decision_cache import INLINE_BYTES, AsyncLRUCache, CacheKey, cache_key
+from app.services.decision_cache import INLINE_BYTES, AsyncLRUCache, cache_key
 from app.services.questions import encode_question
+from app.services.waiting import CacheKey
 
 PLACES, FILLED, BLOCK, BLOCKS = 100_000, 90_000, 256, 80
 VERSION = "0123456789abcdef0123456789abcdef"

@@ -16,9 +16,8 @@ from app import bootstrap
 from app.core.decisions import ToolCall, ValidateReply
 from app.core.messages import decode
 from app.ports import ReplyBox
-from app.services.answering import Waiter
-from app.services.batching import Question
 from app.services.questions import encode_batch, encode_question
+from app.services.waiting import Question, Waiter
 from config.settings import ROOT, Settings
 from tests.performance.validate_load import Run, summary
 

@@ -15,8 +15,8 @@ from app.core.decisions import (
 )
 from app.core.errors import PayloadRefused
 from app.core.messages import decode, encode
-from app.services.answering import Waiter
-from app.services.batching import Batcher, Breaker, Question
+from app.services.batching import Batcher, Breaker
+from app.services.waiting import Question, Waiter
 from app.telemetry.histogram import Histogram
 from app.telemetry.metrics import Metrics
 

@@ -5,9 +5,10 @@ import sys
 from config import compiled
 from config.settings import load
 
-compiled.take()
+for _part in (compiled.JUDGING, compiled.ANSWERING):
+    compiled.take(part=_part)
 
-from app.entry.gateway.server import run  # noqa: E402  # what judges is found compiled only from here on
+from app.entry.gateway.server import run  # noqa: E402  # compiled code is found only from here on
 
 if __name__ == "__main__":
     sys.exit(run(load()))

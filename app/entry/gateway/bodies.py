@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from app.core.decisions import ToolCall
+from app.entry.gateway.forms import CallsBody, RawCalls
 from app.entry.gateway.problems import Problem
 from app.entry.gateway.repeats import keys_of, refuse_repeats
 
@@ -22,19 +23,9 @@ _MANY: Final = re.compile(rb"\s*\{\s*\"calls\"\s*:")
 _FIELD: Final = re.compile(r" - at `\$\.?([^`]*)`")
 
 
-class CallsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Many calls at once, answered in the same order."""
-
-    calls: list[ToolCall]
-
-
-class _RawCalls(msgspec.Struct):
-    calls: list[msgspec.Raw]
-
-
 _one: Final = msgspec.json.Decoder(ToolCall)
 _many: Final = msgspec.json.Decoder(CallsBody)
-_raw_many: Final = msgspec.json.Decoder(_RawCalls)
+_raw_many: Final = msgspec.json.Decoder(RawCalls)
 
 
 def is_many(body: bytes) -> bool:

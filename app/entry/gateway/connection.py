@@ -37,6 +37,7 @@ FAULTS: Final = (
     MemoryError,
     OSError,
     RuntimeError,
+    SystemError,
     TypeError,
     ValueError,
     WeirError,

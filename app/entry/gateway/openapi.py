@@ -9,10 +9,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from app.core.decisions import Decision, ToolCall
-from app.entry.gateway.bodies import CallsBody
+from app.entry.gateway.forms import CallsBody, DecisionsBody, ExplanationBody, Health, Readiness
 from app.entry.gateway.hooks import PreToolUse, PreToolUseAnswer
 from app.entry.gateway.problems import ProblemDocument
-from app.entry.gateway.site import DecisionsBody, ExplanationBody, Health, Readiness
 
 
 class _Operation(NamedTuple):

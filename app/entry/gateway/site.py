@@ -17,9 +17,11 @@ from app.core.policy import Explanation
 from app.entry.gateway import access, bodies, hooks
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.explaining import Explainer
+from app.entry.gateway.forms import ExplanationBody, Health, Readiness
 from app.entry.gateway.problems import Problem, document
 from app.entry.gateway.requests import JSON, Request
-from app.services.answering import Answer, Answered
+from app.services.answers import Answered
+from app.services.waiting import Answer
 from app.telemetry.metrics import Counter, Metrics
 
 CONNECTIONS_MAX: Final = 4096
@@ -65,34 +67,6 @@ class Desk(Protocol):
 
     def ended(self, ticket: str) -> Decision | None:
         """Return how a recent escalation ended."""
-
-
-class DecisionsBody(msgspec.Struct, frozen=True):
-    """The answer to many calls, in their order."""
-
-    decisions: list[Decision]
-
-
-class ExplanationBody(msgspec.Struct, frozen=True):
-    """The answer that the call would get now (a dry run), and why, by the gateway's own copy of the rules."""
-
-    decision: Decision
-    explanation: Explanation
-
-
-class Health(msgspec.Struct, frozen=True):
-    """The process runs."""
-
-    ok: bool
-
-
-class Readiness(msgspec.Struct, frozen=True):
-    """Whether calls are decided and recorded; `workers_answer` is false while answers are degraded."""
-
-    ready: bool
-    recording: bool
-    workers_answer: bool
-    policy_version: str
 
 
 class Route(NamedTuple):
@@ -185,7 +159,7 @@ class GatewaySite:
     def refuse(self, request: Request, problem: Problem) -> None:
         """See connection.Site."""
         if request.path.startswith(HOOKS) or means_hook(request):
-            contract = hooks.CONTRACTS.get(request.path[len(HOOKS) :].decode("latin-1"), hooks.CLAUDE_CODE)
+            contract = hooks.CONTRACTS.get(_hook_name(request.path), hooks.CLAUDE_CODE)
             self._reply(request, "hooks-refused", 200, contract.deny(problem))
         else:
             self._reply(request, "problem", problem.status, document(problem), PROBLEM)
@@ -285,7 +259,7 @@ class GatewaySite:
         self._decide(call, request.started_ns, explain)
 
     def _serve_hook(self, request: Request) -> None:
-        name = request.path[len(HOOKS) :].decode("latin-1")
+        name = _hook_name(request.path)
         contract = hooks.CONTRACTS.get(name)
         if contract is None:
             known = ", ".join(hooks.CONTRACTS)
@@ -332,6 +306,11 @@ class GatewaySite:
 def means_hook(request: Request) -> bool:
     """Tell whether a request was meant for a hook, however its path is spelled: no route of ours has the word."""
     return request.method == b"POST" and b"hook" in unquote_to_bytes(request.path).lower()
+
+
+def _hook_name(path: bytes) -> str:
+    # also of a path that is shorter: as text, since compiled code has no slice of bytes that ends before it begins
+    return path.decode("latin-1")[len(HOOKS) :]
 
 
 def _agent(query: bytes) -> str:
