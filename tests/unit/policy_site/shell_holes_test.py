@@ -74,10 +74,35 @@ SOURCES = (
     "x=$(head -1 a | tr -d ' ')",
     "mapfile -t x < a",
 )
+NO_NUMBERS = r"""
+grep -cex a b
+grep -c x *
+grep --count -e x a b
+grep -c -H x a
+stat -c %s --format=%n a
+stat -c %s --printf=%n a
+jq .x length
+jq -f length a
+jq --arg length x .y a
+curl -so /dev/null -w '%{http_code}' localhost:8000/a localhost:8000/b
+curl -so - -w '%{http_code}' localhost:8000
+curl -so /dev/null -D - -w '%{http_code}' localhost:8000
+curl -so /dev/null -w '%{http_code}' -w '%{url}' localhost:8000
+echo 1 | head 12
+echo 1 | sort --files0-from=list
+echo 12 | cut --output-delimiter='a[b]' -c1,2
+echo 12 | tr -s 1 a
+echo 12 | tr -c 0 a
+"""
+"""Commands like those that print numbers, which print names, lines of files or what another machine says."""
 FINE = r"""
 n=$(wc -l < a); echo $((n + 1))
 n=$(ls | wc -l); if [[ $n -gt 3 ]]; then echo many; fi
 n=$(grep -c TODO a.py); (( n > 3 )) && echo many
+n=$(grep -ci 'a b' a.py); m=$(grep -v x a | grep -c y); echo $((n + m))
+n=$(jq -r '.items | length' a.json); echo $((n + $(jq length b.json)))
+n=$(ls | wc -l | tr -d ' '); m=$(wc -l < a | head -n 1); echo $((n - m))
+size=$(stat -c %s a); echo $((size / 1024))
 start=$(date +%s); make test; echo $(( $(date +%s) - start ))
 for i in 1 2 3; do n=$((n + i)); done; echo $n
 for ((i=0; i<10; i++)); do echo $i; done
@@ -125,6 +150,12 @@ def test_what_a_shell_runs_itself_is_not_approved(form: str) -> None:
 def test_arithmetic_over_a_text_that_nobody_has_read_is_not_approved(form: str) -> None:
     for source in SOURCES:
         assert judged(form.format(source)) is not Verdict.APPROVE, source
+
+
+@pytest.mark.parametrize("command", _lines(NO_NUMBERS))
+def test_what_looks_as_if_it_printed_a_number_is_not_taken_for_one(command: str) -> None:
+    assert judged(f"{command} > a") is judged(f"n=$({command}); echo $n") is Verdict.APPROVE, "by itself it is everyday"
+    assert judged(f"n=$({command}); echo $((n + 1))") is not Verdict.APPROVE
 
 
 @pytest.mark.parametrize("command", _lines(FINE))
