@@ -32,8 +32,9 @@ class StoredFiles(Protocol):
 class StoredScripts:
     """See World.script. One thread asks at a time. `mounts` returns the folders where the project is mounted."""
 
-    def __init__(self, store: StoredFiles, mounts: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, store: StoredFiles, mounts: Callable[[], Sequence[str]], read_s: float = READ_S) -> None:
         self._store = store
+        self._read_s = read_s
         self._mounts = mounts
         self._roots: tuple[str, ...] = ()
         self._looked_s = -LOOKED_EVERY_S
@@ -53,7 +54,7 @@ class StoredScripts:
         found: list[bytes | Lack] = []
         self._asking = threading.Thread(target=lambda: found.append(self._read(names)), daemon=True)
         self._asking.start()
-        self._asking.join(READ_S)
+        self._asking.join(self._read_s)
         return found[0] if found else Lack.UNREADABLE
 
     def _read(self, names: list[bytes]) -> bytes | Lack:

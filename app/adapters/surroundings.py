@@ -20,8 +20,9 @@ _REF: Final = "ref: refs/heads/"
 class Surroundings:
     """See World. One thread asks at a time, as a worker process does."""
 
-    def __init__(self, scripts: StoredScripts | None = None) -> None:
+    def __init__(self, scripts: StoredScripts | None = None, read_s: float = READ_S) -> None:
         self._scripts = scripts
+        self._read_s = read_s
         self._looking: threading.Thread | None = None
 
     def branch(self, folder: str) -> str | None:
@@ -31,7 +32,7 @@ class Surroundings:
         found: list[str | None] = []
         self._looking = threading.Thread(target=lambda: found.append(_branch(Path(folder))), daemon=True)
         self._looking.start()
-        self._looking.join(READ_S)
+        self._looking.join(self._read_s)
         return found[0] if found else None
 
     def minute_of_week(self) -> int | None:

@@ -1,12 +1,13 @@
 """Scripts that the store holds: what they do is judged with the call that runs them, and being read approves nothing."""
 
+import threading
 import time
 
 import pytest
 
 from app import bootstrap
 from app.adapters.policy_files import load_policy
-from app.adapters.stored_scripts import READ_S, StoredScripts
+from app.adapters.stored_scripts import StoredScripts
 from app.bootstrap.rules import explaining
 from app.core.decisions import Asked, Judgement, Verdict
 from app.core.errors import StoreUnavailable
@@ -53,6 +54,8 @@ wreck:
 \trm -rf /
 """
 PACKAGE = """{"name": "x", "scripts": {"test": "jest", "lint": "eslint .", "wreck": "rm -rf /"}}"""
+PATIENT_S = 20.0
+"""For who is not meant to be late, however busy the machine is."""
 
 
 class Store:
@@ -62,11 +65,12 @@ class Store:
         self.files = {name.replace("__", "."): text.encode() if isinstance(text, str) else text for name, text in files.items()}
         self.asked: list[str] = []
         self.gone = False
-        self.takes_s = 0.0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
 
     def beginning(self, names: list[bytes]) -> bytes | None:
         self.asked.append(b"/".join(names).decode())
-        time.sleep(self.takes_s)
+        self.goes_on.wait()
         if self.gone:
             raise StoreUnavailable("no Postgres")
         return self.files.get(self.asked[-1])
@@ -78,8 +82,8 @@ class Store:
 class Mounted:
     """The world of a worker."""
 
-    def __init__(self, store: Store) -> None:
-        self._scripts = StoredScripts(store, lambda: ["/home/dev/p/mnt"])
+    def __init__(self, store: Store, read_s: float = PATIENT_S) -> None:
+        self._scripts = StoredScripts(store, lambda: ["/home/dev/p/mnt"], read_s)
 
     def branch(self, folder: str) -> str | None:
         return None
@@ -200,15 +204,17 @@ def test_a_changed_script_changes_the_very_next_verdict(policy: Policy) -> None:
 
 def test_a_store_that_is_away_or_hangs_is_doubt_and_in_time(policy: Policy) -> None:
     store = Store(x__sh="ls\n")
-    world = Mounted(store)
     store.gone = True
-    assert judged(policy, "bash x.sh", world).verdict is Verdict.ESCALATE
-    store.gone, store.takes_s = False, 20 * READ_S
-    started_s = time.monotonic()
+    assert judged(policy, "bash x.sh", Mounted(store)).verdict is Verdict.ESCALATE
+    store.gone, world = False, Mounted(store, 0.001)
+    store.goes_on.clear()
     for _ in range(10):
         found = judged(policy, "bash x.sh; bash y.sh", world)
         assert (found.verdict, found.reads) == (Verdict.ESCALATE, ("script",))
-    assert time.monotonic() - started_s < 10 * READ_S  # waited for once
+    while len(store.asked) < 2:
+        time.sleep(0.001)
+    store.goes_on.set()
+    assert store.asked == ["x.sh"] * 2, "who hangs was asked, and waited for, once more"
 
 
 @pytest.mark.parametrize("command", ["ls -la", "git status", "pytest -q", "cat x.sh", "bash -c ls", "python -m pytest", "rm x.sh; cp x.sh y.sh"])
@@ -243,7 +249,7 @@ def test_an_explanation_shows_what_the_script_would_do(policy: Policy) -> None:
 
 def test_who_explains_beside_the_gateway_s_loop_looks_where_a_worker_looks() -> None:
     rules = bootstrap.policy_at(ROOT / "config" / "policies", None, sees=False)
-    explain = explaining(rules, StoredScripts(Store(x__sh="rm -rf /\n"), lambda: ["/home/dev/p/mnt"]))
+    explain = explaining(rules, StoredScripts(Store(x__sh="rm -rf /\n"), lambda: ["/home/dev/p/mnt"], PATIENT_S))
     call = Asked("Bash", {"command": "bash x.sh"}, "a", "", CWD)
     assert rules.explain(call).verdict is Verdict.APPROVE
     assert explain(call).verdict is Verdict.BLOCK

@@ -17,6 +17,7 @@ from app.core.policy.world import is_within
 from app.core.shell.stored import Lack
 
 CWD = "/home/dev/project"
+PATIENT_S = 20.0
 RULES = """rules:
   - {{id: main, match: Bash(git push *), decide: {push}, reason: Main is shared., when: {{branch: main}}}}
   - {{id: topic, match: Bash(git push *), decide: approve, reason: Topics are ours., when: {{branch: topic-*}}}}
@@ -129,7 +130,7 @@ def test_the_branch_is_that_of_the_folder_git_would_find(tmp_path: Path) -> None
     (tmp_path / "p" / "sub").mkdir(parents=True)
     git("init", "-b", "feature/x")
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--allow-empty", "-m", "x")
-    here = Surroundings()
+    here = Surroundings(read_s=PATIENT_S)
     assert here.branch(str(tmp_path / "p" / "sub")) == "feature/x"
     git("worktree", "add", "-b", "other", str(tmp_path / "w"))
     assert here.branch(str(tmp_path / "w")) == "other"
