@@ -32,8 +32,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 class RedisServer:
     """A Redis of our own: `url`, `process`; kill, start again, stop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, logged: bool = False) -> None:
         self.folder = folder
+        self.logged = logged
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}"
         self.log = folder / "redis.log"
@@ -41,7 +42,7 @@ class RedisServer:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = servers.start_redis(self.folder / "redis", self.socket, log)
+            self.process = servers.start_redis(self.folder / "redis", self.socket, log, logged=self.logged)
         servers.wait_redis(self.url, 20, self.process)
 
     def kill(self) -> None:

@@ -35,31 +35,33 @@ READER: Final = "weir_reader"
 DATABASE: Final = "weir"
 REDIS_SOCKET: Final = "redis.sock"
 REDIS_LOG_MIB: Final = 1024
-"""Of a busy server; in quiet moments maintenance asks for less (redis/own_log.py). So much loads in half a second."""
-REDIS_LOG_EAGER_MIB: Final = 64
+"""Of a busy server with a file; in quiet moments maintenance asks for less (redis/own_log.py)."""
 _PR_SET_PDEATHSIG: Final = 1
 _LOCK_WAIT_S: Final = 20.0
 
 
 def start_redis(
-    folder: Path, socket: Path, log: IO[bytes] | None = None, *, memory_mib: int = 512, log_mib: int = REDIS_LOG_MIB
+    folder: Path, socket: Path, log: IO[bytes] | None = None, *, memory_mib: int = 512, logged: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start Redis on `socket` only, with its files in `folder`; does not wait until it answers. From `log_mib` on it
-    makes its append-only file short by itself.
+    """Start Redis on `socket` only, with its files in `folder`; does not wait until it answers. `logged`: it appends
+    all that passes through to a file, and has it again after a restart.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not logged:  # of a start with a file: up to 1 GiB, and too old to be read again
+        shutil.rmtree(folder / "appendonlydir", ignore_errors=True)
     options = {
         "port": "0",  # no TCP: the socket's folder is the wall
         "unixsocket": str(socket),
         "unixsocketperm": "600",
         "dir": str(folder),
         "daemonize": "no",
-        "appendonly": "yes",  # queued work outlives a restart; journal and spool re-drive what is lost all the same
+        # journal and spool re-drive what is lost; the file was a third of the server's CPU, and rewriting it a fork
+        "appendonly": "yes" if logged else "no",
         # a flush a second of all that passed through makes every writer to that disk wait, the spool too, and buys
         # nothing that re-driving does not: a kill loses nothing of the page cache
         "appendfsync": "no",
-        "auto-aof-rewrite-min-size": f"{log_mib}mb",
-        "save": "",  # the append-only file is enough; snapshots would fork beside it
+        "auto-aof-rewrite-min-size": f"{REDIS_LOG_MIB}mb",
+        "save": "",  # snapshots would fork beside it
         "maxmemory": f"{memory_mib}mb",
         "maxmemory-policy": "noeviction",  # it is the broker: a full server refuses, it never drops a message
         "timeout": "0",
@@ -288,15 +290,13 @@ def stop(process: subprocess.Popen[bytes], timeout_s: float = 25.0) -> None:
 class OwnRedis:
     """See Server: the Redis that Weir starts, with its output on ours. `kinds`: the type that a key must have."""
 
-    def __init__(
-        self, folder: Path, socket: Path, url: str, kinds: Mapping[str, str], log_mib: int = REDIS_LOG_MIB
-    ) -> None:
-        self._folder, self._socket, self._url, self._log_mib = folder, socket, url, log_mib
+    def __init__(self, folder: Path, socket: Path, url: str, kinds: Mapping[str, str], *, logged: bool) -> None:
+        self._folder, self._socket, self._url, self._logged = folder, socket, url, logged
         self._types = KeyTypes(url, kinds)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
-        self._process = start_redis(self._folder, self._socket, log_mib=self._log_mib)
+        self._process = start_redis(self._folder, self._socket, logged=self._logged)
         wait_redis(self._url, 60, self._process)
         return f"{self._process.args[0] if isinstance(self._process.args, list) else 'redis'} on {self._socket}"
 

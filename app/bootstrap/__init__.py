@@ -77,9 +77,9 @@ def server(settings: Settings, name: str) -> Server:
             return given_servers.GivenRedis(settings.redis_url)
         case "redis", False, _:
             socket = settings.sockets / servers.REDIS_SOCKET
-            log_mib = servers.REDIS_LOG_MIB if load_flags()["calm_redis_log"] else servers.REDIS_LOG_EAGER_MIB
+            logged = not load_flags()["unlogged_redis"]
             kinds = fixed_keys(settings.key_prefix, broker_prefix(settings), QUEUES)
-            return servers.OwnRedis(settings.home / "redis", socket, settings.redis_url, kinds, log_mib)
+            return servers.OwnRedis(settings.home / "redis", socket, settings.redis_url, kinds, logged=logged)
         case "postgres", _, True:
             return given_servers.GivenPostgres(settings.reader_url, os.environ.get("WEIR_ADMIN_URL", ""))
         case "postgres", _, False:

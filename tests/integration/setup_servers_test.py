@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import redis
 
+from app import bootstrap
 from app.adapters import servers
 from app.adapters.binaries import find_postgres
 from app.adapters.redis.own_log import RedisLog
@@ -19,18 +20,43 @@ from app.core.errors import SetupError
 from app.entry.servers import MEND_EVERY_S
 from config.celery import broker_prefix
 from config.settings import Settings, load
+from tests.conftest import RedisServer
 
 
-def test_a_killed_redis_keeps_what_was_queued(own_redis):
-    client = redis.Redis.from_url(own_redis.url)
+@pytest.fixture
+def logged_redis(short_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(short_path, logged=True)
+    yield server
+    server.stop()
+
+
+def test_a_killed_redis_with_a_file_keeps_what_was_queued_and_one_without_forgets_it_for_good(logged_redis):
+    client = redis.Redis.from_url(logged_redis.url)
     client.lpush("queue", b"work")
-    own_redis.kill()
-    own_redis.start()
-    assert redis.Redis.from_url(own_redis.url).lrange("queue", 0, -1) == [b"work"]
+    logged_redis.kill()
+    logged_redis.start()
+    assert redis.Redis.from_url(logged_redis.url).lrange("queue", 0, -1) == [b"work"]
+    for logged in (False, True):
+        logged_redis.kill()
+        logged_redis.logged = logged
+        logged_redis.start()
+        assert redis.Redis.from_url(logged_redis.url).keys() == [], "work of long ago would be done again"
 
 
-def test_redis_makes_its_file_short_only_while_little_passes_through(own_redis, request):
-    client, log = redis.Redis.from_url(own_redis.url), RedisLog(own_redis.url, log_bytes=900_000)
+def test_the_redis_of_a_project_writes_no_file_unless_the_flag_says_so(short_path, monkeypatch):
+    for flags, written in (("", "no"), ("unlogged_redis=off", "yes")):
+        monkeypatch.setenv("WEIR_FLAGS", flags)
+        settings = load({"WEIR_HOME": str(short_path / "h")})
+        server = bootstrap.server(settings, "redis")
+        server.start()
+        try:
+            assert redis.Redis.from_url(settings.redis_url).config_get("appendonly") == {"appendonly": written}
+        finally:
+            server.stop()
+
+
+def test_redis_makes_its_file_short_only_while_little_passes_through(logged_redis, request):
+    client, log = redis.Redis.from_url(logged_redis.url), RedisLog(logged_redis.url, log_bytes=900_000)
     request.addfinalizer(log.close)
     client.set("kept", b"x")
     until = time.monotonic() + 30
@@ -43,9 +69,9 @@ def test_redis_makes_its_file_short_only_while_little_passes_through(own_redis, 
     while client.info("persistence")["aof_current_size"] > 1000 and time.monotonic() < until:
         time.sleep(0.02)
     assert client.info("persistence")["aof_current_size"] <= 1000
-    own_redis.kill()
-    own_redis.start()
-    assert redis.Redis.from_url(own_redis.url).get("kept") == b"x"
+    logged_redis.kill()
+    logged_redis.start()
+    assert redis.Redis.from_url(logged_redis.url).get("kept") == b"x"
 
 
 @pytest.fixture

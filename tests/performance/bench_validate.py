@@ -21,8 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
-from honcho.environ import parse_procfile
-
+from app import bootstrap
 from app.gateway_socket import GatewayUnreachable, post
 from config.secret_files import secret_text
 from config.settings import ROOT, Settings, load
@@ -84,15 +83,16 @@ class Taken(NamedTuple):
 
 @contextmanager
 def processes(settings: Settings) -> Iterator[None]:
-    """Run what a validation needs, as the Procfile says."""
-    lines = parse_procfile((ROOT / "Procfile").read_text()).processes
+    """Run what a validation needs, as `make up` does: what works in the background yields."""
+    programs = {program.name: program for program in bootstrap.programs()}
     logs = settings.home / "bench-logs"
     logs.mkdir(exist_ok=True)
     started = []
     try:
         for name in NEEDED:
             with (logs / f"{name}.log").open("wb") as log:
-                started.append(subprocess.Popen(["sh", "-c", lines[name]], cwd=ROOT, stdout=log, stderr=log))
+                command = ["nice", "-n", str(programs[name].nice), "sh", "-c", programs[name].command]
+                started.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log))
         yield
     finally:
         for process in reversed(started):

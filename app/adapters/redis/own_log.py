@@ -1,4 +1,5 @@
-"""The append-only file of the Redis that Weir starts, made short while little passes through.
+"""The append-only file of the Redis that Weir starts, where it has one (flag `unlogged_redis` off), made short while
+little passes through.
 
 All that passes through the broker is appended: at 40,000 validations a second 64 MiB, Redis' own bound, were full every
 6 s. In a traced run all degraded answers fell into two such rewritings, .2 to .7 % of all in others; without any there
