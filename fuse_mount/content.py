@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from app.core.errors import ContentUnavailable
 from app.core.ids import CHUNK_BYTES, VersionId
 from app.ports import Parking
-from fuse_mount.file_content import NO_CUT, UNSEALED, UNSEALED_CUT, FileContent, Piece, pieces
+from fuse_mount.file_content import NO_CUT, UNSEALED, UNSEALED_CUT, FileContent, pieces
 from fuse_mount.foreseen import Foreseen
 from fuse_mount.parked import PART_MIN_BYTES, PARTS_MAX, Part, Parts, copied_of, cut, length_of, read
 
@@ -126,11 +126,11 @@ class Contents:
         length = len(data)
         index, low = divmod(offset, CHUNK_BYTES)
         if low + length <= CHUNK_BYTES:
-            self._put(file, Piece(index, low, low + length, 0), data, place)
+            self._put(file, index, low, data, place, 0)
         else:
             view = memoryview(data)
-            for piece in pieces(offset, length):
-                self._put(file, piece, bytes(view[piece.at : piece.at + piece.high - piece.low]), place)
+            for index, low, high, at in pieces(offset, length):
+                self._put(file, index, low, bytes(view[at : at + high - low]), place, at)
         file.size = max(file.size, offset + length)
         file.mtime_ns = now_ns
         file.unsealed_bytes += length
@@ -141,21 +141,20 @@ class Contents:
         if self.pinned_bytes > self.pinned_target_bytes:
             self._park()
 
-    def _put(self, file: FileContent, piece: Piece, data: bytes, place: int) -> None:
-        index, low = piece.chunk, piece.low
+    def _put(self, file: FileContent, index: int, low: int, data: bytes, place: int, at: int) -> None:
+        """Put bytes into a chunk; they are `at` in the record at `place`."""
         old = file.chunks.get(index)
         before = 0 if old is None else len(old)
         key = (file.inode, index)
-        whole = low == 0 if old is None or len(old) <= len(data) else False
+        whole = not low and before <= len(data)
         if whole:
-            file.chunks[index] = data
+            file.chunks[index], after = data, len(data)
         else:
             buffer = old if isinstance(old, bytearray) else bytearray(old or b"")
             if len(buffer) < low:
                 buffer.extend(bytes(low - len(buffer)))
             buffer[low : low + len(data)] = data
-            file.chunks[index] = buffer
-        after = len(file.chunks[index])
+            file.chunks[index], after = buffer, len(buffer)
         if key in self._pinned:
             self.pinned_bytes += after - before
         else:
@@ -167,15 +166,15 @@ class Contents:
         file.unsealed.add(index)
         file.changed.add(index)
         if file.places or len(data) >= PART_MIN_BYTES:
-            self._place(file, piece, Part(place, piece.at, len(data)), whole=whole, before=before)
+            self._place(file, index, low, Part(place, at, len(data)), whole=whole, before=before)
 
     # -- chunks on the local disk
 
-    def _place(self, file: FileContent, piece: Piece, part: Part, *, whole: bool, before: int) -> None:
+    def _place(self, file: FileContent, index: int, low: int, part: Part, *, whole: bool, before: int) -> None:
         """Note where the written bytes stand, where they are all of the chunk or continue what is placed of it."""
-        index, worthy = piece.chunk, part.place and part.length >= PART_MIN_BYTES
+        worthy = part.place and part.length >= PART_MIN_BYTES
         known = file.places.get(index, ())
-        continues = known and piece.low == before == length_of(known) and len(known) < PARTS_MAX
+        continues = known and low == before == length_of(known) and len(known) < PARTS_MAX
         if not (worthy and continues):
             self._leave_place(file, index)
             known = ()

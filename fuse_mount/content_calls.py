@@ -113,7 +113,7 @@ class ContentCalls(AttributeCalls):
         """See llfuse.Operations; appended bytes go to the end that the tree knows, not to the kernel's."""
         state = self.state
         handle = state.files.handles[fh]
-        if not handle.writable or is_section(handle.inode):
+        if not handle.writable:
             raise refuse(errno.EBADF)
         length = len(buf)
         contents, options = state.contents, state.options
@@ -149,17 +149,20 @@ class ContentCalls(AttributeCalls):
             file.expected = False
 
     def _put(self, file: FileContent, handle: Handle, off: int, buf: bytes) -> None:
-        state, length = self.state, len(buf)
-        if not handle.append and state.contents.cold_for_write(file, off, length):
-            file = state.warm(
-                handle.inode, state.content, lambda held: state.contents.cold_for_write(held, off, length)
-            )
-        elif handle.append and state.contents.cold_for_write(file, file.size, length):
-            file = state.warm(
-                handle.inode, state.content, lambda held: state.contents.cold_for_write(held, held.size, length)
-            )
+        if file.map is None or file.map or file.places:  # else no chunk of it can be cold
+            file = self._warmed(file, handle, off, len(buf))
         handle.dirty = True
-        state.changes.write(file, file.size if handle.append else off, buf, handle.who, appended=handle.append)
+        at = file.size if handle.append else off
+        self.state.changes.write(file, at, buf, handle.who, appended=handle.append)
+
+    def _warmed(self, file: FileContent, handle: Handle, off: int, length: int) -> FileContent:
+        """Return the content with nothing cold of what a write covers in part. Releases llfuse.lock."""
+        state = self.state
+
+        def cold(held: FileContent) -> list[int]:
+            return state.contents.cold_for_write(held, held.size if handle.append else off, length)
+
+        return state.warm(handle.inode, state.content, cold) if cold(file) else file
 
     def flush(self, fh: int) -> None:
         """See llfuse.Operations: a close of a handle that wrote seals what it wrote. Where nobody is to wait for that,

@@ -170,7 +170,9 @@ def test_kill_9_amid_mixed_work_loses_and_doubles_nothing(mount: LoneMount, kill
 
 
 def interrupted(mount: LoneMount, command: list[str], after_s: float) -> int:
-    """Run a command, kill the mount in its middle, mount again; return the command's exit code."""
+    """Run a command, kill the mount in its middle, mount again; return the command's exit code, never 0 where it was
+    killed: git clone ends with 0 where it could not read HEAD, and has checked out nothing.
+    """
     environ = {**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, "GIT_CONFIG_GLOBAL": "/dev/null"}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
     try:
@@ -179,6 +181,7 @@ def interrupted(mount: LoneMount, command: list[str], after_s: float) -> int:
         mount.kill()
         process.wait(30)
         mount.start()
+        return process.returncode or 1
     return process.returncode
 
 

@@ -196,6 +196,14 @@ def test_nothing_but_fuse_error_leaves_a_handler(steps: list[Any], full: int) ->
     answer_all(steps, full)
 
 
+def test_an_attribute_is_asked_for_without_a_caller_too_as_before_one_is_set_that_must_be_new(tmp_path: Path) -> None:
+    for ephemeral in (None, tmp_path):
+        mount, counters = operations(0, ephemeral)
+        with pytest.raises(llfuse.FUSEError) as refused:
+            mount.getxattr(CURRENT, b"user.a")
+        assert (refused.value.errno, dict(counters)) == (llfuse.ENOATTR, {})
+
+
 def answer_all(steps: list[Any], full: int) -> None:
     mount, counters = operations(full)
     for (name, *arguments), called in steps:

@@ -76,7 +76,9 @@ class JournalWriter:
             if request.origin_seq != self.next_sequence:
                 raise JournalError(f"sequence {request.origin_seq} where {self.next_sequence} is next")
             total = len(body) + 16
-            segment = self._room(total, 0)
+            segment = self._segment
+            if total > self._budget or segment.size + total > self._segment_bytes:
+                segment = self._room(total, 0)
             segment.append((frame(_OPERATION, body, segment.seed), body), total)
             self._budget -= total
             self.next_sequence += 1
@@ -90,7 +92,9 @@ class JournalWriter:
         if named:
             total += len(named) + 16
         with self._append_lock:
-            segment = self._room(total, self._reserve)
+            segment = self._segment
+            if total > self._budget - self._reserve or segment.size + total > self._segment_bytes:
+                segment = self._room(total, self._reserve)
             seed, place = segment.seed, place_of(self.segment, segment.size + total - length)
             parts: tuple[Buffer, ...] = (frame_of_parts(_WRITE, head, data, seed), head, data)
             segment.append((frame(_BASE, named, seed), named, *parts) if named else parts, total)
