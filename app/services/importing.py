@@ -159,11 +159,13 @@ def walk(source: bytes, excluded: frozenset[bytes]) -> Iterator[tuple[bytes, os.
 
 
 def data_from(descriptor: int, offset: int) -> int:
-    """Return where data goes on from `offset`, at the begin of a read of READ_BYTES: what lies between is a hole."""
+    """Return where data goes on from `offset`, at the begin of a read of READ_BYTES, or the file's end: what lies
+    between is a hole.
+    """
     try:
         data = os.lseek(descriptor, offset, os.SEEK_DATA)
     except OSError as error:
-        return os.fstat(descriptor).st_size if error.errno == errno.ENXIO else offset
+        return max(offset, os.fstat(descriptor).st_size) if error.errno == errno.ENXIO else offset
     return max(offset, data - data % READ_BYTES)
 
 
@@ -354,11 +356,15 @@ class _Bringing:
         if node.size != size:
             return False
         known = self._parts.reader.chunk_map(inode, node.version) if node.version != EMPTY_VERSION else {}
-        for index in range((size + CHUNK_BYTES - 1) // CHUNK_BYTES):
-            data = os.pread(descriptor, CHUNK_BYTES, index * CHUNK_BYTES)
+        offset, looked = 0, set[int]()
+        while (offset := data_from(descriptor, offset)) < size:
+            data = os.pread(descriptor, CHUNK_BYTES, offset)
+            index = offset // CHUNK_BYTES
             if chunk_hash(self._key, data) != known.get(index, (b"", 0))[0]:
                 return False
-        return True
+            looked.add(index)
+            offset += CHUNK_BYTES
+        return known.keys() <= looked
 
     def _set_attributes(self, inode: int, relative: bytes, found: os.stat_result) -> bool:
         """Bring mode, owner and time to those of the source; return whether anything differed."""

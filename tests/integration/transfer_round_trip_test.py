@@ -211,6 +211,27 @@ def test_holes_are_not_read(tmp_path):
     os.close(descriptor)
 
 
+def test_a_sparse_file_is_known_again_without_reading_its_holes(settings, parts, tmp_path):
+    """Two reads of a tebibyte of zeros for each of its mebibytes: an import of it a second time did not end."""
+    source = tmp_path / "source"
+    source.mkdir()
+    with (source / "sparse").open("wb") as file:
+        file.truncate(1 << 42)
+        file.seek(1 << 41)
+        file.write(b"x" * 200_000)
+    assert import_folder(parts, source, Options(into=b"sparse")).refused == []
+    again = import_folder(parts, source, Options(into=b"sparse"))
+    assert (again.requests, again.unchanged) == (0, 1)
+    with (source / "sparse").open("r+b") as file:
+        file.seek(1 << 40)
+        file.write(b"y")
+    assert import_folder(parts, source, Options(into=b"sparse")).replaced == 1
+    with (source / "sparse").open("r+b") as file:
+        file.truncate(1 << 40)
+        file.truncate(1 << 42)
+    assert import_folder(parts, source, Options(into=b"sparse")).replaced == 1, "what was cut off is still there"
+
+
 def test_an_import_killed_in_the_middle_is_finished_by_the_next_and_doubles_nothing(settings, parts, environ, tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     make_project(source, 4, files=250)
