@@ -100,11 +100,19 @@ def load(environ: dict[str, str] | None = None) -> Settings:
         gateway_port=int(env.get("WEIR_GATEWAY_PORT", "8787")),
         flower_port=int(env.get("WEIR_FLOWER_PORT", "5555")),
         policies=policies_folder(env),
-        mount_point=Path(env.get("WEIR_MOUNT") or here / "mnt").absolute(),
+        mount_point=mount_place(Path(env.get("WEIR_MOUNT") or here / "mnt")),
         validate_workers=int(env.get("WEIR_VALIDATE_WORKERS", "2")),
         deadline_ms=int(env.get("WEIR_DEADLINE_MS", "45")),
         escalation_s=max(int(env.get("WEIR_ESCALATION_S", "300")), 1),
     )
+
+
+def mount_place(folder: Path) -> Path:
+    """Return a folder as the kernel names what is mounted there, by no link: else nobody would find the mount again.
+    The last component is not looked at: it may be a mount that hangs.
+    """
+    whole = Path(os.path.abspath(folder))  # noqa: PTH100  resolve() would look
+    return whole.parent.resolve() / whole.name
 
 
 def _project_folder(env: Mapping[str, str]) -> Path:

@@ -18,7 +18,7 @@ import llfuse
 from app import bootstrap
 from app.core.errors import WeirError
 from config.mount_options import OWN, problem, words
-from config.settings import load
+from config.settings import load, mount_place
 from fuse_mount.courier_child import CourierChild
 from fuse_mount.guard import Background
 from fuse_mount.handshake import shake_hands
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     settings = load()
-    directory = Path(chosen.directory).absolute() if chosen.directory else settings.mount_point
+    directory = mount_place(Path(chosen.directory)) if chosen.directory else settings.mount_point
     name = chosen.mount or (_name_of(directory) if chosen.directory else "main")
     courier = None
     try:

@@ -69,6 +69,19 @@ def test_nothing_can_be_written_in_the_bare_folder_of_a_mount_that_was_killed(mo
     assert mounted_at(mount.root) == 0
 
 
+def test_a_mount_that_was_named_by_a_link_is_found_again_after_a_kill(short_path: Path) -> None:
+    """The kernel names mounts by no link: it was not found, so it never came back, and each start laid one more cover."""
+    (short_path / "real").mkdir()
+    (short_path / "link").symlink_to("real")
+    mount = LoneMount(short_path / "link" / "one")
+    mount.kill()
+    mount.start()
+    (mount.tree / "a").write_text("1")
+    assert mounted_at(mount.root.resolve()) == 2, "itself and its cover"
+    assert mount.stop() == 0
+    assert mounted_at(mount.root.resolve()) == 0
+
+
 def test_what_was_written_where_nothing_was_mounted_is_put_aside_and_kept(mounts: Mounts) -> None:
     bare = mounts.folder / "one" / "m" / "current" / "made"
     bare.mkdir(parents=True)

@@ -209,6 +209,13 @@ class EmptyStore:
         return SimpleNamespace(nodes=nodes, dentries={}, aliases={}, head=SimpleNamespace(position=0))
 
 
+def test_a_mount_point_is_named_as_the_kernel_names_it(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    found = weir_settings.load({"WEIR_HOME": str(tmp_path / "h"), "WEIR_MOUNT": str(tmp_path / "link" / "mnt")})
+    assert found.mount_point == tmp_path.resolve() / "real" / "mnt"
+
+
 def test_a_home_with_blanks_and_signs_in_its_name_reaches_its_own_servers(tmp_path):
     home = tmp_path / "my & 50% +x#"
     found = weir_settings.load({"WEIR_HOME": str(home)})

@@ -54,7 +54,7 @@ def mount(
     if durability not in {"journal", "store"}:
         raise RequestInvalid(f"--durability {durability!r}: journal or store")
     settings = weir_settings.load()
-    place = absolute(folder)
+    place = weir_settings.mount_place(folder)
     wish = MountWish(place, name, agent, durability, read_only, tuple(options or ()))
     _clear_dead(settings, place)
     wish = mounting.checked(settings, wish, bootstrap.mount_kind(place))
@@ -95,12 +95,6 @@ def _made(place: Path) -> Iterator[None]:
         raise
 
 
-def absolute(folder: Path) -> Path:
-    """Return an absolute path without looking at the last component, which may be a hung mount."""
-    whole = Path(os.path.abspath(folder))  # noqa: PTH100  see above
-    return whole.parent.resolve() / whole.name
-
-
 def _start(settings: Settings, wish: MountWish) -> bool:
     """Start courier and mount under the supervisor, or detached where none runs; return which."""
     supervisor = bootstrap.supervisor(settings)
@@ -137,7 +131,7 @@ def umount(folder: Folder, *, as_json: Json = False) -> None:
     """End what `weir mount` mounted. Its writes are shipped first."""
     refuse_agents("umount")
     settings = weir_settings.load()
-    place = absolute(folder)
+    place = weir_settings.mount_place(folder)
     end_mount(settings, place)
     print(json.dumps({"path": str(place), "mounted": False}) if as_json else f"{place} is unmounted")
 

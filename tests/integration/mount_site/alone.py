@@ -24,6 +24,7 @@ from app.adapters.mount_journal import FolderJournal
 from app.adapters.policy_files import PolicyWatcher
 from app.core.operations import decode_request
 from app.ports import MountParts
+from config.settings import mount_place
 from fuse_mount import __main__ as mount
 from fuse_mount.session import start
 
@@ -113,7 +114,7 @@ def hold(seconds: float) -> None:
 
 def main() -> None:
     chosen = mount.parser().parse_args(sys.argv[1:])
-    directory, home = Path(chosen.directory), Path(chosen.mount)
+    directory, home = mount_place(Path(chosen.directory)), Path(chosen.mount)
     mount.use_one_heap()
     stop = mount.Stop()
     mount.logging.basicConfig(level="INFO")
