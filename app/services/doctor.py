@@ -168,7 +168,10 @@ def _mounts(settings: Settings, outside: Outside) -> Iterable[Finding]:
 
 def _first_name(folder: Path) -> str:
     """A name in a folder that nothing is mounted on, but for those that a mount has: they are put aside."""
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except OSError:  # not there, or not for this user to look at: the mount's own words say more
+        return ""
     return min(names - SECTION_NAMES, default="")
 
 
