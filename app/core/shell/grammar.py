@@ -15,20 +15,25 @@ from typing import Final
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
+from app.core.shell.checkpoints import parts_of
+
 LANGUAGE: Final = Language(tree_sitter_bash.language())
 SHORT_MAX: Final = 128
 """Bytes that are parsed without a count: 4.6 ms at worst, where counting would add 0.4 us a byte to each."""
 HEREDOCS_MAX: Final = 32
 """Heredocs of one text: the grammar's reading of them costs the square of their number."""
-SUBSCRIPTS_MAX: Final = 64
+SUBSCRIPTS_MAX: Final = 320
 """The grammar looks for the end of each from its beginning: 2,000 that never end take 190 ms."""
-CLOSERS_MAX: Final = 200
-"""Closing brackets that close nothing, as the patterns of `case` end: 2,000 of them take 80 ms with few reads."""
+CLOSERS_MAX: Final = 48
+"""Closing brackets that close nothing, beside the patterns of `case`: 200 of them take 10 ms."""
+PATTERNS_MAX: Final = 240
 UNCLOSED_MAX: Final = 64
 """Brackets of a kind that are never closed: each is another way to go on, and 1,100 of `a=(` take 25 ms."""
-SUBSTITUTIONS_MAX: Final = 128
+SUBSTITUTIONS_MAX: Final = 400
 """`$(` and backticks: 2,000 of them, closed by what else stands there, take 28 ms."""
-DOUBLES_MAX: Final = 64
+DOUBLES_MAX: Final = 320
+PIPES_MAX: Final = 500
+"""More of them are more than NODES_MAX, and 2,700 take 20 ms before that is known."""
 ENDLESS_BYTES: Final = 1024
 """A shorter text ends in time: quoted code may have `((a / b) * c)`."""
 _ENDLESS: Final = re.compile(
@@ -37,13 +42,31 @@ _ENDLESS: Final = re.compile(
 """Arithmetic, tests and subscripts without an end near by: the grammar reads on in six ways, 1 ms a report."""
 _PAIRS: Final = (b"()", b"{}", b"[]")
 _BRACKETS: Final = re.compile(rb"[()]")
+ANGLES_MAX: Final = 900
+"""The same of redirections: 2,000 of them take 25 ms."""
+_ANGLES: Final = re.compile(rb"[<>]+")
+_PIPE: Final = re.compile(rb"(?<!\|)\|(?!\|)")
+_CASE_ENDS: Final = re.compile(rb";;|;&")
 _SUBSCRIPT_OPENS: Final = re.compile(rb"\w\[")
-PARSE_CALLS_MAX: Final = 50
-"""Of the parser's reports of progress: one for some 34 nodes of ordinary commands, 27 of pipes. One takes 0.02 ms of an
-ordinary text and up to 0.3 of `( a ) $x -`, so that 70 of them, with which all of NODES_MAX would be read, were 20 ms.
+PARSE_CALLS_MAX: Final = 96
+"""Of the parser's reports of progress: one for some 34 nodes of ordinary commands, 21 of pipes."""
+PART_CALLS_MAX: Final = 24
+"""The same of a text of one part. A report takes 0.015 ms of an ordinary text, and up to 0.8 of one full of errors:
+each is looked into by going through all that could have stood there.
 """
-ERROR_CALLS_MAX: Final = 25
-"""The same of a text that has errors: looking for what was meant takes ten times as long a report."""
+ODD_CALLS_MAX: Final = 12
+"""The same of a text whose parts are no shell by themselves: prose and other languages in a heredoc take few."""
+ERROR_CALLS_MAX: Final = 8
+"""The same from where the parser says that there is an error."""
+ASTRAY_MAX: Final = 120
+ASTRAY_BYTES: Final = 12
+ERROR_TOKENS: Final = 8
+"""Tokens that fit nowhere in the part in which they stand, an error being ERROR_TOKENS of them: so many, and one more
+for each ASTRAY_BYTES. A part of a script begins and ends within whatever; 148 scripts have 49 beyond that at most.
+"""
+_CLOSER: Final = ")"
+"""As the patterns of `case` end; CLOSERS_MAX bounds them."""
+_ENDS: Final = frozenset(("\n", ";"))
 PIECE: Final = 64
 """Bytes of one hand-out. Of one byte each, 6.5 KB took 4.5 ms instead of 1.7, and the bound was no tighter."""
 READS_LEAST: Final = 64
@@ -61,12 +84,12 @@ _drop_reference: Final = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_DecRef",
 class _Reader:
     """Hands a text out and counts."""
 
-    def __init__(self, source: bytes) -> None:
+    def __init__(self, source: bytes, calls_max: int) -> None:
         self._source = source
         self._reads_max = READS_LEAST + int(READS_A_BYTE * len(source))
         self._given = [source[1:PIECE]]
         self._calls = 0
-        self._calls_max = PARSE_CALLS_MAX
+        self._calls_max = calls_max
 
     def read(self, offset: int, _point: object) -> bytes:
         """Return what stands at `offset`; nothing any more once the count is spent."""
@@ -84,15 +107,11 @@ class _Reader:
         """Tell whether this text takes more than any within the bounds needs."""
         return self._calls > self._calls_max or len(self._given) > self._reads_max
 
-    def strays(self) -> bool:
-        """Tell whether this took more than a text with errors may."""
-        return self._calls > ERROR_CALLS_MAX
-
     def progress(self, _offset: int, has_error: bool) -> bool:  # noqa: FBT001  # the library's signature
-        """Tell the parser whether to give up."""
+        """Tell the parser whether to give up. It speaks of errors only where each way to go on has one just now."""
         self._calls += 1
-        if has_error and self._calls_max == PARSE_CALLS_MAX:
-            self._calls_max = min(PARSE_CALLS_MAX, self._calls + ERROR_CALLS_MAX)
+        if has_error:
+            self._calls_max = min(self._calls_max, self._calls + ERROR_CALLS_MAX)
         return self.spent()
 
     def give_back(self) -> None:
@@ -115,30 +134,75 @@ def tree_of(source: bytes) -> Node | None:
         return Parser(LANGUAGE).parse(source).root_node
     if _branches(source):
         return None
-    reader = _Reader(source)
+    return _parsed(source, _calls_max(source))
+
+
+def _calls_max(source: bytes) -> int:
+    """Return how long the grammar may read this text, by how its parts look."""
+    size = astray = 0
+    for part in parts_of(source):
+        root = _parsed(part, PART_CALLS_MAX)
+        size += len(part)
+        astray += ASTRAY_MAX if root is None else _astray(root)
+        if astray > ASTRAY_MAX + size // ASTRAY_BYTES:
+            return ODD_CALLS_MAX
+    return PARSE_CALLS_MAX if size else PART_CALLS_MAX
+
+
+def _parsed(source: bytes, calls_max: int) -> Node | None:
+    reader = _Reader(source, calls_max)
     try:
         root = Parser(LANGUAGE).parse(reader.read, progress_callback=reader.progress).root_node
-        spent = reader.spent() or (root.has_error and reader.strays())
     except ValueError:
         return None
     finally:
+        spent = reader.spent()
         reader.give_back()
     return None if spent else root
 
 
+def _astray(root: Node) -> int:
+    """Return how many tokens of a part fit nowhere."""
+    astray, stack = 0, [root]
+    while stack and astray <= ASTRAY_MAX:
+        node = stack.pop()
+        if not node.has_error:
+            continue
+        children = node.children
+        stack += children
+        if node.is_error or node.is_missing:
+            loose = [child.type for child in children if child.child_count == 0 and child.type not in _ENDS]
+            astray += ERROR_TOKENS + len(loose) if loose != [_CLOSER] else 0
+    return astray
+
+
 def _branches(source: bytes) -> bool:
     """Tell whether a text has more of what the grammar reads in many ways at once than any text needs."""
-    if source.count(b"<<") > HEREDOCS_MAX or len(_SUBSCRIPT_OPENS.findall(source)) > SUBSCRIPTS_MAX:
-        return True
-    if source.count(b")") > CLOSERS_MAX and _unopened(source) > CLOSERS_MAX:
-        return True
     if any(source.count(pair[:1]) - source.count(pair[1:]) > UNCLOSED_MAX for pair in _PAIRS):
+        return True
+    if source.count(b"}") - source.count(b"{") > UNCLOSED_MAX:
+        return True
+    if source.count(b")") > CLOSERS_MAX and _unopened(source) > _closers_max(source):
         return True
     if source.count(b"$(") + source.count(b"`") > SUBSTITUTIONS_MAX:
         return True
     if source.count(b"((") + source.count(b"[[") > DOUBLES_MAX:
         return True
-    return len(source) > ENDLESS_BYTES and _ENDLESS.search(source) is not None
+    return _crowded(source) or (len(source) > ENDLESS_BYTES and _ENDLESS.search(source) is not None)
+
+
+def _crowded(source: bytes) -> bool:
+    """Tell whether one sign stands there more often than 2,000 nodes can have it."""
+    return (
+        source.count(b"<<") > HEREDOCS_MAX
+        or len(_SUBSCRIPT_OPENS.findall(source)) > SUBSCRIPTS_MAX
+        or (source.count(b"|") > PIPES_MAX and len(_PIPE.findall(source)) > PIPES_MAX)
+        or len(_ANGLES.findall(source)) > ANGLES_MAX
+    )
+
+
+def _closers_max(source: bytes) -> int:
+    return CLOSERS_MAX + min(len(_CASE_ENDS.findall(source)), PATTERNS_MAX)
 
 
 def _unopened(source: bytes) -> int:

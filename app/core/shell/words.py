@@ -215,6 +215,7 @@ def _expansion(reading: Reading, node: Node, frame: Frame) -> list[Piece]:
     value, doubt = expand(run_later, frame.scope, resolve)
     if doubt:
         reading.doubt(doubt)
+    reading.weigh_value(value)
     return [Piece(value, splits=True)]
 
 

@@ -59,6 +59,13 @@ HARD = {
     "tests and subscripts": "[[ (( x[ " + "> ~" * 160,
     "short texts full of errors": "".join([f"sh -c '{number}{')$' * 55}';" for number in range(60)]),
     "longer texts full of errors": "".join([f"sh -c '{number}{')$' * 200}';" for number in range(19)]),
+    "errors that end at once": "@(;" + "} < f(){ " * 900,
+    "a pipe and nothing": "; test  | b  \t   | " * 400,
+    "functions that are files": "f()>$x" * 800,
+    "ends of blocks in a case": "(\ncase a in" + " } if" * 1600,
+    "a long pipe of options": "-a|" * 2700,
+    "redirections of nothing": "<" + "$[]2>&1" * 1100,
+    "values that grow": "x=aaaaaaaaaaaaaaaa\n" + 'x="$x$x"\necho "$x"\n' * 12 + 'rm "$x" "$x" "$x"\n' * 60,
     "many words": "ssh " + "'s/a/b/' " * 880,
 }
 """Each took 24 ms to for ever: the grammar, or an expression, looked ahead from every place."""
