@@ -51,9 +51,12 @@ class Unsealed(NamedTuple):
 class SealPlan:
     """Folder of one incarnation's records."""
 
-    def __init__(self, incarnation: int, *, last_sequence: int = 0) -> None:
-        """`last_sequence` is that of the record before the first one fed (header.first_sequence - 1)."""
+    def __init__(self, incarnation: int, *, last_sequence: int = 0, recovers: bool = True) -> None:
+        """`last_sequence` is that of the record before the first one fed (header.first_sequence - 1). Who only ships,
+        and asks for no `remainder`, need not keep the newest version of every inode that was ever made or changed.
+        """
         self.incarnation = incarnation
+        self._recovers = recovers
         self.last_sequence = last_sequence
         self._writes: dict[int, list[Extent]] = {}
         self._from: dict[int, Place] = {}
@@ -74,7 +77,7 @@ class SealPlan:
             return None
         if record.type == RecordType.BASE:
             inode, base, size = split_base(record.body)
-            self._sealed[inode] = (base, size)
+            self._note(inode, base, size)
             self._based[inode] = place
             return None
         if record.type != RecordType.OPERATION:
@@ -93,6 +96,10 @@ class SealPlan:
             for base, base_size in (self._sealed.get(inode, (None, -1)),)
         ]
         return sorted(left, key=lambda unsealed: unsealed.from_place)
+
+    def _note(self, inode: int, version: VersionId, size: int) -> None:
+        if self._recovers:
+            self._sealed[inode] = (version, size)
 
     def _keep(self, record: Record, place: Place) -> None:
         inode, offset, data = split_write(record.body)
@@ -114,7 +121,7 @@ class SealPlan:
         changes: tuple[Extent | ResizeTo, ...] = ()
         from_place = place
         if isinstance(request.operation, Make):
-            self._sealed[request.operation.inode] = (EMPTY_VERSION, 0)
+            self._note(request.operation.inode, EMPTY_VERSION, 0)
         if isinstance(request.operation, Content):
             from_place = self._from.get(request.operation.inode, place)
             changes = self._seal(request.operation)
@@ -124,7 +131,7 @@ class SealPlan:
         writes = self._writes.pop(content.inode, [])
         self._from.pop(content.inode, None)
         self._unsealed_bytes -= sum(len(extent.data) for extent in writes)
-        self._sealed[content.inode] = ((self.incarnation, self.last_sequence), content.size)
+        self._note(content.inode, (self.incarnation, self.last_sequence), content.size)
         return (*writes, ResizeTo(content.size)) if content.truncated else tuple(writes)
 
 

@@ -120,7 +120,8 @@ class IncarnationDrain:
 
     def _begin(self) -> SealPlan:
         header = self.records.header
-        self._plan = plan = SealPlan(self.incarnation, last_sequence=header.first_sequence - 1 if header else 0)
+        last = header.first_sequence - 1 if header else 0
+        self._plan = plan = SealPlan(self.incarnation, last_sequence=last, recovers=False)
         return plan
 
     def _keep(self, planned: PlannedRequest) -> None:

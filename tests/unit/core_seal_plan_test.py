@@ -1,5 +1,7 @@
 """A journal gives back each request with the bytes it seals, and what a killed mount had not sealed."""
 
+import tracemalloc
+
 import pytest
 
 from app.core.chunks import Extent, ResizeTo
@@ -12,8 +14,8 @@ from app.core.seal_plan import PlannedRequest, SealPlan, seal_again
 class Tape:
     """Feeds records and keeps what comes out."""
 
-    def __init__(self) -> None:
-        self.plan = SealPlan(3)
+    def __init__(self, *, recovers: bool = True) -> None:
+        self.plan = SealPlan(3, recovers=recovers)
         self.at = 0
 
     def write(self, inode: int, offset: int, data: bytes, segment: int = 0) -> None:
@@ -45,6 +47,27 @@ def test_a_seal_covers_the_writes_of_its_inode_since_its_last_seal() -> None:
     assert again.changes == (ResizeTo(2),)
     assert tape.plan.oldest_unsealed() == (0, 2)
     assert tape.plan.unsealed_bytes == 5
+
+
+def test_who_only_ships_keeps_nothing_of_files_that_are_sealed_however_many_there_were() -> None:
+    tape = Tape(recovers=False)
+    for number in range(300):
+        everyday(tape, number)
+    tracemalloc.start()
+    for number in range(300, 3000):
+        everyday(tape, number)
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept_bytes < 20_000
+
+
+def everyday(tape: Tape, number: int) -> None:
+    inode = 1000 + number
+    tape.ask(2 * number + 1, Make(1, b"x%d" % number, inode, 0o100644, 0, 0))
+    tape.write(inode, 0, b"new")
+    sealed = tape.ask(2 * number + 2, Content(inode, (0, 0), 3, 1))
+    assert sealed is not None
+    assert sealed.changes == (Extent(0, b"new"),)
 
 
 def test_unsealed_writes_come_back_with_the_version_that_they_were_made_to() -> None:
