@@ -54,7 +54,7 @@ PART_CALLS_MAX: Final = 24
 """The same of a text of one part. A report takes 0.015 ms of an ordinary text, and up to 0.8 of one full of errors:
 each is looked into by going through all that could have stood there.
 """
-ODD_CALLS_MAX: Final = 12
+ODD_CALLS_MAX: Final = 8
 """The same of a text whose parts are no shell by themselves: prose and other languages in a heredoc take few."""
 ERROR_CALLS_MAX: Final = 8
 """The same from where the parser says that there is an error."""
@@ -64,6 +64,8 @@ ERROR_TOKENS: Final = 8
 """Tokens that fit nowhere in the part in which they stand, an error being ERROR_TOKENS of them: so many, and one more
 for each ASTRAY_BYTES. A part of a script begins and ends within whatever; 148 scripts have 49 beyond that at most.
 """
+PARTS_NODES_MAX: Final = 2600
+"""Of all parts together: what was cut has some more. 1,300 of `( a )` take 15 ms in parts."""
 _CLOSER: Final = ")"
 """As the patterns of `case` end; CLOSERS_MAX bounds them."""
 _ENDS: Final = frozenset(("\n", ";"))
@@ -139,12 +141,13 @@ def tree_of(source: bytes) -> Node | None:
 
 def _calls_max(source: bytes) -> int:
     """Return how long the grammar may read this text, by how its parts look."""
-    size = astray = 0
+    size = astray = nodes = 0
     for part in parts_of(source):
         root = _parsed(part, PART_CALLS_MAX)
         size += len(part)
         astray += ASTRAY_MAX if root is None else _astray(root)
-        if astray > ASTRAY_MAX + size // ASTRAY_BYTES:
+        nodes += 0 if root is None else root.descendant_count
+        if astray > ASTRAY_MAX + size // ASTRAY_BYTES or nodes > PARTS_NODES_MAX:
             return ODD_CALLS_MAX
     return PARSE_CALLS_MAX if size else PART_CALLS_MAX
 

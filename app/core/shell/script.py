@@ -67,6 +67,7 @@ def run_text(reading: Reading, text: str, frame: Frame) -> str:
     if frame.depth > DEPTH_MAX or reading.spent():
         reading.doubt("too-deep")
         return UNKNOWN
+    reading.weigh_value(text)
     words = plain_words(text.strip()) if len(text) < 4096 else None
     inner = frame._replace(base=frame.base or (0, 0), depth=frame.depth + 1, extra=())
     if words is not None:
