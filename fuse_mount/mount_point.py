@@ -1,6 +1,7 @@
 """The directory to mount on: made, and freed of what a killed mount left there. The only code that looks at it."""
 
 import errno
+import itertools
 import logging
 import os
 import shutil
@@ -32,11 +33,18 @@ def prepare(directory: Path) -> None:
 
 
 def clear(directory: Path) -> None:
-    """Detach what is dead there and cover the folder; called just before the mount. Raises SetupError."""
+    """Detach what is dead there and cover the folder; called just before the mount. Raises SetupError. What was written
+    below meanwhile is put aside: behind the cover nobody would see it.
+    """
     if connection_of(directory):
         detach(directory)
-        _make(directory)
-    cover(directory)
+    _make(directory)
+    bare = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        cover(directory)
+        _put_aside(directory, bare)
+    finally:
+        os.close(bare)
 
 
 def _make(directory: Path) -> None:
@@ -47,19 +55,32 @@ def _make(directory: Path) -> None:
     names = sorted(path.name for path in directory.iterdir())
     if names and not SECTION_NAMES.issuperset(names):
         raise SetupError(f"{directory} is not empty ({names[0]}); choose an empty directory to mount on, or empty it")
-    if names:
-        _put_aside(directory)
 
 
-def _put_aside(directory: Path) -> None:
-    """Keep what was written there while no mount was, beside the folder, for a person to bring in."""
-    aside = directory.with_name(f"{directory.name}.aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+def _put_aside(directory: Path, bare: int) -> None:
+    """Keep what was written there while no mount was, beside the folder, for a person to bring in. `bare`: the folder
+    itself, whatever lies on it.
+    """
+    names = os.listdir(bare)
+    if not names:
+        return
+    aside = _free(directory.with_name(f"{directory.name}.aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"))
     try:
-        directory.rename(aside)
-        directory.mkdir()
+        aside.mkdir()
+        for name in names:
+            os.rename(name, aside / name, src_dir_fd=bare)
     except OSError as error:
         raise SetupError(f"{directory} is not empty, and cannot be put aside: {error.strerror}; empty it") from error
     log.warning("%s was written to while nothing was mounted; that is in %s now, in no history", directory, aside)
+
+
+def _free(path: Path) -> Path:
+    """Return a path that is not taken."""
+    taken = itertools.count(2)
+    free = path
+    while free.exists():
+        free = path.with_name(f"{path.name}-{next(taken)}")
+    return free
 
 
 def _end(directory: Path, connection: str) -> None:

@@ -120,12 +120,16 @@ class MountState:
         return self.tree.aliases.get(inode, inode) if self.tree.aliases else inode
 
     def node(self, inode: int) -> Node:
-        """Return the node of a tree's inode, also of one that has lost its last name and is still held."""
+        """Return the node of a tree's inode, also of one that has lost its last name and is still held.
+
+        ESTALE where it is gone: the kernel then looks its name up anew, which may lead to another inode by now (a file
+        that another mount has replaced by a rename is at no time absent).
+        """
         node = self.tree.nodes.get(inode)
         if node is None:
             node = self.changes.orphans.get(inode)
             if node is None:
-                raise refuse(errno.ENOENT)
+                raise refuse(errno.ESTALE)
         return node
 
     def attributes(self, inode: int, node: Node) -> llfuse.EntryAttributes:

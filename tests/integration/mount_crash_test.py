@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from app.bootstrap.covers import uncover
 from app.core.errors import SetupError
-from fuse_mount.mount_point import prepare
+from fuse_mount.mount_point import clear, prepare
 
 sys.path.insert(0, str(Path(__file__).parent / "mount_site"))
 from lone_mount import LoneMount  # noqa: E402
@@ -91,6 +92,23 @@ def test_what_was_written_where_nothing_was_mounted_is_put_aside_and_kept(mounts
     (aside,) = mount.folder.glob("m.aside-*")
     assert (aside / "current" / "made" / "f").read_text() == "kept"
     assert str(aside) in mount.log.read_text()
+
+
+def test_what_is_written_while_a_mount_starts_is_put_aside_and_not_hidden_below_it(short_path: Path) -> None:
+    """A writer that goes on through a start: its files would lie below the mount, where nobody looks."""
+    mount = short_path / "m"
+    prepare(mount)
+    (mount / "current" / "made").mkdir(parents=True)
+    (mount / "current" / "made" / "f").write_text("kept")
+    clear(mount)
+    try:
+        (aside,) = short_path.glob("m.aside-*")
+        assert (aside / "current" / "made" / "f").read_text() == "kept"
+        with pytest.raises(OSError, match="Read-only"):
+            (mount / "current").mkdir()
+    finally:
+        uncover(mount)
+    assert list(mount.iterdir()) == []
 
 
 def test_a_folder_with_files_of_ones_own_is_refused_as_it_is(short_path: Path) -> None:

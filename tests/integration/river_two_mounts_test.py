@@ -74,6 +74,38 @@ def test_a_second_mount_shows_the_same_tree_within_a_second_of_the_last_close(st
 
 
 @pytest.mark.timeout(240)
+def test_a_file_that_the_other_mount_replaces_by_a_rename_is_at_no_time_absent(stack, second: Path) -> None:
+    """Editors and agents save by a rename: a build on the other mount would fail on a missing file."""
+    mine, theirs = stack.current / "replaced", second / "current" / "replaced"
+    mine.write_text("0")
+    while not theirs.exists():
+        time.sleep(0.01)
+    stop, looks, missing = threading.Event(), [0], []
+
+    def look() -> None:
+        while not stop.is_set():
+            try:
+                os.stat(theirs)
+                theirs.read_bytes()
+            except FileNotFoundError as error:
+                missing.append(str(error))
+            looks[0] += 1
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for number in range(200):
+        aside = mine.with_name("replaced.tmp")
+        aside.write_text(str(number) * 100)
+        aside.rename(mine)
+        time.sleep(0.01)
+    time.sleep(0.5)
+    stop.set()
+    looking.join()
+    assert looks[0] > 200
+    assert missing == []
+
+
+@pytest.mark.timeout(240)
 def test_a_reader_on_the_other_mount_never_goes_back_and_is_never_stale(stack, second: Path) -> None:
     rounds = 500
     mine, theirs = stack.current / "polled", second / "current" / "polled"
