@@ -157,8 +157,9 @@ class CarefulConsumer(Consumer):
 
     def ensure_connected(self, conn: Any) -> Any:
         """See Consumer: the connection that reads, and the one that tells events."""
-        # not as an argument: a URL with a `+`, as Unix sockets have, would name another transport
-        conn.transport_cls = CarefulTransport
+        # not as an argument: a URL with a `+`, as Unix sockets have, would name another transport. By name: the
+        # worker's stats hand it on, and a class cannot be told
+        conn.transport_cls = f"{CarefulTransport.__module__}:{CarefulTransport.__name__}"
         return super().ensure_connected(conn)
 
     def create_task_handler(self, *arguments: Any, **named: Any) -> Any:

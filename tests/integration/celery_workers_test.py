@@ -116,6 +116,14 @@ def test_a_worker_answers_remote_control_under_the_project_s_key_prefix(
     assert f"{broker_prefix(settings)}_kombu.binding.celery.pidbox" in kept
 
 
+def test_a_worker_tells_its_stats_so_that_flower_shows_its_pool_and_broker(celery_setup: CeleryTestSetup) -> None:
+    stats = celery_setup.app.control.inspect(timeout=3).stats()
+    assert stats, "no worker replied"
+    (told,) = stats.values()
+    assert told["pool"]["processes"] == [told["pid"]]
+    assert told["broker"]["transport"] == "workers.border:CarefulTransport"
+
+
 def test_finished_tasks_show_counts_and_never_their_payload(
     celery_setup: CeleryTestSetup, settings, sender, box
 ) -> None:
