@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -233,6 +234,29 @@ def test_a_program_asks_over_tcp_with_the_token_only(lonely):
         refused = client.validate_many(calls)[0]
     assert (refused.verdict, refused.layer) == ("block", "client")
     assert "token" in refused.reason
+
+
+@pytest.mark.parametrize("way", ["removed", "replaced"])
+def test_a_gateway_whose_socket_was_taken_away_is_found_there_again(lonely, way):
+    path = lonely.settings.gateway_socket
+    with Client("a", cwd="/srv/project", socket_path=str(path), deadline_s=5) as client:
+        assert client.validate("Bash", {"command": "ls"}).verdict == "approve"
+        path.unlink()
+        stranger = socket.socket(socket.AF_UNIX)
+        if way == "replaced":
+            stranger.bind(str(path))
+        assert client.validate("Bash", {"command": "ls"}).verdict == "approve"  # who was in stays in
+
+        def answers() -> bool:
+            try:
+                return lonely.ask("ls").verdict == "approve"
+            except GatewayUnreachable:
+                return False
+
+        eventually(answers)
+        stranger.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "listens on" in lonely.log.read_text().splitlines()[-1]
 
 
 def test_socket_and_token_are_private(lonely):

@@ -6,13 +6,11 @@ ends the process: the supervisor starts it again, healthy.
 """
 
 import asyncio
-import errno
 import fcntl
 import gc
 import os
 import resource
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from app import bootstrap
 from app.bootstrap.rules import explaining
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
+from app.entry.gateway.doors import Door, NearDoor, free_port
 from app.entry.gateway.explaining import Explainer
 from app.entry.gateway.periodic import Heartbeat, Periodic, RulesWatch
 from app.entry.gateway.pressure import Pressure
@@ -38,10 +37,6 @@ from config.flags import load_flags
 from config.secret_files import secret_text
 from config.settings import Settings
 
-BACKLOG: Final = 2048
-ENTRIES_A_TICK: Final = 64
-CLOSED_S: Final = 0.1
-PORTS_TRIED: Final = 64
 ANSWER_S: Final = 3.0
 SHIP_S: Final = 10.0
 BACKLOG_MAX: Final = 100_000
@@ -135,15 +130,15 @@ class Gateway:
         for periodic in beside:
             periodic.start()
         self._metrics.gauge("weir_records_waiting", "Answers that the store has yet to confirm.", self._backlog)
-        servers = self._listen(site)
+        near, far = self._listen(site)
         Pressure(site.connections, lambda: self._spool.filled, self._metrics).tick()
-        sweep = loop.create_task(_close_stale(site))
+        sweep = loop.create_task(_look_around(site, near))
         _calm_the_collector()
         print(f"gateway listens on {self._settings.gateway_socket} and 127.0.0.1:{self._gate.port}", flush=True)
         await self._stopping.wait()
         sweep.cancel()
         desk.close()
-        await self._drain(servers, site, validation)
+        await self._drain(near, far, site, validation)
         for periodic in beside:
             periodic.stop(1)
         explainer.close()
@@ -204,29 +199,21 @@ class Gateway:
         self._code = 1
         self._stopping.set()
 
-    def _listen(self, site: GatewaySite) -> "list[Door]":
+    def _listen(self, site: GatewaySite) -> tuple[NearDoor, Door]:
         loop = asyncio.get_running_loop()
         path = self._settings.gateway_socket
-        path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
-        near = socket.socket(socket.AF_UNIX)
-        try:
-            near.bind(str(path))
-        finally:
-            os.umask(mask)
+        near = NearDoor(loop, path, lambda: HttpConnection(site, over_tcp=False), lambda: site.full)
         listener = free_port(self._settings.gateway_port)
-        unix = Door(loop, near, lambda: HttpConnection(site, over_tcp=False), lambda: site.full)
-        tcp = Door(loop, listener, lambda: HttpConnection(site, over_tcp=True), lambda: site.full)
+        far = Door(loop, listener, lambda: HttpConnection(site, over_tcp=True), lambda: site.full)
         self._gate.port = listener.getsockname()[1]
         where = Where(os.getpid(), str(path), "127.0.0.1", self._gate.port, f"http://127.0.0.1:{self._gate.port}")
         write_whole(self._settings.run / "gateway.json", msgspec.json.encode(where))
-        return [unix, tcp]
+        return near, far
 
-    async def _drain(self, servers: "list[Door]", site: GatewaySite, validation: Validation) -> None:
+    async def _drain(self, near: NearDoor, far: Door, site: GatewaySite, validation: Validation) -> None:
         site.draining = True
-        for server in servers:
-            server.close()
-        self._settings.gateway_socket.unlink(missing_ok=True)
+        far.close()
+        near.close()
         (self._settings.run / "gateway.json").unlink(missing_ok=True)
         for connection in list(site.connections):
             connection.close_when_answered()
@@ -238,90 +225,14 @@ class Gateway:
             connection.transport.close()
 
 
-class Door:
-    """A listening socket that lets many in at a time: libuv takes one connection a round of its loop, so that behind a
-    busy gateway the last of a thousand new callers waited for seconds.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        listener: socket.socket,
-        factory: Callable[[], HttpConnection],
-        full: Callable[[], bool],
-    ) -> None:
-        self._loop = loop
-        self._listener = listener
-        self._factory = factory
-        self._full = full
-        self._entering: set[asyncio.Task[object]] = set()
-        listener.setblocking(False)
-        listener.listen(BACKLOG)
-        self._open()
-
-    def close(self) -> None:
-        """Let nobody in any more."""
-        self._loop.remove_reader(self._listener)
-        self._listener.close()
-
-    def _open(self) -> None:
-        if self._listener.fileno() >= 0:
-            self._loop.add_reader(self._listener, self._let_in)
-
-    def _let_in(self) -> None:
-        if self._full():  # who comes waits in the backlog: descriptors are left for Redis, spool and files
-            self._wait()
-            return
-        for _ in range(ENTRIES_A_TICK):
-            try:
-                caller, _address = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:  # no descriptor is left: who comes waits in the backlog for a while
-                print(f"alert: a connection could not be taken: {error}", file=sys.stderr, flush=True)
-                self._wait()
-                return
-            caller.setblocking(False)
-            task = self._loop.create_task(self._enter(caller))
-            self._entering.add(task)
-            task.add_done_callback(self._entering.discard)
-
-    def _wait(self) -> None:
-        self._loop.remove_reader(self._listener)
-        self._loop.call_later(CLOSED_S, self._open)
-
-    async def _enter(self, caller: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(self._factory, caller)
-        except OSError:  # gone already
-            caller.close()
-
-
-async def _close_stale(site: GatewaySite) -> None:
+async def _look_around(site: GatewaySite, near: NearDoor) -> None:
     while True:
         await asyncio.sleep(_SWEEP_S)
+        near.look()
         now = time.monotonic_ns()
         for connection in list(site.connections):
             if connection.is_stale(now):
                 connection.give_up()
-
-
-def free_port(first: int) -> socket.socket:
-    """Return a bound socket on 127.0.0.1 at `first` or the next free port."""
-    for port in [*range(first, min(first + PORTS_TRIED, 65536)), 0]:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        # without it a port in TIME_WAIT counts as taken, and every restart would move on by one
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-            listener.listen(BACKLOG)
-        except OSError as error:
-            listener.close()
-            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
-                raise
-        else:
-            return listener
-    raise OSError(errno.EADDRINUSE, "no free port on 127.0.0.1")
 
 
 def write_whole(path: Path, data: bytes) -> None:
