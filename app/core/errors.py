@@ -75,4 +75,8 @@ class RequestInvalid(WeirError):
 
 
 class SetupError(WeirError):
-    """Something is missing on this machine."""
+    """Something is missing on this machine; `remedy` is what to do, and the message's end."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}: {remedy}" if remedy else what)
+        self.what, self.remedy = what, remedy

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from app.core.errors import WeirError
+from app.core.errors import SetupError, WeirError
 from app.core.ids import SECTION_NAMES
 from app.ports import LogReader, Supervisor
 from app.services.alerts import Watched, alerts, put_aside
@@ -116,9 +116,8 @@ def _servers(settings: Settings, outside: Outside) -> Iterable[Finding]:
     try:
         for name, detail in outside.servers():
             yield Finding(name, ok=True, detail=detail)
-    except WeirError as error:
-        what, _, remedy = str(error).partition(": ")
-        yield Finding("servers", ok=False, detail=what, remedy=remedy or str(error))
+    except SetupError as error:
+        yield Finding("servers", ok=False, detail=error.what, remedy=error.remedy)
     if settings.database_given:
         given = bool(os.environ.get("WEIR_WRITER_URL"))
         remedy = "set WEIR_WRITER_URL, and WEIR_ADMIN_URL once for the schema, beside DATABASE_URL"
@@ -182,8 +181,7 @@ def _processes(outside: Outside) -> Iterable[Finding]:
         return
     problems = process_problems(states, together(outside.probes, time.monotonic() + ANSWER_S))
     for problem in problems:
-        what, _, remedy = problem.partition(": ")
-        yield Finding("process", ok=False, detail=what, remedy=remedy)
+        yield Finding("process", ok=False, detail=problem.what, remedy=problem.remedy)
     if not problems:
         yield Finding("processes", ok=True, detail=f"{len(states)} run")
 

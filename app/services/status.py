@@ -31,6 +31,17 @@ class MountPlace(NamedTuple):
     pid: int = 0
 
 
+class Problem(NamedTuple):
+    """What is wrong, and what to do; what is wrong may be another program's words, with any sign in them."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return it as one sentence."""
+        return f"{self.what}: {self.remedy}"
+
+
 def gather(
     settings: Settings,
     version: str,
@@ -48,7 +59,8 @@ def gather(
     heads = Asked(partial(_heads, source)) if source is not None else None
     found_alerts = Asked(lambda: alerts(settings.home, watched))
     bounded = together(probes, give_up)
-    problems = process_problems(states, bounded) if states or not running else silent(bounded)
+    supervised = states or not running
+    problems = [str(one) for one in process_problems(states, bounded)] if supervised else silent(bounded)
     logs = _positions(heads, give_up, problems) if heads is not None else {}
     told: list[Alert] = []
     silent_mounts: list[str] = []
@@ -75,16 +87,17 @@ def gather(
     }
 
 
-def process_problems(states: Sequence[ProgramState], probes: Mapping[str, Callable[[], str]]) -> list[str]:
-    """Return one sentence for each program that does not serve."""
+def process_problems(states: Sequence[ProgramState], probes: Mapping[str, Callable[[], str]]) -> list[Problem]:
+    """Return what is wrong with each program that does not serve."""
     if not states:
-        return ["nothing runs: `weir up`"]
+        return [Problem("nothing runs", "`weir up`")]
     problems = []
     for state in states:
         if state.state != "running":
-            problems.append(f"{state.name} is {state.state}: `weir logs {state.name}`")
+            problems.append(Problem(f"{state.name} is {state.state}", f"`weir logs {state.name}`"))
         elif state.name in probes and (waits_for := probes[state.name]()):
-            problems.append(f"{state.name} does not serve yet, it {waits_for}: `weir logs {state.name}`")
+            what = f"{state.name} does not serve yet, it {waits_for}"
+            problems.append(Problem(what, f"`weir logs {state.name}`"))
     return problems
 
 
