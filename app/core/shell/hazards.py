@@ -8,8 +8,10 @@ from collections.abc import Callable
 from itertools import pairwise, takewhile
 from typing import Final
 
+from app.core.shell.git_files import foreign_repository
 from app.core.shell.git_launch import GIT_CONFIGURES
 from app.core.shell.hidden import EVALUATES, value_hides
+from app.core.shell.loading import both
 from app.core.shell.names import CODERS, SHELLS
 from app.core.shell.places import absolute, classify
 from app.core.shell.reading import Frame
@@ -331,7 +333,7 @@ _HAZARDS: Final[dict[str, Callable[[list[str], Frame], str]]] = {
     **dict.fromkeys(("coproc", "time"), _before_compound),
     "xargs": _xargs,
     "parallel": _xargs,
-    "git": _git,
+    "git": both(foreign_repository, _git),
     **dict.fromkeys(("make", "gmake"), _make),
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _awk),
     **dict.fromkeys(("sed", "gsed"), _sed),

@@ -9,6 +9,7 @@ from typing import Final
 
 from app.core.shell.archives import archived, copied_in_and_out, zipped
 from app.core.shell.form import Touch
+from app.core.shell.git_files import git_touches
 from app.core.shell.names import CODERS, SHELLS
 from app.core.shell.operands import operands_of, touch
 from app.core.shell.outputs import COMPRESSORS, changed_in_place, compressed, renamed, second_written, written_by_option
@@ -150,9 +151,6 @@ _LOOKS: Final = re.compile(r"[~./]|.*/|id_rsa|id_ed25519|credentials|secrets?\b"
 _GLUED_OPTIONS: Final = frozenset(("-o", "-O", "-d"))
 _PARTS: Final = re.compile(r"[=:@,]")
 _TARGET: Final = re.compile(r"-[a-su-zA-FH-LNP-RT-Z]*t(.*)\Z", re.DOTALL)
-_SPACE: Final = re.compile(r"\s")
-_GIT_WRITES: Final = frozenset(("merge-file", "mailinfo", "mailsplit", "index-pack", "pack-objects", "commit-graph"))
-_GIT_MAKES: Final = {"init": 2, "clone": 3, "worktree": 3}
 
 
 def touches_of(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...]:
@@ -281,28 +279,6 @@ def _find(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     return tuple(found)
 
 
-def _git(words: list[str], frame: Frame) -> tuple[Touch, ...]:
-    """Contents that git shows by name (`HEAD:.env`), and folders that it writes outside."""
-    if len(words) > 1 and words[1] in _GIT_MAKES:
-        made = [
-            word
-            for word in words[_GIT_MAKES[words[1]] :]
-            if not word.startswith("-") and "/" in word and ":" not in word
-        ]
-        return tuple([touch("write", word, frame) for word in made])
-    if len(words) > 1 and words[1] in _GIT_WRITES:
-        return tuple([touch("write", word, frame) for word in words[2:] if word[:1] in {"/", "~"} or ".." in word])
-    named = [word for word in words[2:] if ":" in word]
-    found = [
-        touch("read", word.rpartition(":")[2], frame)
-        for word in named
-        if "//" not in word and "@" not in word and not _SPACE.search(word)
-    ]
-    if "--no-index" in words or "hash-object" in words:
-        found += [touch("read", word, frame) for word in words[2:] if not word.startswith("-")]
-    return tuple([t for t in found if "secret" in t.where])
-
-
 def _unknown(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     found: list[Touch] = []
     for word in words[1:]:
@@ -329,7 +305,7 @@ _ACCESS: Final = {
 }
 _SPECIAL: Final = {
     **dict.fromkeys(CHANGERS, _changed),
-    "git": _git,
+    "git": git_touches,
     "cp": _copy,
     "mv": _copy,
     "ln": _copy,
