@@ -105,6 +105,9 @@ def judged(policy: Policy, command: str, world: World, cwd: str = CWD) -> Judgem
 
 
 HARMLESS = [
+    ("awk -f x.awk a", {"x__awk": "# sums\n{ n += $1 }\nEND { print n }\n"}),
+    ("awk -f x.awk a", {}),
+    ("sed -nf x.sed a", {"x__sed": "s/a/b/g\n/x/d\n$p\n"}),
     ("bash x.sh", {"x__sh": "#!/bin/bash\nset -euo pipefail\nls -la\npytest -q\n"}),
     ("./x.sh", {"x__sh": "ls\n"}),
     ("./x", {"x": b"\x7fELF" + bytes(SCRIPT_BYTES_MAX)}),
@@ -123,6 +126,8 @@ HARMLESS = [
     ("npm install", {"package__json": PACKAGE}),
 ]
 HARMFUL = [
+    ("awk -f x.awk a", {"x__awk": 'BEGIN { system("rm -rf /") }\n'}),
+    ("sed -f x.sed a", {"x__sed": "1e rm -rf /\n"}),
     ("make", {"Makefile": "all: clean\n\tls\nclean:\n\trm -rf /\n"}),
     ("make wreck", {"Makefile": MAKEFILE}),
     ("timeout 60 make -s wreck", {"makefile": MAKEFILE}),
@@ -159,6 +164,11 @@ HARMFUL = [
     ("node x.js", {"x__js": 'require("child_process").execSync("rm -rf /");\n'}),
 ]
 DOUBTFUL = [
+    ("gawk --file=x.awk a", {"x__awk": '{ print | "sh" }\n'}),
+    ("awk -fx.awk a", {"x__awk": '{ print > "out.txt" }\n'}),
+    ("awk -F: -f x.awk a", {"x__awk": "BEGIN { system(cmd) }\n"}),
+    ("sed -nf x.sed a", {"x__sed": "s/a/b/w .git/config\n"}),
+    ("sed --file=x.sed a", {"x__sed": "s/.*/rm x/e\n"}),
     ("bash x.sh", {"x__sh": b"ls\n" * SCRIPT_BYTES_MAX}),
     ("bash x.sh", {"x__sh": b"ls\n" * 3000}),
     ("bash x.sh", {"x__sh": b"ls \xff\n"}),

@@ -44,7 +44,7 @@ _STARTS: Final = re.compile(
 _EFFECTS: Final = re.compile(
     r"\b(?:remove|unlink|rmtree|rmdir|removedirs|rename|replace\(|renames|chmod|chown|write|writelines|truncate|symlink|link\b|mkdir|makedirs|shutil|copy|move|touch|putenv|setuid|kill"
     r"|rm|file\.remove|rmSync|unlinkSync|writeFile|appendFile|createWriteStream|renameSync|cpSync|mkfifo|utime|delete|rm_rf|rm_r|FileUtils|File\.|Remove-Item|Set-Content|Out-File|Clear-Content|Move-Item|Copy-Item"
-    r"|(?:sys)?open\s*\(|open\b|fs\.|fopen|file_put_contents|DELETE|DROP)"
+    r"|clear\s*=\s*True|(?:sys)?open\s*\(|open\b|fs\.|fopen|file_put_contents|DELETE|DROP)"
 )
 _OPAQUE: Final = re.compile(
     r"\b(?:eval|exec|iex|compile|__import__|importlib|getattr|setattr|globals|locals|vars|builtins|__builtins__|ctypes|cffi|marshal|pickle|loads|b64decode|a85decode|fromhex|decode\(|codecs|zlib|"
@@ -68,7 +68,7 @@ def _scan(*ended: str) -> re.Pattern[str]:
 
 _SCANS: Final = {frozenset(names): _scan(*names) for names in ((), ("single",), ("double",), ("single", "double"))}
 """The literals of code in which single or double quotes no longer end."""
-_DELETES: Final = re.compile(r"remove|unlink|rmtree|rmdir|\brm|delete|Remove-Item|DROP", re.IGNORECASE)
+_DELETES: Final = re.compile(r"remove|unlink|rmtree|rmdir|\brm|delete|Remove-Item|DROP|clear\s*=\s*True", re.IGNORECASE)
 _PATHS: Final = re.compile(r"[~/.]|[\w-]+[./]")
 _READS: Final = re.compile(
     r"\b(?:read_text|read_bytes|file_get_contents|readfile|highlight_file|show_source|linecache|fileinput|io\.lines"

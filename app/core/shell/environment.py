@@ -78,7 +78,7 @@ def note_environment(reading: Reading, span: tuple[int, int], frame: Frame, name
 
 def note_given(reading: Reading, span: tuple[int, int], frame: Frame, name: str, value: str) -> None:
     """Note a variable that is put into the environment and makes a program run or load something else."""
-    if not value or (name == "PATH" and value == UNKNOWN):
+    if not value and name != "PATH":
         return
     if _carries(name, value, frame):
         _note(reading, span, frame, name, value)
@@ -94,6 +94,8 @@ def _note(reading: Reading, span: tuple[int, int], frame: Frame, name: str, valu
 def _carries(name: str, value: str, frame: Frame) -> bool:
     if name in _NEVER or name.startswith(_NEVER_BEGINNINGS):
         return bool(value) and not (name == "BROWSER" and value in {"none", "true", ":"})
+    if name == "PATH":
+        return value != UNKNOWN  # itself; anything else, nothing too, is another place to find `ls` in
     accepted = _VALUES.get(name)
     if accepted is not None:
         return accepted.fullmatch(value) is None

@@ -7,13 +7,15 @@ well as followed, since they do something of their own.
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.follow import Span, inside, kept, moved, text_of
 from app.core.shell.form import UNKNOWN, Command, marks_of, unknown
 from app.core.shell.git_launch import run_git
+from app.core.shell.operands import touch
 from app.core.shell.reading import Frame, Reading
-from app.core.shell.runners import runs_package, runs_recipes, runs_texts
+from app.core.shell.runners import runs_package, runs_recipes, runs_texts, set_scripts
 from app.core.shell.script_options import run_awk, run_rsync, run_sed, run_tar, run_vim
 from app.core.shell.wrappers import where_told
 
@@ -105,6 +107,7 @@ _EXEC_VALUES: Final = frozenset(
 _REST: Final = 100
 _ITEM: Final = re.compile(r"(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^\s'\"\\])+", re.DOTALL)
 _ITEM_PART: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\\.", re.DOTALL)
+_ARG_FILE: Final = re.compile(r"-[0oprtx]*a(.*)", re.DOTALL)
 _OPERATORS: Final = frozenset(("|", "&&", "||", ";", "&", ">", "<"))
 
 
@@ -119,6 +122,17 @@ def _after_options(words: list[str], values: frozenset[str], start: int = 1) -> 
             return index + 1
         index += 2 if words[index] in values else 1
     return index
+
+
+def _arg_file(words: list[str]) -> str:
+    """Return the file that xargs reads in the place of its input."""
+    for word, following in pairwise([*words[1:], ""]):
+        if word.startswith("--arg"):
+            return word.partition("=")[2] or following
+        glued = _ARG_FILE.fullmatch(word)
+        if glued is not None:
+            return glued[1] or following
+    return ""
 
 
 def _xargs(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
@@ -139,7 +153,11 @@ def _xargs(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
             index += 1
         index += 1
     inner = words[index:] or ["echo"]
-    given = frame.stdin or UNKNOWN
+    path = _arg_file(words[:index])
+    if path:
+        read = (touch("read", path, frame),)
+        reading.emit(Command("<", ("<", path), frame.wrappers, span, frozenset(), read, bool(marks_of(path))))
+    given = (frame.scope.content(path) if path else frame.stdin) or UNKNOWN
     items = _items(given) if not marks_of(given) else [given.strip()]
     placed = [word.replace(mark, " ".join(items)) for word in inner] if mark else [*inner, *items]
     if any(item in _OPERATORS or item.endswith(";") for item in items):
@@ -269,6 +287,7 @@ def _npx(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | 
     for index, word in enumerate(words[:-1]):
         if word in {"-c", "--call"}:
             return text_of(reading, words[index + 1], words, inside(frame, words[0], span), span)
+    set_scripts(reading, words, frame, span)
     return runs_package(reading, words, frame, span)
 
 

@@ -38,6 +38,13 @@ LOADERS: Final = frozenset(_LOADERS_TEXT.split())
 _RUN_FROM: Final = re.compile(r"(?:https?://|data:|github:|git\+).*|(?:[\w-]+\.)+[a-z]{2,}/.*@.*", re.DOTALL)
 
 
+_RUN_VALUES_TEXT: Final = """
+-c --config --import-map --cert --location --log-level -L --seed --preload --import -r --require --lock --env-file
+--conditions
+"""
+_RUN_VALUES: Final = frozenset(_RUN_VALUES_TEXT.split())
+
+
 def loads_from_outside(words: list[str], frame: Frame) -> str:
     """Return the doubt of an option that loads what lies outside the project."""
     for word, following in pairwise([*words[1:], ""]):
@@ -63,9 +70,15 @@ def _outside(path: str, frame: Frame) -> bool:
 def runs_from_elsewhere(words: list[str], frame: Frame) -> str:
     """Return the doubt of a script or module that is another machine's, as `deno run https://x` names it."""
     named = [word.partition("=")[2] if word[:2] == "--" and "=" in word else word for word in words[1:3]]
-    if any(_RUN_FROM.fullmatch(word) for word in named):
+    if any(_RUN_FROM.fullmatch(word) for word in [*named, *_script(words)]):
         return "runs-code-of-another-machine"
     return loads_from_outside(words, frame)
+
+
+def _script(words: list[str]) -> list[str]:
+    """Return the script of `deno run -A x`: the first word behind the sub-command that is no option nor its value."""
+    plain = [word for before, word in pairwise(words) if word[:1] != "-" and before not in _RUN_VALUES]
+    return plain[:1] if plain and not plain[0].isalpha() else plain[1:2]
 
 
 def go(words: list[str], frame: Frame) -> str:

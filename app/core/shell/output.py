@@ -92,7 +92,12 @@ def _network(_program: str, words: list[str], frame: Frame, touches: tuple[Touch
     return facts
 
 
-_FACTS: Final = {**dict.fromkeys(SENDERS, _network), **dict.fromkeys(SEARCHERS, searched)}
+def _tls(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> set[str]:
+    """What `openssl s_client` is given to read goes to the other machine."""
+    return _network(program, words[1:], frame, touches) if words[1:2] == ["s_client"] else set()
+
+
+_FACTS: Final = {"openssl": _tls, **dict.fromkeys(SENDERS, _network), **dict.fromkeys(SEARCHERS, searched)}
 
 
 def _far(words: list[str]) -> bool:

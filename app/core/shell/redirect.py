@@ -175,7 +175,7 @@ def _read(reading: Reading, path: str, frame: Frame, node: Node, descriptor: str
     where = classify(frame.scope.pointed(path), frame.scope.cwd, frame.scope.project)
     content = frame.scope.content(path)
     if content is None:
-        content = UNKNOWN if where[0] in {"project", "null"} else UNKNOWN + FOREIGN
+        content = "" if path == "/dev/null" else UNKNOWN if where[0] in {"project", "null"} else UNKNOWN + FOREIGN
         if "null" not in where:
             reading.emit(_touching("<", "read", path, where, frame, node))
         if "secret" in where:

@@ -29,6 +29,7 @@ _VERBS: Final = {
     "pipx": ("run",),
     "deno": ("task",),
 }
+_SETS: Final = frozenset(("pkg", "set-script"))
 _GIVEN: Final = frozenset(("-c", "--call"))
 _VALUES: Final = frozenset(("-p", "--package", "-w", "--workspace", "--from", "--with", "--spec", "--python", "--root"))
 _SYSTEM: Final = (
@@ -88,12 +89,29 @@ def runs_package(reading: Reading, words: list[str], frame: Frame, span: Span) -
     return None
 
 
+def set_scripts(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:
+    """Read what `npm pkg set scripts.x=text` will run later as what it runs."""
+    if _SETS.isdisjoint(words) or "set" not in "".join(words):
+        return
+    if "set-script" in words:
+        for text in words[words.index("set-script") + 2 :][:1]:
+            text_of(reading, text, words, inside(frame, words[0], span), span)
+    for word in words:
+        name, sign, text = word.partition("=")
+        if not sign or not name.startswith("scripts"):
+            continue
+        if text[:1] == "{" or "--json" in words:
+            reading.doubt("scripts-set-at-once")
+        else:
+            text_of(reading, text, words, inside(frame, words[0], span), span)
+
+
 def runs_alone(program: str, words: list[str]) -> bool:
     """Tell whether a text of these words alone runs nothing else: no file of its own making is there to be read."""
     if program in {"make", "gmake"}:
         return True
     verbs = _VERBS.get(program, ("",))
-    return verbs != ("",) and len(words) > 1 and words[1] not in verbs and _GIVEN.isdisjoint(words)
+    return verbs != ("",) and len(words) > 1 and words[1] not in verbs and (_GIVEN | _SETS).isdisjoint(words)
 
 
 def runs_texts(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:

@@ -6,7 +6,9 @@ from typing import Final
 
 from app.core.shell.follow import Span, inside, text_of
 from app.core.shell.form import Command
+from app.core.shell.hazards import hazard_of
 from app.core.shell.reading import Frame, Reading
+from app.core.shell.stored import stored_text
 
 _TAR_RUNS: Final = re.compile(
     r"--(?:checkpoint-action=exec|to-command|use-compress-program|info-script|new-volume-script|rsh-command|rmt-command)=(.*)",
@@ -15,6 +17,8 @@ _TAR_RUNS: Final = re.compile(
 _AWK_SYSTEM: Final = re.compile(
     r'(?:system\s*\(\s*"((?:[^"\\]|\\.)*)")|(?:"((?:[^"\\]|\\.)*)"\s*\|\s*getline)|(?:\|&?\s*"((?:[^"\\]|\\.)*)")'
 )
+_AWK_FILE: Final = re.compile(r"(?:-f|-E|-i|--(?:file|exec|include)(?:=|\Z))(.*)", re.DOTALL)
+_SED_FILE: Final = re.compile(r"(?:-[nrEsuz]*f|--file(?:=|\Z))(.*)", re.DOTALL)
 _SED_RUNS: Final = re.compile(r"(?:^|[;{}\n\d$/])[ \t]{0,8}e[ \t]+([^;\n}]+)")
 _SED_STARTS: Final = re.compile(r"(?:^|[;{}\n\d$/ ])s([^\w\s\\;])")
 _SED_FLAGS: Final = re.compile(r"[gpIMmw\d]*e")
@@ -69,7 +73,7 @@ def run_awk(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
     code = "\n".join(
         [
             *[word for word in words[1:] if "{" in word or "system" in word or "BEGIN" in word],
-            *_programs(words, frame),
+            *_programs(reading, words, frame),
         ]
     )
     for found in _AWK_SYSTEM.finditer(code):
@@ -83,19 +87,34 @@ def run_awk(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
     return None
 
 
-def _programs(words: list[str], frame: Frame) -> list[str]:
-    """Return the programs of `-f file` where the text itself wrote the file."""
-    if not frame.scope.made():
+def _programs(reading: Reading, words: list[str], frame: Frame) -> list[str]:
+    """Return the programs of `-f file`: of a file that the text itself wrote, else of one that lies in the store."""
+    if "f" not in "".join(words[1:]) and "-E" not in words:
         return []
-    named = [following for word, following in pairwise(words) if word in {"-f", "--file"}]
-    named += [word.partition("=")[2] or word[2:] for word in words if re.match(r"-f.|--file=", word)]
-    return [text for name in named for text in frame.scope.contents(name)]
+    glued = _SED_FILE if words[0].endswith("sed") else _AWK_FILE
+    found: list[str] = []
+    for word, following in pairwise([*words[1:], ""]):
+        named = glued.fullmatch(word)
+        if named is not None:
+            found += _program(reading, named[1] or following, words, frame)
+    return found
+
+
+def _program(reading: Reading, path: str, words: list[str], frame: Frame) -> list[str]:
+    made = frame.scope.contents(path)
+    stored = stored_text(reading, path, frame) if path and not made else None
+    if stored is None:
+        return [*made]
+    doubt = hazard_of(words[0], [words[0], f"-e{stored}" if words[0].endswith("sed") else stored], frame)
+    if doubt:
+        reading.doubt(doubt)
+    return [stored]
 
 
 def run_sed(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Sed: the e command and flag."""
     scripts = [word for word in words[1:] if not word.startswith("-")]
-    for script in [*scripts[:1], *_programs(words, frame)]:
+    for script in [*scripts[:1], *_programs(reading, words, frame)]:
         for found in _SED_RUNS.finditer(script):
             text_of(reading, found[1], words, inside(frame, "sed", span), span)
         if _substitutes_and_runs(script):

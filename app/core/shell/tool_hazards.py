@@ -5,6 +5,7 @@ As hazards.py, which holds the everyday programs: the answer is a doubt in a few
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.embedded import code_facts
@@ -21,6 +22,9 @@ _JQ_ENVIRONMENT: Final = re.compile(rf"(?<![.\w])\$?(?:env|ENV)\b(?!\.(?:{_OWN})
 _YQ_READS: Final = re.compile(rf"\b(?:load|strload|load_\w+|envsubst|eval|str?env)\s*\(|\benv\s*\((?!(?:{_OWN})\))")
 _AWK_ENVIRONMENT: Final = re.compile(rf"\bENVIRON\b(?!\[\"(?:{_OWN})\"\])")
 _RUN_MODULES: Final = frozenset(("timeit", "code", "runpy", "pdb", "bdb", "idlelib", "ptpython", "IPython", "invoke"))
+_CONNECT: Final = frozenset(("telnetlib", "ftplib", "smtplib", "poplib", "imaplib", "nntplib"))
+_SERVE: Final = frozenset(("http.server", "pydoc"))
+_LOCAL_HOST: Final = re.compile(r"localhost|127(?:\.\d+){3}|::1")
 _MAGICK: Final = ("msl:", "ephemeral:", "mvg:", "text:@", "caption:@", "label:@", "@", "|")
 _SENDING: Final = re.compile(r"(?:tcp|udp|rtmps?|ftp|sftp|https?|srt|rtp|rtsp|icecast|tee):")
 
@@ -61,12 +65,22 @@ def awk_environment(words: list[str]) -> str:
 
 
 def _python(words: list[str], _frame: Frame) -> str:
-    if "-m" not in words[:6]:
+    rest = words[words.index("-m") + 1 :] if "-m" in words[:6] else []
+    if not rest:
         return ""
-    rest = words[words.index("-m") + 1 :]
-    if rest[:1] and rest[0].partition(".")[0] in _RUN_MODULES and code_facts("\n".join(rest[1:])):
+    if rest[0] in _CONNECT and any(word[:1] != "-" for word in rest[1:]):
+        return "module-connects"
+    if rest[0] in _SERVE and any(_LOCAL_HOST.fullmatch(host) is None for host in _bound(rest)):
+        return "module-serves-to-others"
+    if rest[0].partition(".")[0] in _RUN_MODULES and code_facts("\n".join(rest[1:])):
         return "python-module-runs-code"
     return ""
+
+
+def _bound(rest: list[str]) -> list[str]:
+    """Return the addresses that a server is bound to by an option."""
+    found = [following for word, following in pairwise([*rest, ""]) if re.fullmatch(r"-b|--b(?:ind?)?|-n", word)]
+    return found + [word.partition("=")[2] or word[2:] for word in rest if re.match(r"-[bn][^-]|--b\w*=", word)]
 
 
 def _reads_code(words: list[str], frame: Frame) -> str:

@@ -15,6 +15,7 @@ from app.core.shell.operands import operands_of, touch
 from app.core.shell.outputs import COMPRESSORS, changed_in_place, compressed, renamed, second_written, written_by_option
 from app.core.shell.reading import Frame
 from app.core.shell.transfers import copied, fetched
+from app.core.shell.venvs import MODULES, cleared, cleared_by_uv
 
 READERS: Final = frozenset(
     [
@@ -190,12 +191,24 @@ def _changed(words: list[str], frame: Frame) -> tuple[Touch, ...]:
 def _script(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     for index, word in enumerate(words[1:], 1):
         if word in {"-m", "-c", "-e"} or re.fullmatch(r"-[a-zA-Z0-9]*[eE]", word):
-            rest = _unknown(words[index + 1 :], frame)
+            rest = (*_unknown(words[index + 1 :], frame), *_module(words[index:], frame))
             in_place = any(re.match(r"-[a-zA-Z0]*i", option) for option in words[1:index])
             return tuple([t._replace(access="write") for t in rest]) if in_place else rest
         if not word.startswith(("-", "+")):
             return (touch("run", word, frame), *_unknown(words[index:], frame))
     return ()
+
+
+def _module(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    return cleared(words[2:], frame) if words[0] == "-m" and words[1:2] and words[1] in MODULES else ()
+
+
+def _history(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    """Bash's history goes to and comes from the file that is named, or that HISTFILE names."""
+    letters = "".join([word for word in words[1:] if word[:1] == "-"])
+    access = "read" if set(letters) & set("rn") else "write" if set(letters) & set("aw") else ""
+    paths = operands_of("history", words) or [frame.scope.variables.get("HISTFILE", "")]
+    return tuple([touch(access, path, frame) for path in paths[:1] if path]) if access else ()
 
 
 def _filter(program: str, words: list[str], frame: Frame) -> tuple[Touch, ...]:
@@ -306,6 +319,9 @@ _ACCESS: Final = {
 _SPECIAL: Final = {
     **dict.fromkeys(CHANGERS, _changed),
     "git": git_touches,
+    "history": _history,
+    "uv": lambda words, frame: (*_unknown(words, frame), *cleared_by_uv(words, frame)),
+    "virtualenv": lambda words, frame: (*_unknown(words, frame), *cleared(words[1:], frame)),
     "cp": _copy,
     "mv": _copy,
     "ln": _copy,
