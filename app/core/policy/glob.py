@@ -21,7 +21,7 @@ def text_expression(pattern: str) -> str:
     """Return the expression of a command pattern: `*` is anything; a closing `:*` or ` *` also matches nothing more."""
     for ending in (":*", " *"):
         if pattern.endswith(ending) and len(pattern) > 2:
-            return _starred(pattern[: -len(ending)]) + r"(?:\s.*)?"
+            return _starred(pattern[: -len(ending)]) + "(?: .*)?"
     return _starred(pattern)
 
 

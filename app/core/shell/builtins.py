@@ -136,7 +136,8 @@ def _read(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
 def _fields(text: str, separators: str, most: int) -> list[str]:
     """Cut a record at IFS into `most` fields."""
     if separators == " \t\n":
-        return text.split(None, most - 1)
+        text = text.strip(" \t\n")
+        return re.split(r"[ \t\n]+", text, maxsplit=most - 1) if text and most > 1 else [text] if text else []
     if not separators.isascii():
         return [unknown(text)] * most
     return re.split(f"[{re.escape(separators)}]", text, maxsplit=most - 1) if separators else [text]
@@ -172,7 +173,7 @@ def _mapfile(reading: Reading, words: list[str], frame: Frame, span: Span) -> st
     if name in frame.scope.counts:
         doubt_output(reading, text)
     whole = not marks_of(text) and all(word in {"-t", name} for word in words[1:])
-    frame.scope.arrays[name] = text.splitlines() if whole else [unknown(text)]
+    frame.scope.arrays[name] = text.removesuffix("\n").split("\n") if whole else [unknown(text)]
     return ""
 
 

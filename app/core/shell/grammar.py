@@ -74,6 +74,8 @@ PIECE: Final = 64
 READS_LEAST: Final = 64
 READS_A_BYTE: Final = 1 / 16
 """What holds no errors is read 1.5 to 4 times."""
+_BLANKS: Final = bytes.maketrans(b"\r\f\v", b"\x01\x01\x01")
+"""To the shell these are characters of a word like any other; to the grammar they are blanks."""
 # other than ASCII the grammar tells letters from the rest, by locale; to the shell none of them is one
 _ALIKE: Final = {2: "\u00a7".encode(), 3: "\u2030".encode(), 4: "\U0001f4a0".encode()}
 _CONTINUES: Final = re.compile(rb"[\x80-\xbf]")
@@ -128,8 +130,10 @@ class _Reader:
 
 def tree_of(source: bytes) -> Node | None:
     """Parse; None where that would take longer than any text within the bounds needs. The tree's own text is not the
-    source's: each character that is not ASCII is another of as many bytes.
+    source's: each character that is not ASCII, and each that only the grammar takes for a blank, is another of as many
+    bytes.
     """
+    source = source.translate(_BLANKS)
     if not source.isascii():
         source = _CHARACTER.sub(lambda found: _ALIKE[len(found[0])], source)
     if len(source) <= SHORT_MAX:

@@ -105,7 +105,7 @@ _EXEC_VALUES: Final = frozenset(
     ]
 )
 _REST: Final = 100
-_ITEM: Final = re.compile(r"(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^\s'\"\\])+", re.DOTALL)
+_ITEM: Final = re.compile(r"(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^ \t\n'\"\\])+", re.DOTALL)
 _ITEM_PART: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\\.", re.DOTALL)
 _ARG_FILE: Final = re.compile(r"-[0oprtx]*a(.*)", re.DOTALL)
 _OPERATORS: Final = frozenset(("|", "&&", "||", ";", "&", ">", "<"))

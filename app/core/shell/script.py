@@ -20,7 +20,7 @@ from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, 
 from app.core.shell.redirect import apply_redirects, run_redirected
 from app.core.shell.scope import Function, Scope
 from app.core.shell.stored import Scripts
-from app.core.shell.syntax import WORDS_MAX, parse, plain_words
+from app.core.shell.syntax import BLANKS, WORDS_MAX, parse, plain_words
 from app.core.shell.words import evaluate, run_inside, text_words, value_of, words_of
 
 _LOOPS: Final = frozenset(("while_statement", "for_statement", "c_style_for_statement"))
@@ -43,7 +43,7 @@ def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | No
     """Return the canonical form of a shell text that would run in `cwd` of the project at `project`; what it runs of
     `scripts` is read too.
     """
-    words = plain_words(text.strip()) if len(text) < 4096 else None
+    words = plain_words(text.strip(BLANKS)) if len(text) < 4096 else None
     alone = lone_command(text, words, cwd, project or cwd, follows=scripts is not None)
     if alone is not None:
         return Form((alone,))
@@ -68,7 +68,7 @@ def run_text(reading: Reading, text: str, frame: Frame) -> str:
         reading.doubt("too-deep")
         return UNKNOWN
     reading.weigh_value(text)
-    words = plain_words(text.strip()) if len(text) < 4096 else None
+    words = plain_words(text.strip(BLANKS)) if len(text) < 4096 else None
     inner = frame._replace(base=frame.base or (0, 0), depth=frame.depth + 1, extra=())
     if words is not None:
         return run_words(reading, words, inner, inner.base or (0, 0))

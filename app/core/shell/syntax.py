@@ -49,6 +49,14 @@ _QUOTED_HEREDOC: Final = re.compile(r"<<-?[ \t]*(?:'([^'\n]{1,64})'|\"([^\"\n$`\
 _LINE_WITH_BACKSLASH: Final = re.compile(r"(?<!\\)(?:\\\\)*\n[ \t]*\\")
 _BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s]{0,400},[^\s]{0,400})\}(?=$|[\s;|&)])")
 _COMMA: Final = re.compile(r",(?![^{]*\})")
+BLANKS: Final = " \t\n"
+"""What parts words in a shell; Python takes more for blanks: CR, FF, VT, and what Unicode has."""
+_CONTROLS: Final = re.compile(r"[\x01-\x08\x0b-\x1f\x7f]")
+_CONTROL_BYTES: Final = re.compile(_CONTROLS.pattern.encode())
+_DATA: Final = frozenset(
+    ("raw_string", "ansi_c_string", "string", "string_content", "heredoc_body", "heredoc_content", "comment")
+)
+"""What is only carried on where nothing is below it."""
 PLACEHOLDER: Final = "weir heredoc body cut"
 
 
@@ -81,6 +89,11 @@ def quoted_words(text: str) -> list[str] | None:
 
 def parse(text: str) -> Parsed:
     """Return the tree of `text` within the bounds."""
+    parsed = _parsed(text)
+    return parsed if _CONTROLS.search(text) is None else _controlled(parsed)
+
+
+def _parsed(text: str) -> Parsed:
     refused = _refusal(text)
     if refused:
         return Parsed(None, b"", doubt=refused)
@@ -103,6 +116,23 @@ def parse(text: str) -> Parsed:
     return Parsed(root, source, bodies, doubt=_misread(short))
 
 
+def _controlled(parsed: Parsed) -> Parsed:
+    """Doubt a control character outside of what is only carried on: a shell takes it for a part of the word, and who
+    reads along sees two words, or another line.
+    """
+    if parsed.root is None:
+        return parsed
+    rest = bytearray(parsed.source)
+    stack = [parsed.root]
+    while stack:
+        node = stack.pop()
+        children = node.named_children
+        if not children and node.type in _DATA:
+            rest[node.start_byte : node.end_byte] = bytes(node.end_byte - node.start_byte)
+        stack += children
+    return parsed if _CONTROL_BYTES.search(rest) is None else parsed._replace(doubt="control-character")
+
+
 def _misread(text: str) -> str:
     """Name what the grammar reads wrongly without an error: a line, or a heredoc body, that begins with a backslash
     becomes words of the command before it.
@@ -114,6 +144,11 @@ def parse_inner(text: str) -> Parsed:
     """Return the tree of a text that the reading itself made: marks are allowed in it, the bounds stay."""
     if len(text) > TEXT_MAX or "\0" in text:
         return Parsed(None, b"", doubt="too-long")
+    parsed = _parsed_inner(text)
+    return parsed if _CONTROLS.search(text) is None else _controlled(parsed)
+
+
+def _parsed_inner(text: str) -> Parsed:
     source = text.encode(errors="replace")
     root = tree_of(source)
     if root is None or root.descendant_count > NODES_MAX:

@@ -1,0 +1,66 @@
+"""What parts words: space, tab and newline to a shell; more than that to Python, and to the grammar."""
+
+from pathlib import Path
+
+import pytest
+
+from app.adapters.policy_files import load_policy
+from app.core.decisions import ToolCall, Verdict
+from app.core.policy import Policy
+from app.core.shell import canonical
+
+PACK = Path(__file__).resolve().parents[2] / "config" / "policies"
+CWD = "/home/dev/project"
+ODD = ["\r", "\f", "\v", "\x1c", "\x1f", "\x01", "\x7f"]
+UNICODE = ["\x85", "\u00a0", "\u2028", "\u3000"]
+
+
+@pytest.fixture(scope="module")
+def pack() -> Policy:
+    return load_policy([PACK])
+
+
+def judged(pack: Policy, command: str) -> Verdict:
+    return pack.judge(ToolCall("Bash", {"command": command}, "claude", "", CWD)).verdict
+
+
+@pytest.mark.parametrize("blank", [*ODD, *UNICODE])
+@pytest.mark.parametrize("command", ["ls{}rm -rf /", "ls{}", "{}ls", "sh -c 'ls{} -l'", "cat a\nls{}\n", "git status{}"])
+def test_what_is_no_blank_to_a_shell_parts_no_words_of_a_command(pack: Policy, command: str, blank: str) -> None:
+    assert judged(pack, command.format(blank)) is not Verdict.APPROVE
+
+
+@pytest.mark.parametrize("blank", ODD)
+@pytest.mark.parametrize(
+    "command",
+    ["mkdir d{}", "echo x >d{}/../../../../../etc/passwd", "echo x > d{}/../../../x", "cat <<E{}\na\nE{}\n", "x={}; ls"],
+)
+def test_a_control_character_in_a_word_is_a_doubt_with_its_own_name(pack: Policy, command: str, blank: str) -> None:
+    assert judged(pack, command.format(blank, blank)) is not Verdict.APPROVE
+    assert "control-character" in canonical(command.format(blank, blank), CWD).doubts
+
+
+@pytest.mark.parametrize("blank", ODD)
+def test_a_control_character_belongs_to_the_word_around_it(blank: str) -> None:
+    assert canonical(f"ls{blank}rm -rf x", CWD).commands[0].words == (f"ls{blank}rm", "-rf", "x")
+
+
+@pytest.mark.parametrize("blank", ["\r", "\v", "\x85", "\u2028"])
+def test_what_read_and_mapfile_cut_is_cut_where_a_shell_cuts(blank: str) -> None:
+    read = canonical(f"read a b <<< 'c{blank}d e'\n$a", CWD)
+    assert (f"c{blank}d",) in [command.words for command in read.commands]
+    lines = canonical(f"mapfile -t a <<< 'c{blank}d'\n\"${{a[@]}}\"", CWD)
+    assert (f"c{blank}d",) in [command.words for command in lines.commands]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["echo 'a\rb'", 'echo "a\r\nb"', "cat <<'E'\na\r\nb\r\nE\n", "ls # a\r\nls", r"printf '%s\r\n' x", "\n ls\t-l \n"],
+)
+def test_what_is_only_carried_on_may_hold_any_character(pack: Policy, command: str) -> None:
+    assert judged(pack, command) is Verdict.APPROVE
+
+
+@pytest.mark.parametrize("command", ["'ls\r-l' x", "'ls\n' x", "'ls\f' x"])
+def test_a_rule_for_a_program_is_none_for_another_whose_name_begins_so(pack: Policy, command: str) -> None:
+    assert judged(pack, command) is not Verdict.APPROVE
