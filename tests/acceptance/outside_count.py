@@ -1,6 +1,7 @@
 """Count the changing system calls of a command below a folder, from outside: strace, and docs/reference/events.md.
 
-Knows nothing of Weir. What it does not see: shared mappings, and seals by age or size (a second, 8 MiB).
+Knows nothing of Weir. Seals by age or size (a second, 8 MiB) are counted by the time and size of the writes; shared
+mappings are not seen.
 """
 
 import os
@@ -15,7 +16,9 @@ CALLS = (
     "chown,lchown,fchown,fchownat,utimensat,utime,utimes,futimesat,mknod,mknodat,setxattr,lsetxattr,fsetxattr,"
     "removexattr,lremovexattr,fremovexattr,chdir,fchdir,clone,clone3,fork,vfork,dup2,dup3,fallocate"
 )
-_LINE = re.compile(r"^(\d+)\s+(.*)$")
+SEAL_AFTER_S = 1.0
+SEAL_BYTES = 8 << 20
+_LINE = re.compile(r"^(\d+)\s+(\d+\.\d+) (.*)$")
 _CALL = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)(.*)$")
 _DONE = re.compile(r"^<\.\.\. (\w+) resumed>(.*)$")
 _PATH = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -41,16 +44,18 @@ _PLAIN = {name: kind for kind, names in _KINDS.items() for name in names.split()
 def run_counted(argv: list[str], cwd: Path, below: Path, trace: Path) -> Counter[str]:
     """Run a command and return its events below a folder; raises CalledProcessError where it fails."""
     before = {str(path) for path in [below, *below.rglob("*")]} if below.exists() else set()
-    command = ["strace", "-f", "-qq", "-y", "-s", "4096", "-e", "signal=none", "-e", f"trace={CALLS}", "-o", str(trace)]
+    shown = ["-f", "-qq", "-y", "-ttt", "-s", "4096", "-e", "signal=none", "-e", f"trace={CALLS}"]
+    command = ["strace", *shown, "-o", str(trace)]
     subprocess.run([*command, "--", *argv], cwd=cwd, check=True, capture_output=True)
     counted = Count(below, before, cwd)
-    for pid, line in _whole_lines(trace):
+    for pid, at_s, line in _whole_lines(trace):
+        counted.at_s = at_s
         counted.line(pid, line)
     counted.ended()
     return counted.events
 
 
-def _whole_lines(trace: Path) -> list[tuple[int, str]]:
+def _whole_lines(trace: Path) -> list[tuple[int, float, str]]:
     """Join what strace cut in two; a call stands where it returned, a fork where it began as well."""
     begun: dict[int, str] = {}
     lines = []
@@ -58,14 +63,14 @@ def _whole_lines(trace: Path) -> list[tuple[int, str]]:
         match = _LINE.match(raw)
         if match is None:
             continue
-        pid, text = int(match[1]), match[2]
+        pid, at_s, text = int(match[1]), float(match[2]), match[3]
         if text.endswith("<unfinished ...>"):
             begun[pid] = text.removesuffix("<unfinished ...>").rstrip()
             if text.split("(")[0] in _FORKS:
-                lines.append((pid, "forks"))
+                lines.append((pid, at_s, "forks"))
             continue
         done = _DONE.match(text)
-        lines.append((pid, begun.pop(pid, "") + done[2] if done else text))
+        lines.append((pid, at_s, begun.pop(pid, "") + done[2] if done else text))
     return lines
 
 
@@ -75,7 +80,8 @@ class Count:
     def __init__(self, below: Path, there: set[str], cwd: Path) -> None:
         self.events: Counter[str] = Counter()
         self._below, self._there, self._first = str(below), there, str(cwd)
-        self._unsealed: set[str] = set()
+        self._unsealed: dict[str, tuple[float, int]] = {}
+        self.at_s = 0.0
         self._where: dict[int, str] = {}
         self._forking: list[int] = []
 
@@ -147,12 +153,17 @@ class Count:
     def _written(self, name: str, arguments: str, count: int) -> None:
         shown = re.findall(r"\d+<([^>]*)>", arguments)
         path = shown[1 if name == "copy_file_range" else 0]
-        if self._inside(path) and (count or name == "fallocate"):
-            self._unsealed.add(path)
+        if not (self._inside(path) and (count or name == "fallocate")):
+            return
+        since_s, size = self._unsealed.get(path, (self.at_s, 0))
+        if self.at_s - since_s > SEAL_AFTER_S or size >= SEAL_BYTES:
+            self._seal(path)
+            since_s, size = self.at_s, 0
+        self._unsealed[path] = since_s, size + count
 
     def _seal(self, path: str) -> None:
         if path in self._unsealed:
-            self._unsealed.discard(path)
+            del self._unsealed[path]
             self.events["write"] += 1
 
     def _changed(self, pid: int, name: str, arguments: str) -> None:
@@ -173,7 +184,7 @@ class Count:
             self._there.add(paths[-1])
         elif kind in {"unlink", "rmdir"}:
             self._there.discard(paths[-1])
-            self._unsealed.discard(paths[-1])
+            self._unsealed.pop(paths[-1], None)
         elif kind == "rename":
             old, new = paths
             moved = {path for path in self._there if path == old or path.startswith(old + "/")}

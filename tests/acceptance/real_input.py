@@ -114,13 +114,13 @@ def gapless(checks: Checks) -> None:
     checks.say("sequences gapless", whole, ", ".join(f"1..{len(sequences)}" for sequences in starts.values()))
 
 
-def with_sdist(checks: Checks, current: Path, sdist: Path, scratch: Path) -> None:
+def with_sdist(checks: Checks, mounted: Path, sdist: Path, native: Path) -> None:
     """Unpack a source tree on the mount and natively, and compare."""
-    for place in (current / "sdist", scratch / "sdist"):
+    for place in (mounted, native):
         place.mkdir()
         subprocess.run(["tar", "xf", sdist, "-C", place], check=True)
-    differing = subprocess.run(["diff", "-r", current / "sdist", scratch / "sdist"], capture_output=True, check=False)
-    count = sum(1 for path in (scratch / "sdist").rglob("*") if path.is_file())
+    differing = subprocess.run(["diff", "-r", mounted, native], capture_output=True, check=False)
+    count = sum(1 for path in native.rglob("*") if path.is_file())
     checks.say("diff -r of an unpacked sdist", differing.returncode == 0, f"{count} files")
 
 
@@ -136,10 +136,10 @@ def main() -> int:
     try:
         with_git(checks, current, wanted.name, scratch)
         if wanted.sdist:
-            with_sdist(checks, current, wanted.sdist, scratch)
+            with_sdist(checks, current / f"{wanted.name}-sdist", wanted.sdist, scratch / f"{wanted.name}-sdist")
         out = scratch / "out"
         weir("export", str(out))
-        for name in [wanted.name, *(["sdist"] if wanted.sdist else [])]:
+        for name in [wanted.name, *([f"{wanted.name}-sdist"] if wanted.sdist else [])]:
             differing = same(current / name, out / name)
             checks.say(f"export of {name}", not differing, f"{differing} entries differ")
         if not wanted.no_tests:
