@@ -23,6 +23,7 @@ from typing import IO, Final
 import psycopg
 import redis
 
+from app.adapters import left_servers
 from app.adapters.binaries import PostgresBinaries, data_major, find_postgres, find_redis
 from app.adapters.postgres.migrate import migrate
 from app.adapters.redis.key_types import KeyTypes
@@ -156,7 +157,7 @@ def _spawn(
 ) -> subprocess.Popen[bytes]:
     held = _locked(folder / lock)
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -166,8 +167,10 @@ def _spawn(
             preexec_fn=_dies_with_parent(parent_death),  # noqa: PLW1509  it only calls prctl
             start_new_session=True,
         )
+        left_servers.write_down(held, process.pid)
     finally:
         os.close(held)
+    return process
 
 
 def _locked(path: Path) -> int:

@@ -31,6 +31,7 @@ _NOT_HANDED_ON: Final = ("WEIR_AGENT", "WEIR_SESSION", "WEIR_TOOL_CALL", "PYTHON
 _BLANK: Final = "WEIR_BLANK"
 _DOWN: Final = (OSError, http.client.HTTPException)
 _NO_SUCH: Final = {"BAD_NAME", "NOT_RUNNING"}
+_KILLED: Final = re.compile(r"WARN killing '([^']+)' \(\d+\) with SIGKILL")
 _SPAWNED: Final = re.compile(r"INFO spawned: '([^']+)'")
 
 
@@ -103,11 +104,14 @@ class Supervisord:
     def start(self, name: str) -> None:
         self._call("startProcess", name, False, allowed={"ALREADY_STARTED"})
 
-    def stop(self, names: Sequence[str], timeout_s: float) -> None:
+    def stop(self, names: Sequence[str], timeout_s: float) -> list[str]:
+        said = len(_KILLED.findall(self._log_text()))
         for name in names:
             self._call("stopProcess", name, False, allowed=_NO_SUCH)
         late = f"{', '.join(names)} did not stop within {timeout_s:g} s"
         _until(lambda: all(self._is_still(name) for name in names), timeout_s, late)
+        killed = set(_KILLED.findall(self._log_text())[said:])
+        return [name for name in names if name in killed]
 
     def remove(self, name: str) -> None:
         (self._added / f"{name}.conf").unlink(missing_ok=True)
@@ -191,10 +195,15 @@ stdout_logfile_backups=3
     def _spawned(self) -> dict[str, int]:
         """Count starts since supervisord started."""
         counts: dict[str, int] = {}
-        if self._log.exists():
-            for name in _SPAWNED.findall(self._log.read_text(errors="replace").rsplit("supervisord started", 1)[-1]):
-                counts[name] = counts.get(name, 0) + 1
+        for name in _SPAWNED.findall(self._log_text()):
+            counts[name] = counts.get(name, 0) + 1
         return counts
+
+    def _log_text(self) -> str:
+        """What it said since it started."""
+        if not self._log.exists():
+            return ""
+        return self._log.read_text(errors="replace").rsplit("supervisord started", 1)[-1]
 
 
 def procfile(text: str) -> list[Program]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.bootstrap.chunks import chunk_cache, local_chunks
+from app.bootstrap.leftovers import end_left_servers, mount_kind, mounted, unmount, unmount_leftovers
 from app.bootstrap.rules import (
     policy,
     policy_at,
@@ -46,13 +47,18 @@ from config.settings import ROOT, Settings
 __all__ = [
     "chunk_cache",
     "decision_writer",
+    "end_left_servers",
     "file_event_reader",
     "file_event_writer",
     "log_upkeep",
+    "mount_kind",
+    "mounted",
     "policy",
     "policy_at",
     "rule_book",
     "stored_scripts",
+    "unmount",
+    "unmount_leftovers",
 ]
 
 if TYPE_CHECKING:
@@ -297,27 +303,6 @@ def ask_gateway(settings: Settings, route: str, body: dict[str, Any]) -> dict[st
     from app.adapters.gateway_call import ask_gateway as ask
 
     return ask(settings.gateway_socket, route, body)
-
-
-def mount_kind(point: Path) -> str:
-    """What is mounted at a folder, '' for nothing; never touches the folder."""
-    from app.adapters import mount_points
-
-    return mount_points.mount_kind(point)
-
-
-def unmount(point: Path) -> bool:
-    """Unmount a FUSE mount and its cover; return whether there was a mount."""
-    from app.adapters import mount_points
-
-    return mount_points.unmount(point)
-
-
-def unmount_leftovers(settings: Settings) -> list[str]:
-    """Unmount what is still mounted of this project and return where."""
-    from app.services.status import mount_places
-
-    return [place.path for place in mount_places(settings) if unmount(Path(place.path))]
 
 
 def keeper_of_rules(settings: Settings) -> "tuple[RuleKeeper, Callable[[], None]]":

@@ -57,8 +57,10 @@ class Supervisor(Protocol):
     def start(self, name: str) -> None:
         """Start one program that is stopped or has given up; does not wait."""
 
-    def stop(self, names: Sequence[str], timeout_s: float) -> None:
-        """Stop programs at the same time and wait; raises SetupError when one does not stop in time."""
+    def stop(self, names: Sequence[str], timeout_s: float) -> Sequence[str]:
+        """Stop programs at the same time and wait; return those that had to be killed. Raises SetupError when one does
+        not stop in time.
+        """
 
     def remove(self, name: str) -> None:
         """Forget a stopped program that was added."""

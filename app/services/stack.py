@@ -110,12 +110,14 @@ def take_down(supervisor: Supervisor, notify: Callable[[str, str], None]) -> lis
         names = [name for name in left if _tier(name) == tier]
         began = time.monotonic()
         try:
-            supervisor.stop(names, DRAIN_S)
+            late = list(supervisor.stop(names, DRAIN_S))
         except SetupError as error:
             killed += names
             notify(names[0], str(error))
         else:
-            notify(", ".join(names), f"stopped in {time.monotonic() - began:.1f} s")
+            killed += late
+            words = f"; killed: {', '.join(late)}" if late else ""
+            notify(", ".join(names), f"stopped in {time.monotonic() - began:.1f} s{words}")
     supervisor.end(DRAIN_S)
     return killed
 

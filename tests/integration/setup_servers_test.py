@@ -187,6 +187,60 @@ def test_a_killed_parent_takes_its_servers_along(short_path):
         time.sleep(0.05)
 
 
+@pytest.fixture
+def left_behind(short_path) -> Iterator[Callable[[str], Settings]]:
+    """Freeze a server and the program that started it, then kill that one, as a `weir down` does in the end."""
+    environ = {k: v for k, v in os.environ.items() if k not in {"REDIS_URL", "DATABASE_URL"}}
+    environ |= {"WEIR_HOME": str(short_path / "h")}
+    started: list[subprocess.Popen] = []
+
+    def leave(name: str) -> Settings:
+        settings = load(environ)
+        starter = subprocess.Popen([sys.executable, "-m", "app.entry.servers", name], env=environ, stdout=subprocess.DEVNULL)
+        started.append(starter)
+        until((settings.run / f"{name}.ready").exists, 60)
+        for pid in family(starter.pid):
+            os.kill(pid, signal.SIGSTOP)
+        return settings
+
+    yield leave
+    for starter in started:
+        for pid in (*family(starter.pid), starter.pid):
+            os.kill(pid, signal.SIGCONT)
+        starter.kill()
+        starter.wait()
+
+
+def family(pid: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(found for child in children for found in family(int(child)))]
+
+
+@pytest.mark.parametrize("name", ["redis", "postgres"])
+def test_down_ends_a_frozen_server_whose_starter_was_killed_and_no_other(left_behind, name):
+    settings = left_behind(name)
+    lock = settings.home / ("redis/server.lock" if name == "redis" else "postgres.lock")
+    server, started, starter = (int(word) for word in lock.read_text().split())
+    assert bootstrap.end_left_servers(settings) == {}, "its starter lives"
+    os.kill(starter, signal.SIGKILL)
+    until(lambda: f"PPid:\t{starter}" not in Path(f"/proc/{server}/status").read_text())
+    lock.write_text(f"{server} {started - 1} {starter}")
+    assert bootstrap.end_left_servers(settings) == {}, "the number is another process's"
+    lock.write_text(f"{server} {started} {starter}")
+    down = [str(Path(sys.executable).parent / "weir"), "down"]
+    environ = os.environ | {"WEIR_HOME": str(settings.home), "WEIR_MOUNT": str(settings.home / "mnt")}
+    ran = subprocess.run(down, env=environ, capture_output=True, text=True, check=True)
+    assert f"{name}: its server ran on by itself, and has ended now" in ran.stdout + ran.stderr
+    about = Path(f"/proc/{server}/stat")
+    assert not about.exists() or about.read_text().rpartition(") ")[2][0] == "Z"
+    again = bootstrap.server(settings, name)
+    again.start()
+    again.stop()
+
+
 def test_where_nothing_runs_each_command_says_so_in_one_line_with_the_remedy(short_path):
     weir = Path(sys.executable).parent / "weir"
     environ = {k: v for k, v in os.environ.items() if k not in {"REDIS_URL", "DATABASE_URL", "WEIR_WRITER_URL"}}

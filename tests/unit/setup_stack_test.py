@@ -12,7 +12,8 @@ PROGRAMS = [Program(name, f"exec {name}") for name in ("redis", "postgres", "sto
 class DictSupervisor:
     """Programs as a dictionary of states; `stubborn` ones do not stop in time."""
 
-    def __init__(self, states=None, stubborn=()):
+    def __init__(self, states=None, stubborn=(), killed=()):
+        self._killed = killed
         self._states = dict(states or {})
         self._stubborn = set(stubborn)
         self.launched = 0
@@ -43,6 +44,7 @@ class DictSupervisor:
         self.stopped.append(list(names))
         if self._stubborn & set(names):
             raise SetupError("did not stop")
+        return [name for name in names if name in self._killed]
 
     def remove(self, name):
         del self._states[name]
@@ -98,6 +100,11 @@ def test_down_stops_what_takes_work_before_what_ships_it_and_servers_last():
         ["redis", "postgres"],
     ]
     assert supervisor.ended
+
+
+def test_down_names_what_its_supervisor_killed():
+    supervisor = DictSupervisor({program.name: "running" for program in PROGRAMS}, killed=["redis"])
+    assert stack.take_down(supervisor, lambda name, what: None) == ["redis"]
 
 
 def test_down_goes_on_where_a_program_does_not_stop():

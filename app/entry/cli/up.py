@@ -121,17 +121,28 @@ def down(*, as_json: Json = False) -> None:
     refuse_agents("down")
     settings = weir_settings.load()
     supervisor = bootstrap.supervisor(settings)
-    running = supervisor.alive()
+    running, mounts = supervisor.alive(), set(bootstrap.mounted(settings))
     killed: list[str] = []
     with ProgressBoard(quiet=as_json) as board:
         if running:
             killed = stack.take_down(supervisor, board.say)
-        unmounted = bootstrap.unmount_leftovers(settings)
+        left = _end_left(settings, board)
+        killed += [name for name, was_killed in left.items() if was_killed and name not in killed]
+        bootstrap.unmount_leftovers(settings)
+        unmounted = sorted(mounts - set(bootstrap.mounted(settings)))
         elapsed_s = board.elapsed_s
     if as_json:
         words = {"stopped": running, "killed": killed, "unmounted": unmounted, "elapsed_s": round(elapsed_s, 2)}
         print(json.dumps(words))
-    elif running or unmounted:
+    elif running or unmounted or left:
         print(f"Weir is down ({elapsed_s:.1f} s).")
     else:
         print("Nothing was running.")
+
+
+def _end_left(settings: Settings, board: ProgressBoard) -> dict[str, bool]:
+    """End servers that run on without the program that started them: it was killed, and they were frozen."""
+    left = bootstrap.end_left_servers(settings)
+    for name, was_killed in left.items():
+        board.say(name, f"its server ran on by itself, and {'was killed' if was_killed else 'has ended now'}")
+    return left
