@@ -5,12 +5,11 @@ first what it had journalled is shipped, then the rest is compared. A file that 
 written anew), a symlink that differs too; a name that is another kind of thing is refused and counted.
 """
 
-import errno
 import os
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -32,8 +31,8 @@ from app.core.operations import (
 from app.core.tree import Node, apply
 from app.ports import FileEventReader, OperationLog
 from app.services.inline_courier import POLL_S, ImportOrigin, RunningCourier
+from app.services.source_folder import READ_BYTES, check_outside, data_from, walk
 
-READ_BYTES: Final = 1024 * 1024
 SEAL_BYTES: Final = 8 * 1024 * 1024
 JOURNAL_AHEAD_BYTES: Final = 256 * 1024 * 1024
 _SPECIAL: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFBLK: "block device", stat.S_IFCHR: "device"}
@@ -79,13 +78,16 @@ class Counts:
 
 
 class Progress(NamedTuple):
-    """How far an import is: entries seen of `entries_total`; requests journalled and acknowledged."""
+    """How far an import is: entries seen of `entries_total`; requests journalled and acknowledged. `waits`: for the
+    store, else it reads.
+    """
 
     entries: int
     entries_total: int
     journalled: int
     acked: int
     note: str
+    waits: bool
 
 
 def check(source: Path, options: Options) -> None:
@@ -102,14 +104,16 @@ def import_folder(
 ) -> Counts:
     """Bring `source` in and return when the store has all of it. Raises RequestInvalid, WeirError."""
     check(source, options)
+    check_outside(source, [Path(os.fsdecode(place)) for place in parts.excluded])
     for name in parts.leftovers():
         with RunningCourier(parts.open_origin(name)) as leftover:
-            leftover.finish()
+            leftover.finish(lambda: tell(Progress(0, 0, 0, 0, leftover.note, waits=True)))
         leftover.origin.discard()
     total = sum(1 for _entry in walk(os.fsencode(source), parts.excluded))
     origin = parts.open_origin(f"import-{uuid.uuid4().hex[:12]}")
     with RunningCourier(origin) as running:
-        number = running.incarnation(lambda: tell(Progress(0, 0, 0, 0, running.note)))
+        number = running.incarnation(lambda: tell(Progress(0, 0, 0, 0, running.note, waits=True)))
+        tell(Progress(0, total, 0, 0, "", waits=False))
         log = origin.journal.start(number, {}, lambda _inode: None)
         snapshot = parts.reader.load_tree()
         tree = MemoryTree()
@@ -117,7 +121,8 @@ def import_folder(
         writer = _Writer(log, tree, options.agent)
 
         def show(entries: int) -> None:
-            tell(Progress(entries, total, log.next_sequence - 1, origin.courier.acked, running.note))
+            journalled, acked = log.next_sequence - 1, origin.courier.acked
+            tell(Progress(entries, total, journalled, acked, running.note, waits=journalled > acked))
 
         def report(entries: int) -> None:
             running.check()
@@ -141,32 +146,6 @@ def import_folder(
         counts.rejected = origin.courier.status.rejected_count
     origin.discard()
     return counts
-
-
-def walk(source: bytes, excluded: frozenset[bytes]) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield (path, lstat) of everything below a folder, a folder before its content; excluded ones are not."""
-    stack = [source]
-    while stack:
-        folder = stack.pop()
-        try:
-            entries = [entry for entry in sorted(os.scandir(folder), key=_name_of) if entry.path not in excluded]
-            looked = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
-        except OSError as error:
-            what = f"{os.fsdecode(error.filename or folder)!r} cannot be looked at ({error.strerror})"
-            raise RequestInvalid(f"{what}; move it away, or import what is beside it") from error
-        yield from looked
-        stack += [path for path, found in looked if stat.S_ISDIR(found.st_mode)]
-
-
-def data_from(descriptor: int, offset: int) -> int:
-    """Return where data goes on from `offset`, at the begin of a read of READ_BYTES, or the file's end: what lies
-    between is a hole.
-    """
-    try:
-        data = os.lseek(descriptor, offset, os.SEEK_DATA)
-    except OSError as error:
-        return max(offset, os.fstat(descriptor).st_size) if error.errno == errno.ENXIO else offset
-    return max(offset, data - data % READ_BYTES)
 
 
 class _Writer:
@@ -205,6 +184,7 @@ class _Bringing:
         self._parts = parts
         self._options = options
         self._report = report
+        self._count = 0
         self._key = project_key(parts.project)
         self._linked: dict[tuple[int, int], int] = {}
         self._folders: dict[bytes, int] = {}
@@ -219,6 +199,7 @@ class _Bringing:
             parent = self._folders.get(folder or b"/")
             if parent is not None:
                 self._one(path, path[len(source) :].lstrip(b"/"), parent, name, found)
+            self._count = count
             self._report(count)
         for inode, relative, found in reversed(self._finished):
             self._set_attributes(inode, relative, found)
@@ -344,6 +325,7 @@ class _Bringing:
             if data.count(0) != len(data):
                 self._writer.write(inode, offset, data)
                 unsealed += len(data)
+            self._report(self._count)
             offset = data_from(descriptor, offset + len(data))
             if unsealed >= SEAL_BYTES:
                 base, unsealed = self._writer.do(Content(inode, base, offset, found.st_mtime_ns), relative), 0
@@ -363,6 +345,7 @@ class _Bringing:
             if chunk_hash(self._key, data) != known.get(index, (b"", 0))[0]:
                 return False
             looked.add(index)
+            self._report(self._count)
             offset += CHUNK_BYTES
         return known.keys() <= looked
 
@@ -383,7 +366,3 @@ class _Bringing:
             return False
         self._writer.do(change, relative)
         return True
-
-
-def _name_of(entry: os.DirEntry[bytes]) -> bytes:
-    return entry.name

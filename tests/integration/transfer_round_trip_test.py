@@ -18,7 +18,8 @@ from app import bootstrap
 from app.core.errors import RequestInvalid
 from app.ports import EventFilter
 from app.services.exporting import export_tree
-from app.services.importing import Options, data_from, import_folder
+from app.services.importing import Options, import_folder
+from app.services.source_folder import data_from
 from config.settings import Settings, load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -196,6 +197,33 @@ def test_a_path_that_cannot_be_looked_at_is_named_before_anything_is_brought_in(
     with pytest.raises(RequestInvalid, match="File name too long"):
         import_folder(parts, tmp_path, Options(into=b"deep"))
     assert parts.reader.head().position == head
+
+
+@pytest.mark.parametrize("place", [".", "current", "current/below", "second", "home/logs"])
+def test_what_is_weirs_own_is_not_brought_in_again_and_again(short_path, environ, place):
+    mnt, home = short_path / "mnt", short_path / "home"
+    for folder in (mnt / "current" / "below", mnt / "second", home / "logs", home / "run" / "mounts"):
+        folder.mkdir(parents=True)
+    (home / "run" / "mounts" / "two.json").write_text(json.dumps({"path": str(short_path / "mnt" / "second"), "pid": 0}))
+    (short_path / "link").symlink_to(mnt)
+    ours = environ | {"WEIR_HOME": str(home), "WEIR_MOUNT": str(mnt)}
+    given = short_path / place if place.startswith("home") else short_path / "link" / place
+    ran = subprocess.run([WEIR, "import", given, "--into", "m"], env=ours, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 2, ran.stderr
+    assert "Weir's own" in " ".join(ran.stderr.split())
+
+
+def test_while_an_import_reads_it_goes_on_telling_and_waits_for_nothing(settings, parts, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(os.urandom(3_000_000))
+    import_folder(parts, source, Options(into=b"told"))
+    told = []
+    import_folder(parts, source, Options(into=b"told"), told.append)
+    begins = next(index for index, one in enumerate(told) if not one.waits)
+    reading = told[begins:]
+    assert len(reading) > 20, "one a chunk: whoever listens knows that it is at it"
+    assert not any(one.waits for one in reading), "nothing is in the journal"
 
 
 def test_holes_are_not_read(tmp_path):

@@ -27,6 +27,17 @@ def test_what_hangs_is_named_within_two_seconds_and_what_answers_is_not() -> Non
     assert time.monotonic() - began < 2.5
 
 
+def test_work_that_takes_long_is_not_said_to_wait_and_work_that_waits_is() -> None:
+    said: list[str] = []
+    with Silence({"Redis": lambda: ""}, said.append, "nothing moves", long_s=0.2) as silence:
+        silence.moved(1)
+        time.sleep(SILENT_S + 0.5)
+        assert not said
+        silence.moved(1, waits=True)
+        eventually(lambda: said)
+    assert said == ["nothing moves"]
+
+
 def test_nothing_is_said_while_the_work_moves() -> None:
     said: list[str] = []
     with Silence({"Redis": lambda: "is away"}, said.append, "") as silence:

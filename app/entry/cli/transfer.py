@@ -15,8 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from app import bootstrap
+from app.core.errors import RequestInvalid
 from app.services import catching_up, exporting, importing
 from app.services.silence import Silence
+from app.services.source_folder import check_outside
 from app.services.status import mount_places
 from config.settings import Settings, load
 
@@ -46,11 +48,15 @@ def import_command(
     settings = load()
     source, options = folder.resolve(), importing.Options(os.fsencode(into), agent, special)
     importing.check(source, options)
+    try:
+        check_outside(source, [settings.home, *(Path(place.path) for place in mount_places(settings))])
+    except RequestInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="DIR") from error
     began = time.monotonic()
     with _bar(quiet=as_json) as show, _silence(settings) as silence:
 
         def tell(progress: importing.Progress) -> None:
-            silence.moved((progress.entries, progress.journalled, progress.acked))
+            silence.moved((progress.entries, progress.journalled, progress.acked), waits=progress.waits)
             done = 0 if not progress.journalled else progress.acked / progress.journalled
             show(progress.note or "import", int(progress.entries * done), progress.entries_total)
 
