@@ -64,3 +64,27 @@ def test_what_is_only_carried_on_may_hold_any_character(pack: Policy, command: s
 @pytest.mark.parametrize("command", ["'ls\r-l' x", "'ls\n' x", "'ls\f' x"])
 def test_a_rule_for_a_program_is_none_for_another_whose_name_begins_so(pack: Policy, command: str) -> None:
     assert judged(pack, command) is not Verdict.APPROVE
+
+
+@pytest.mark.parametrize("given", [["ls", ";rm -rf /"], ["ls"], [], [1], 1, None, {"ls": 1}])
+def test_a_command_that_is_no_text_is_not_approved(pack: Policy, given: object) -> None:
+    assert pack.judge(ToolCall("Bash", {"command": given}, "claude", "", CWD)).verdict is Verdict.ESCALATE
+
+
+def test_words_of_a_tool_that_takes_a_list_are_judged_and_none_are_no_command(pack: Policy) -> None:
+    assert pack.judge(ToolCall("shell", {"command": ["ls", "-l"]}, "codex", "", CWD)).verdict is Verdict.APPROVE
+    assert pack.judge(ToolCall("shell", {"command": []}, "codex", "", CWD)).verdict is Verdict.ESCALATE
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "OLDPWD=/etc; cd -; cat shadow",
+        "OLDPWD=/etc cd -; cat shadow",
+        "export OLDPWD=/etc; cd -; cat shadow",
+        "PWD=/etc; cat ~+/shadow",
+        "PWD=/etc; cat $PWD/x",
+    ],
+)
+def test_a_folder_that_a_variable_steers_to_is_not_taken_for_the_project(pack: Policy, command: str) -> None:
+    assert judged(pack, command) is not Verdict.APPROVE

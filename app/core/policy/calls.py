@@ -16,6 +16,8 @@ from app.core.shell.stored import Scripts
 SHELL_TOOLS: Final = frozenset(
     ("Bash", "bash", "shell", "run_shell_command", "run_in_terminal", "execute_command", "local_shell", "exec_command")
 )
+_ONE_TEXT: Final = frozenset(("Bash", "bash", "run_shell_command", "run_in_terminal"))
+"""Of these a list is no command: what their agent would make of one is not known."""
 _PATH_KEYS: Final = ("file_path", "notebook_path", "path", "filePath", "file", "filename", "absolute_path")
 PATH_MAX: Final = 4096
 PATHS_MAX: Final = 1000
@@ -53,7 +55,7 @@ def _project(call: Asked) -> str:
 
 def _shell(call: Asked, project: str, scripts: Scripts | None) -> tuple[list[Seen], tuple[str, ...]]:
     text = call.input.get("command")
-    if isinstance(text, list) and all(isinstance(word, str) for word in text):
+    if isinstance(text, list) and text and call.tool not in _ONE_TEXT and all(isinstance(word, str) for word in text):
         text = " ".join("'" + word.replace("'", "'\\''") + "'" for word in text)
     if not isinstance(text, str):
         return [], ("no-command",)

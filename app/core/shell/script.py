@@ -32,6 +32,7 @@ _QUIET: Final = frozenset(
     ("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number")
 )
 _ROUNDS_MAX: Final = 12
+_FOLDERS: Final = frozenset(("CDPATH", "OLDPWD", "PWD"))
 _CALLED_BY_THE_SHELL: Final = frozenset(
     ("command_not_found_handle", "command_not_found_handler", "precmd", "preexec", "chpwd", "periodic", "zshexit")
 )
@@ -198,7 +199,7 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         doubt_output(reading, text)
     if value_hides(frame.scope.value(name)):
         reading.doubt("evaluates-a-subscript")
-    if name == "CDPATH":
+    if name in _FOLDERS:
         reading.doubt("folder-search-path")
     note_environment(reading, frame.span(node), frame, name, text)
     return name
