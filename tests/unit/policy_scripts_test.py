@@ -164,6 +164,7 @@ HARMFUL = [
     ("node x.js", {"x__js": 'require("child_process").execSync("rm -rf /");\n'}),
 ]
 DOUBTFUL = [
+    ("awk -f x.awk a", {"x__awk": "{ n += 1 }\n" * 400}),
     ("gawk --file=x.awk a", {"x__awk": '{ print | "sh" }\n'}),
     ("awk -fx.awk a", {"x__awk": '{ print > "out.txt" }\n'}),
     ("awk -F: -f x.awk a", {"x__awk": "BEGIN { system(cmd) }\n"}),

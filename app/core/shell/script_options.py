@@ -10,12 +10,15 @@ from app.core.shell.hazards import hazard_of
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.stored import stored_text
 
+PROGRAM_MAX: Final = 2048
+QUOTES_MAX: Final = 128
+"""A longer program of awk or sed is not looked through: strings that never end cost the square of its length."""
 _TAR_RUNS: Final = re.compile(
     r"--(?:checkpoint-action=exec|to-command|use-compress-program|info-script|new-volume-script|rsh-command|rmt-command)=(.*)",
     re.DOTALL,
 )
 _AWK_SYSTEM: Final = re.compile(
-    r'(?:system\s*\(\s*"((?:[^"\\]|\\.)*)")|(?:"((?:[^"\\]|\\.)*)"\s*\|\s*getline)|(?:\|&?\s*"((?:[^"\\]|\\.)*)")'
+    r'(?:system\s*\(\s*"((?:[^"\\]|\\.)*+)")|(?:"((?:[^"\\]|\\.)*+)"\s*\|\s*getline)|(?:\|&?\s*"((?:[^"\\]|\\.)*+)")'
 )
 _AWK_FILE: Final = re.compile(r"(?:-f|-E|-i|--(?:file|exec|include)(?:=|\Z))(.*)", re.DOTALL)
 _SED_FILE: Final = re.compile(r"(?:-[nrEsuz]*f|--file(?:=|\Z))(.*)", re.DOTALL)
@@ -105,6 +108,10 @@ def _program(reading: Reading, path: str, words: list[str], frame: Frame) -> lis
     stored = stored_text(reading, path, frame) if path and not made else None
     if stored is None:
         return [*made]
+    if len(stored) > PROGRAM_MAX or stored.count('"') > QUOTES_MAX:
+        reading.doubt("script-too-long")
+        return []
+    reading.weigh_text(stored)
     doubt = hazard_of(words[0], [words[0], f"-e{stored}" if words[0].endswith("sed") else stored], frame)
     if doubt:
         reading.doubt(doubt)
