@@ -119,8 +119,8 @@ chaos: setup ## kill -9 of each process while writers and validators run; 25 his
 acceptance: setup ## real programs on the mount, counted from outside by strace; a reader on a second mount for 30 s; SDIST=source.tar.gz
 	@$(BIN)/weir up
 	@$(BIN)/python tests/acceptance/real_input.py --name "weir-$$(date +%s)" $(if $(SDIST),--sdist "$(SDIST)")
-	@$(BIN)/weir mount .weir/reviewer --agent reviewer
-	@$(BIN)/python tests/acceptance/two_mounts.py mnt .weir/reviewer 30 4; held=$$?; $(BIN)/weir umount .weir/reviewer; exit $$held
+	@place=$$(mktemp -d) && $(BIN)/weir mount "$$place" --agent reviewer && $(BIN)/python tests/acceptance/two_mounts.py mnt "$$place" 30 4; \
+	held=$$?; $(BIN)/weir umount "$$place"; rmdir "$$place"; exit $$held
 
 safety: setup ## rewrites of dangerous commands for LASTS=1800 s; CORPUS=file measures the default pack on a labelled file
 	@if [ -n "$(CORPUS)" ]; then $(BIN)/python tests/performance/safety.py "CORPUS=$(CORPUS)" $(if $(LIST),"list=$(LIST)"); \
