@@ -66,10 +66,14 @@ def load_policy(paths: Sequence[Path | Place], before: Policy | None = None) -> 
 
 
 def rule_files(paths: Sequence[Path | Place], known: Mapping[str, RuleFile] = {}) -> list[RuleFile]:
-    """Return the parsed files of files and folders; raises PolicyInvalid where one does not parse or there is none.
-    `known` by path: what is still the same there is not parsed again.
+    """Return the parsed files of files and folders; raises PolicyInvalid where one does not parse or there is none, or
+    none of the default rules: what the user approves was written with those beside it. `known` by path: what is still
+    the same there is not parsed again.
     """
     places = [place if isinstance(place, Place) else Place(place) for place in paths]
+    bare = next((place.path for place in places if place.tier is Tier.DEFAULT and not files_of(place.path)), None)
+    if bare is not None:
+        raise PolicyInvalid(f"no rule files in {bare}; put *.yaml there or set WEIR_POLICIES")
     files = [rule_file(path, place.tier, known.get(str(path))) for place in places for path in files_of(place.path)]
     if not files:
         raise PolicyInvalid(
@@ -176,6 +180,7 @@ class PolicyWatcher:
         self.alert = ""
         self.previous: list[Policy] = []
         self._known: dict[str, RuleFile] = {}
+        self._missed: set[str] = set()
         try:
             self.current = self._load(None)
         except PolicyInvalid as error:
@@ -225,7 +230,7 @@ class PolicyWatcher:
         if stamps(self._places) != stamp:
             self._stamp = ()  # files of two moments: neither what was nor what is, so look again
             return False
-        self.alert = ""
+        self.alert = self._gone()
         changed = fresh.version != self.version
         if changed:
             self.previous = [self.current, *self.previous][:KEPT_VERSIONS]
@@ -241,8 +246,18 @@ class PolicyWatcher:
         with _uncollected(), _short_turns():
             files = rule_files(self._places, self._known)
             policy = compile_policy(files, before)
-        self._known = {file.path: file for file in files}
+        held = {file.path: file for file in files}
+        self._missed |= {path for path, file in self._known.items() if file.tier is Tier.DEFAULT}
+        self._missed -= held.keys()
+        self._known = held
         return policy
+
+    def _gone(self) -> str:
+        """Name the files of default rules that were in force in this process and are there no more."""
+        if not self._missed:
+            return ""
+        names = ", ".join(sorted(self._missed))
+        return f"gone, and its rules with it: {names}; put it back, or start Weir again where that was meant"
 
 
 @contextmanager

@@ -239,6 +239,32 @@ def test_without_any_valid_rules_everything_is_blocked(tmp_path: Path) -> None:
     assert watcher.judge(ToolCall("Read", {"file_path": "a"}, "a")).verdict is Verdict.BLOCK
 
 
+def test_default_rules_that_are_gone_leave_those_of_before_in_force_and_are_told(tmp_path: Path) -> None:
+    """A user's own approvals were written with the default rules beside them: alone they would let everything pass."""
+    pack, own = tmp_path / "pack", tmp_path / "own"
+    harm = write(pack, "rules:\n" + rule("Bash(rm *)", "block"), "10-harm.yaml")
+    write(pack, LS, "90-everyday.yaml")
+    places = [Place(pack), Place(write(own, "rules:\n" + rule("Bash(*)", "approve", name="u")), Tier.USER)]
+    watcher = PolicyWatcher(places)
+    pack.rename(tmp_path / "elsewhere")
+    pack.mkdir()
+    assert not watcher.refresh(force=True)
+    assert str(pack) in watcher.alert
+    assert watcher.judge(bash("rm x")).verdict is Verdict.BLOCK
+    assert PolicyWatcher(places).judge(bash("rm x")).verdict is Verdict.BLOCK
+    pack.rmdir()
+    (tmp_path / "elsewhere").rename(pack)
+    watcher.refresh(force=True)
+    assert watcher.alert == ""
+    kept = harm.read_text()
+    harm.unlink()
+    watcher.refresh(force=True)
+    assert str(harm) in watcher.alert
+    harm.write_text(kept)
+    watcher.refresh(force=True)
+    assert watcher.alert == ""
+
+
 def test_the_version_names_content_and_nothing_else(tmp_path: Path) -> None:
     one, two = write(tmp_path / "x", LS), write(tmp_path / "y", LS)
     assert load_policy([one]).version == load_policy([two]).version
