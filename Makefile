@@ -33,7 +33,7 @@ test: setup tools ## checks, then simulator, conformance, integration and fault 
 	@WEIR_REQUIRE_SERVICES=1 $(MAKE) --no-print-directory -j3 test-faults test-workers test-mounts
 
 # three processes: each mostly waits for servers, deadlines and people
-WORKER_TESTS := $(wildcard $(addprefix tests/integration/,celery_*.py courier_*.py escalation_*.py gateway_*.py postgres_*.py))
+WORKER_TESTS := $(wildcard $(addprefix tests/integration/,celery_*.py courier_*.py escalation_*.py gateway_*.py postgres_*.py setup_*.py))
 
 test-faults: setup
 	@$(PYTEST) -q -m "(thorough or hypothesis) and not full" --hypothesis-profile=many tests/unit
