@@ -17,7 +17,9 @@ from fuse_mount.errno_map import refuse
 from fuse_mount.sections import SECTIONS
 
 _OWN_NUMBERS: Final = LOCAL + (1 << 60)
-_NO_NAMES: Final = frozenset((b".", b".."))
+PARTS_MAX: Final = 2048
+"""No path of more names can be handed to the disk (PATH_MAX)."""
+_NO_NAMES: Final = frozenset((b"", b".", b".."))
 
 
 def is_local(number: int) -> bool:
@@ -89,13 +91,15 @@ class LocalInodes:
                 raise refuse(errno.ENOENT)
             number, name = names[0]
             parts.append(name)
+            if len(parts) > PARTS_MAX:
+                raise refuse(errno.ENAMETOOLONG)
         parts.reverse()
         return number, b"/".join(parts)
 
-    def place(self, parent: int, name: bytes = b"") -> bytes:
+    def place(self, parent: int, name: bytes | None = None) -> bytes:
         """Return where a directory, or a name in it, lies on the disk."""
-        if name in _NO_NAMES or b"/" in name:
-            raise refuse(errno.EINVAL)  # no kernel sends these: they would lead out of the folder
+        if name is not None and (name in _NO_NAMES or b"/" in name):
+            raise refuse(errno.EINVAL)  # no kernel sends these: out of the folder, or a directory as a name in itself
         top, below = self.chain(parent)
         return b"/".join(filter(None, (self.folder, b"%x" % top, below, name)))
 

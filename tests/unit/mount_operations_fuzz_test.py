@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - stories read better unbroken
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -269,6 +270,23 @@ def test_nor_one_of_an_ephemeral_path(steps: list[Any], names: list[bytes], full
             os.close(handle.descriptor) if handle.descriptor >= 0 else None
         surprises = {name for name in counters if " in " in name and not name.startswith("KeyError in ")}
         assert not surprises
+
+
+def test_a_directory_is_no_name_in_itself(tmp_path: Path) -> None:
+    """Its path would be looked for in a circle for ever, with all of the mount waiting."""
+    mount, _ = operations(0, tmp_path / "ephemeral")
+    mount.state.readers = contextlib.nullcontext()  # type: ignore[assignment]
+    top = mount.mkdir(CURRENT, b"node_modules", 0o755, Context()).st_ino
+    inner, other = (mount.mkdir(top, name, 0o755, Context()).st_ino for name in (b"a", b"b"))
+    for call in (
+        lambda: mount.lookup(inner, b"", Context()),
+        lambda: mount.rename(top, b"a", other, b"", Context()),
+        lambda: mount.mkdir(inner, b"", 0o755, Context()),
+    ):
+        with pytest.raises(llfuse.FUSEError) as refused:
+            call()
+        assert refused.value.errno == errno.EINVAL
+    assert mount.getattr(inner, Context()).st_ino == inner
 
 
 def test_every_handler_is_guarded() -> None:
