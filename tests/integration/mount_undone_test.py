@@ -46,7 +46,7 @@ class Ring:
         self.log = (folder / "mount.log").open("wb")
         command = [sys.executable, "-m", "fuse_mount", str(self.root), "--mount", "main"]
         self.process = subprocess.Popen(command, env=environ, cwd=REPOSITORY, stdout=self.log, stderr=self.log)
-        until(lambda: os.path.ismount(self.root), "it does not mount")
+        until(self.tree.is_dir, "it does not mount")  # its cover is a mount point too, and empty
 
     def said(self, name: str = "health") -> dict:
         return json.loads((self.root / "debug" / name).read_text())
