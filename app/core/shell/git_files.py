@@ -58,6 +58,21 @@ _FILES: Final[dict[str, _Files]] = {
     "init": _Files((), (), ("-b", "--initial-branch", "--object-format", "--ref-format")),
 }
 _NONE: Final = _Files()
+
+
+def _telling(known: _Files) -> re.Pattern[str]:
+    """Return what some of the words have, joined by NUL, wherever any of them names a file."""
+    names = (*known.writes, *known.reads)
+    long = "".join({name[2] for name in names if name[:2] == "--"})
+    short = "".join([name[1] for name in names if len(name) == 2])
+    ways = [r"\0[^\s@\0:]*+:[^\s@\0]*+(?=\0|\Z)|--no-index"]
+    ways += [f"\0--[{long}]"] if long else []
+    ways += [f"\0-[^-\0]*[{short}]"] if short else []
+    return re.compile("|".join(ways))
+
+
+_TELLS_LEAST: Final = _telling(_NONE)
+_TELLS: Final = {verb: _telling(known) for verb, known in _FILES.items()}
 _CONFIG_READS: Final = re.compile(r"--(?:get|list)[a-z-]*|-l|get|list")
 _CONFIG_WRITES: Final = re.compile(r"(?:--)?(?:add|set|unset|replace|rename|remove|edit)[a-z-]*|-e")
 
@@ -75,12 +90,14 @@ def git_touches(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     if len(words) < 3:
         return ()
     at = sub_command(words)
-    frame = _placed(words, at, frame)
-    verb, after = words[at] if at < len(words) else "", words[at + 1 :]
+    verb = words[at] if at < len(words) else ""
+    step = _OPERANDS.get(verb)
+    if step is None and _TELLS.get(verb, _TELLS_LEAST).search("\0".join(words)) is None:
+        return ()
+    frame, after = _placed(words, at, frame), words[at + 1 :]
     known = _FILES.get(verb, _NONE)
     found = [touch("write", path, frame) for path in _values(after, known.writes)]
     found += [touch("read", path, frame) for path in _values(after, known.reads)]
-    step = _OPERANDS.get(verb)
     if step is not None:
         found += [touch(access, path, frame) for access, path in step(after, _plain(after, known))]
     return (*[one for one in found if one.path not in {"", "-"}], *_contents(after, frame))

@@ -1,13 +1,19 @@
 """Files that git's options name are judged as if they were written or read plainly; git believes no planted settings."""
 
+import re
 from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.adapters.policy_files import load_policy
 from app.core.decisions import ToolCall, Verdict
 from app.core.policy import Policy
+from app.core.shell import git_files
+from app.core.shell.reading import Frame
+from app.core.shell.scope import Scope
 
 PACK = Path(__file__).resolve().parents[3] / "config" / "policies"
 WRITES = r"""
@@ -144,3 +150,20 @@ def test_a_file_that_git_names_is_taken_from_the_folder_of_its_c() -> None:
     assert judged("git -C /etc archive -o x HEAD") is Verdict.BLOCK
     assert judged("git -C .. hash-object .env") is Verdict.BLOCK
     assert judged("git -C src log --output=config") is Verdict.APPROVE
+
+
+_PARTS = st.sampled_from(
+    ["-", "--", "o", "O", "out", "put", "=", "F", "f", "m", "a", ":", "@", " ", "/", "~/.ssh/id_rsa", "HEAD:.env", "no-index"]
+)
+_WORDS = st.lists(st.lists(_PARTS, max_size=5).map("".join), max_size=5)
+_VERBS = st.sampled_from([*git_files._FILES, "status", "push", ""])  # noqa: SLF001  what it knows
+
+
+@given(_VERBS, _WORDS)
+def test_no_file_is_missed_by_the_quick_look(verb: str, words: list[str]) -> None:
+    frame = Frame(Scope("/p", "/p"), b"")
+    quick = git_files.git_touches(["git", verb, *words], frame)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(git_files, "_TELLS", {})
+        patch.setattr(git_files, "_TELLS_LEAST", re.compile(""))
+        assert git_files.git_touches(["git", verb, *words], frame) == quick
