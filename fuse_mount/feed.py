@@ -220,7 +220,7 @@ class Feed:
                 with llfuse.lock:
                     held = self._held()
                     changes = self._state.tree.fold(part)
-                    self._publish(changes, held)
+                    self._publish(changes)
                     self._supersede(changes, held, part[-1].position)
                     for event in part:
                         self._passed(event)
@@ -246,8 +246,10 @@ class Feed:
         nodes = self._state.tree.nodes
         return {inode: nodes[inode] for inode in self._state.files.counts if inode in nodes}
 
-    def _publish(self, changes: Changes, held: dict[int, Node]) -> None:
-        """Tell the kernel what differs, and keep what was taken away while it is open here."""
+    def _publish(self, changes: Changes) -> None:
+        """Tell the kernel what differs, and keep what was taken away while it is open here, or about to be: the kernel
+        may have looked its name up before.
+        """
         state = self._state
         state.border.follow_merges()
         for directory, name in changes.entries:
@@ -255,8 +257,9 @@ class Feed:
                 self._cache.forget_entry(kernel_inode(directory), name)
         for inode in changes.inodes:
             node = state.tree.nodes.get(inode)
-            if node is None and inode in held:
-                state.keep_orphan(inode, held[inode], held[inode].ctime_ns)
+            before = changes.gone.get(inode)
+            if before is not None and inode not in state.tree.aliases:
+                state.keep_orphan(inode, before, before.ctime_ns)
             elif node is None and inode not in state.changes.orphans:
                 state.contents.let_go(inode)
             if inode in state.lookups:

@@ -329,4 +329,5 @@ def _join(log: Sequence[Changes]) -> Changes:
         tuple(loss for one in log for loss in one.losses),
         tuple(position for one in log for position in one.mismatches),
         {inode: node for one in reversed(log) for inode, node in one.replaced.items()},
+        {inode: node for one in log for inode, node in one.gone.items()},
     )

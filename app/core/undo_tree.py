@@ -30,8 +30,8 @@ class Changes(NamedTuple):
 
     `inodes`: attributes differ (also: appeared, vanished); `contents`, a part of them: version or size differs;
     `entries`: (directory, name) leads elsewhere or nowhere. `mismatches`: positions whose outcome here is not the
-    store's: this tree is wrong and must be loaded anew. `replaced`: the nodes before, of those of `inodes` that
-    were there and still are.
+    store's: this tree is wrong and must be loaded anew. `replaced` and `gone`: the nodes before, of those of `inodes`
+    that were there and still are, or are not any more.
     """
 
     inodes: frozenset[int]
@@ -40,6 +40,7 @@ class Changes(NamedTuple):
     losses: tuple[Loss, ...] = ()
     mismatches: tuple[int, ...] = ()
     replaced: Mapping[int, Node] = MappingProxyType({})
+    gone: Mapping[int, Node] = MappingProxyType({})
 
 
 NO_CHANGES: Final = Changes(frozenset(), frozenset(), frozenset())
@@ -131,6 +132,7 @@ class Difference:
         contents: set[int] = set()
         entries: set[tuple[int, bytes]] = set()
         replaced: dict[int, Node] = {}
+        gone: dict[int, Node] = {}
         for (kind, key), before in self._before.items():
             now = self._now(kind, key)
             if now == before:
@@ -139,9 +141,13 @@ class Difference:
                 entries.add(key)
             else:
                 inodes.add(key)
-                if kind == NODE:
-                    _note_node(key, before, now, contents, replaced)
-        return Changes(frozenset(inodes), frozenset(contents), frozenset(entries), losses, mismatches, replaced)
+                if kind != NODE:
+                    continue
+                if _content_differs(before, now):
+                    contents.add(key)
+                if before is not None:
+                    (gone if now is None else replaced)[key] = before
+        return Changes(frozenset(inodes), frozenset(contents), frozenset(entries), losses, mismatches, replaced, gone)
 
     def _now(self, kind: int, key: Any) -> Any:
         match kind:
@@ -151,15 +157,6 @@ class Difference:
                 return self._tree.child(*key)
             case _:
                 return self._tree.aliases.get(key)
-
-
-def _note_node(
-    inode: int, before: Node | None, now: Node | None, contents: set[int], replaced: dict[int, Node]
-) -> None:
-    if _content_differs(before, now):
-        contents.add(inode)
-    if before is not None and now is not None:
-        replaced[inode] = before
 
 
 def _content_differs(before: Node | None, now: Node | None) -> bool:

@@ -77,7 +77,7 @@ def test_a_second_mount_shows_the_same_tree_within_a_second_of_the_last_close(st
 def test_a_file_that_the_other_mount_replaces_by_a_rename_is_at_no_time_absent(stack, second: Path) -> None:
     """Editors and agents save by a rename: a build on the other mount would fail on a missing file."""
     mine, theirs = stack.current / "replaced", second / "current" / "replaced"
-    mine.write_text("0")
+    mine.write_text("0000" * 100)
     while not theirs.exists():
         time.sleep(0.01)
     stop, looks, missing = threading.Event(), [0], []
@@ -86,21 +86,24 @@ def test_a_file_that_the_other_mount_replaces_by_a_rename_is_at_no_time_absent(s
         while not stop.is_set():
             try:
                 os.stat(theirs)
-                theirs.read_bytes()
-            except FileNotFoundError as error:
+                read = theirs.read_text()
+                if read != read[:4] * (len(read) // 4):
+                    missing.append(read)
+            except OSError as error:
                 missing.append(str(error))
             looks[0] += 1
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    for number in range(200):
+    looking = [threading.Thread(target=look) for _ in range(3)]
+    for each in looking:
+        each.start()
+    for number in range(3000):
         aside = mine.with_name("replaced.tmp")
-        aside.write_text(str(number) * 100)
+        aside.write_text(f"{number:04}" * 100)
         aside.rename(mine)
-        time.sleep(0.01)
     time.sleep(0.5)
     stop.set()
-    looking.join()
+    for each in looking:
+        each.join()
     assert looks[0] > 200
     assert missing == []
 
