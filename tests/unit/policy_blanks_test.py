@@ -84,7 +84,29 @@ def test_words_of_a_tool_that_takes_a_list_are_judged_and_none_are_no_command(pa
         "export OLDPWD=/etc; cd -; cat shadow",
         "PWD=/etc; cat ~+/shadow",
         "PWD=/etc; cat $PWD/x",
+        "read OLDPWD <<< /etc; cd -; cat shadow",
+        "read -a OLDPWD <<< /etc; cd -; cat shadow",
+        "for OLDPWD in /etc; do cd -; cat shadow; done",
+        "printf -v OLDPWD /etc; cd -; cat shadow",
+        "OLDPWD[0]=/etc; cd -; cat shadow",
+        "env OLDPWD=/etc sh -c 'cd -; cat shadow'",
+        "cd /etc; cd /srv/project; cd -; cat shadow",
+        "pushd /etc; pushd /srv/project; popd; cat shadow",
+        "cd /etc; cd /srv/project; cat ~-/shadow",
+        "cat < ~-/shadow",
+        "cat ~1/shadow",
+        "HOME=/etc; cat ~/shadow",
     ],
 )
 def test_a_folder_that_a_variable_steers_to_is_not_taken_for_the_project(pack: Policy, command: str) -> None:
     assert judged(pack, command) is not Verdict.APPROVE
+
+
+@pytest.mark.parametrize("command", ["cd src && make && cd - && ls", "pushd src && make && popd && cat a", "git commit -m '~10 ms'"])
+def test_going_into_a_folder_and_back_is_everyday_work(pack: Policy, command: str) -> None:
+    assert judged(pack, command) is Verdict.APPROVE
+
+
+@pytest.mark.parametrize("sets", ["mapfile x <<< rm", "mapfile -t x <<< rm", "read -a x <<< rm", "x[0]=rm"])
+def test_an_array_takes_the_place_of_the_variable_of_its_name(pack: Policy, sets: str) -> None:
+    assert judged(pack, f"x=ls; {sets}; $x -rf /") is not Verdict.APPROVE

@@ -23,17 +23,28 @@ _TAKES_PART: Final = re.compile(r" -[a-zA-Z]*[nNtuei]")
 """`read` with these takes a part of its input, or of another one."""
 _ASSIGNS: Final = re.compile(r"(\w+)[-+*/%&|^<>]*=(?!=)")
 _ITEMS_MAX: Final = 256
+_STACK: Final = "folders pushed"
+"""Kept as an array under a name that no variable has."""
 _AMID: Final = frozenset(("DEBUG", "ERR", "RETURN", "SIGDEBUG"))
 """What a trap on these changes is changed for the commands that follow."""
 
 
 def _cd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     target = next((word for word in words[1:] if not word.startswith("-") or word == "-"), frame.scope.value("HOME"))
-    if words[0] == "popd" or target == "-" or target.startswith("+"):
-        frame.scope.cwd = UNKNOWN
+    scope, before = frame.scope, frame.scope.cwd
+    if words[0] == "popd":
+        left = scope.arrays.get(_STACK) or [UNKNOWN]
+        scope.cwd, scope.arrays[_STACK] = (left[-1], left[:-1]) if len(words) == 1 else (UNKNOWN, [UNKNOWN])
+    elif target == "-":
+        scope.cwd = scope.variables.get("OLDPWD", UNKNOWN)
+    elif target.startswith("+") or (words[0] == "pushd" and len(words) == 1):
+        scope.cwd = UNKNOWN
     elif target != ".":
-        frame.scope.cwd = absolute(target, frame.scope.cwd)
-    frame.scope.variables.pop("PWD", None)
+        scope.cwd = absolute(target, before)
+    if words[0] == "pushd":
+        scope.arrays[_STACK] = [*scope.arrays.get(_STACK, []), before] if scope.cwd != UNKNOWN else [UNKNOWN]
+    scope.variables["OLDPWD"] = before or "."
+    scope.variables.pop("PWD", None)
     return None
 
 
@@ -120,7 +131,7 @@ def _read(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
     if frame.stdin is None or marks_of(frame.stdin) or _TAKES_PART.search(" ".join(words)):
         text = unknown(text, frame.stdin or UNKNOWN)
     if any(re.fullmatch(r"-[a-zA-Z]*a", word) for word in words) and words[-1].isidentifier():
-        frame.scope.arrays[words[-1]] = _fields(text, frame.scope.value("IFS"), _ITEMS_MAX) or [UNKNOWN]
+        frame.scope.assign_array(words[-1], _fields(text, frame.scope.value("IFS"), _ITEMS_MAX) or [UNKNOWN])
         return ""
     if not frame.scope.counts.isdisjoint(names):
         doubt_output(reading, text)
@@ -173,7 +184,7 @@ def _mapfile(reading: Reading, words: list[str], frame: Frame, span: Span) -> st
     if name in frame.scope.counts:
         doubt_output(reading, text)
     whole = not marks_of(text) and all(word in {"-t", name} for word in words[1:])
-    frame.scope.arrays[name] = text.removesuffix("\n").split("\n") if whole else [unknown(text)]
+    frame.scope.assign_array(name, text.removesuffix("\n").split("\n") if whole else [unknown(text)])
     return ""
 
 

@@ -13,7 +13,7 @@ from app.core.shell.git_launch import GIT_CONFIGURES
 from app.core.shell.hidden import EVALUATES, value_hides
 from app.core.shell.loading import both
 from app.core.shell.names import CODERS, SHELLS
-from app.core.shell.places import absolute, classify
+from app.core.shell.places import FOLDER_STACK, absolute, classify
 from app.core.shell.reading import Frame
 from app.core.shell.tool_hazards import TOOL_HAZARDS, awk_environment
 from app.core.shell.tool_hazards import options as _options
@@ -127,6 +127,8 @@ def hazard_of(program: str, words: list[str], frame: Frame) -> str:
     """Return why these words do more than their operands tell, or ''."""
     if frame.scope.links and any(_through_link(word, frame) for word in words if "/" in word):
         return "runs-through-a-link"
+    if any(word[:1] == "~" and FOLDER_STACK.match(word) is not None for word in words):
+        return "folder-stack"
     if program in EVALUATES and any(value_hides(word) for word in words[1:]):
         return "evaluates-a-subscript"
     step = _HAZARDS.get(program)

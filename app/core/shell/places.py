@@ -45,6 +45,8 @@ _SEEN_AGAIN: Final = re.compile(
     r"/proc/(?:(?:self|thread-self)/(?:task/[^/]+/)?(cwd)|[^/]+/(?:task/[^/]+/)?(?:root|cwd))(?=/|\Z)"
 )
 """All files, or those of a folder, under another name; another process may stand anywhere, so it is taken to in `/`."""
+FOLDER_STACK: Final = re.compile(r"~(?:[-+]|[-+]?\d+)(?:/|\Z)")
+"""A folder of before, or one of those that `pushd` keeps."""
 _WHOLE: Final = frozenset(("", ".", "*", ".*", "mnt", "mnt/*", "mnt/current", "mnt/current/*", "current", "current/*"))
 """Everything of a project: itself, and where Weir mounts it."""
 _OWN: Final = (".git", ".weir", ".claude", ".codex", ".cursor", ".gemini")

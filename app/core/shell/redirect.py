@@ -6,7 +6,7 @@ from tree_sitter import Node
 
 from app.core.shell.form import FOREIGN, NETWORK, SECRET, UNKNOWN, Command, Touch, marks_of
 from app.core.shell.hidden import prints_secret
-from app.core.shell.places import classify
+from app.core.shell.places import FOLDER_STACK, classify
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.syntax import PLACEHOLDER
 from app.core.shell.words import process, quoted, value_of
@@ -135,6 +135,8 @@ def _file(reading: Reading, redirect: Node, frame: Frame, sink: Sink) -> Frame:
         sink.captured = True
         return frame
     path = value_of(reading, target, frame)
+    if FOLDER_STACK.match(path) is not None:
+        reading.doubt("folder-stack")
     if operator.endswith("&") and path.strip("-").isdigit():
         path = _duplicated(path, descriptor, frame)
         # what goes to an open descriptor comes behind what went there before

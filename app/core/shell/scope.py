@@ -1,8 +1,9 @@
 """What a point of a script knows: variables, functions, aliases, folder, and files that the script itself wrote.
 
 `files` and `stems` (beginnings of paths at which something was unpacked, so that any file there may be of it) are
-shared by all copies, since subshells share the disk; everything else is a subshell's own. Whether a write
-happened at all often hangs on what only a run shows, so a file keeps all that may be its content, the last write last.
+shared by all copies, since subshells share the disk, and so is `steered`; everything else is a subshell's own. Whether
+a write happened at all often hangs on what only a run shows, so a file keeps all that may be its content, the last
+write last.
 """
 
 import re
@@ -39,6 +40,8 @@ GIVEN: Final = {
 
 _OF_THE_MOMENT: Final = frozenset(("_", "FUNCNAME", "BASH_COMMAND", "DIRSTACK"))
 """What a shell sets anew itself: an assignment does not last."""
+_STEERS: Final = frozenset(("CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"))
+"""What says where `cd`, `cd -` and `~` lead."""
 CONTENTS_MAX: Final = 4
 CONTENT_MAX: Final = 64 * 1024
 _GLOB: Final = re.compile(r"[*?\[]")
@@ -72,6 +75,7 @@ class Scope:
         "maps",
         "positional",
         "project",
+        "steered",
         "stems",
         "variables",
     )
@@ -86,6 +90,7 @@ class Scope:
         self.files: dict[str, tuple[str, ...]] = {}
         self.stems: dict[str, tuple[str, ...]] = {}
         self.links: dict[str, str] = {}
+        self.steered: set[str] = set()
         self.locals: list[dict[str, str | None]] = []
         self.positional: list[str] | None = None
         self.fixed: frozenset[str] = frozenset()
@@ -102,6 +107,7 @@ class Scope:
         other.files = self.files
         other.stems = self.stems
         other.links = self.links
+        other.steered = self.steered
         other.locals = [dict(names) for names in self.locals]
         other.positional = self.positional
         other.fixed = self.fixed
@@ -144,6 +150,15 @@ class Scope:
             value = self.value(name) + value if self.has(name) else unknown(value)
         self.variables[name] = value
         self.arrays.pop(name, None)
+        if name in _STEERS:
+            self.steered.add(name)
+
+    def assign_array(self, name: str, items: list[str]) -> None:
+        """Set an array, of which the first item is the variable's value."""
+        self.variables.pop(name, None)
+        self.arrays[name] = items
+        if name in _STEERS:
+            self.steered.add(name)
 
     def keep_local(self, name: str) -> None:
         """Remember a variable's value before a function makes it its own."""

@@ -32,7 +32,6 @@ _QUIET: Final = frozenset(
     ("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number")
 )
 _ROUNDS_MAX: Final = 12
-_FOLDERS: Final = frozenset(("CDPATH", "OLDPWD", "PWD"))
 _CALLED_BY_THE_SHELL: Final = frozenset(
     ("command_not_found_handle", "command_not_found_handler", "precmd", "preexec", "chpwd", "periodic", "zshexit")
 )
@@ -60,6 +59,8 @@ def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | No
         reading.doubt("evaluates-a-subscript")
     if parsed.root is not None:
         run_node(reading, parsed.root, Frame(scope, parsed.source, parsed.bodies))
+    if scope.steered:
+        reading.doubt("folder-search-path")
     return Form(tuple(reading.commands), tuple(reading.doubts))
 
 
@@ -184,12 +185,11 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         name, _, index = name.partition("[")
         if name not in frame.scope.maps:
             doubt_evaluated(reading, index, frame.scope)
-        frame.scope.arrays[name] = [UNKNOWN]
+        frame.scope.assign_array(name, [UNKNOWN])
         return name
     if value is not None and value.type == "array":
         items = [word for child in value.named_children for word in words_of(reading, child, before or frame)]
-        frame.scope.variables.pop(name, None)
-        frame.scope.arrays[name] = [*frame.scope.arrays.get(name, []), *items] if append else items
+        frame.scope.assign_array(name, [*frame.scope.arrays.get(name, []), *items] if append else items)
         return name
     if value is not None and prints_secret(frame.text(value), frame.scope):
         reading.doubt("renames-a-secret")
@@ -199,8 +199,6 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         doubt_output(reading, text)
     if value_hides(frame.scope.value(name)):
         reading.doubt("evaluates-a-subscript")
-    if name in _FOLDERS:
-        reading.doubt("folder-search-path")
     note_environment(reading, frame.span(node), frame, name, text)
     return name
 

@@ -53,7 +53,18 @@ class MemoryStore:
         self._messages: queue.SimpleQueue[FeedMessage] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._shipping: dict[int, tuple[JournalReader, list[SealPlan]]] = {}
-        self.shipping = True
+        self._pass = threading.Lock()
+        self._ships = True
+
+    @property
+    def shipping(self) -> bool:
+        """Whether what is journalled is committed; once it is set to False, nothing is any more."""
+        return self._ships
+
+    @shipping.setter
+    def shipping(self, ships: bool) -> None:
+        with self._pass:
+            self._ships = ships
 
     # -- committing
 
@@ -121,10 +132,9 @@ class MemoryStore:
     def ship(self, folder: MountFolder, stopping: threading.Event) -> None:
         """The courier and the worker, in a loop."""
         while not stopping.wait(0.002):
-            if not self.shipping:
-                continue
-            for incarnation in folder.incarnations():
-                self._ship_one(folder, incarnation)
+            with self._pass:
+                for incarnation in folder.incarnations() if self._ships else []:
+                    self._ship_one(folder, incarnation)
 
     def _ship_one(self, folder: MountFolder, incarnation: int) -> None:
         reader, plans = self._shipping.setdefault(
