@@ -23,6 +23,9 @@ MEND_EVERY_S: Final = 2.0
 def main(argv: list[str] | None = None) -> int:
     """Run one server until SIGTERM or SIGINT (0), or until it ends by itself (1)."""
     name = (argv if argv is not None else sys.argv[1:] or [""])[0]
+    if name in {"-h", "--help"}:
+        print(__doc__)
+        return 0
     if name not in {"redis", "postgres"}:
         print("usage: python -m app.entry.servers redis|postgres", file=sys.stderr)
         return 2

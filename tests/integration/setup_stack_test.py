@@ -117,6 +117,18 @@ def test_log_shows_a_write_and_follows(stack):
     assert {"write", "create"} <= {e["kind"] for e in newest}
 
 
+def test_a_log_of_nothing_says_so_beside_its_output_and_a_taken_mount_point_names_what_helps(stack):
+    def ran(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([WEIR, *words], env=stack.environ, capture_output=True, text=True, check=False)
+
+    nothing = ran("log", "never/was", "--json")
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert "no event is recorded at never/was" in nothing.stderr
+    taken = ran("mount", stack.environ["WEIR_MOUNT"])
+    assert taken.returncode == 1
+    assert "name another folder" in taken.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("log", "--since", "yesterdayish"), ("umount", "/nowhere"), ("mount", "/etc"), ("logs", "nobody")]
 )

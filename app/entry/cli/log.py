@@ -64,8 +64,19 @@ def log(
         if follow:
             _follow(reader, wanted, newest, show)
             return
+        shown = 0
         for entry in newest:
             show(entry)
+            shown += 1
+    if not shown:
+        print(f"weir: {_nothing(wanted)}", file=sys.stderr)
+
+
+def _nothing(wanted: EventFilter) -> str:
+    what = "decision" if wanted.log == "decisions" else "event"
+    where = f" at {_shown(wanted.path)} or below" if wanted.path else ""
+    narrowed = ", by this agent or at this time" if wanted.agent or wanted.since_ns or wanted.until_ns else ""
+    return f"no {what} is recorded{where}{narrowed}"
 
 
 def project_path(settings: Settings, given: str) -> bytes:
