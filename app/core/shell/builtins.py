@@ -11,7 +11,7 @@ from typing import Final
 from app.core.shell.arithmetic import doubt_evaluated, doubt_output
 from app.core.shell.environment import note_given
 from app.core.shell.form import NUMBER, UNKNOWN, Command, marks_of, unknown
-from app.core.shell.places import absolute
+from app.core.shell.places import absolute, classify
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.scope import Scope
 
@@ -42,10 +42,23 @@ def _cd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | N
     elif target != ".":
         scope.cwd = absolute(target, before)
     if words[0] == "pushd":
-        scope.arrays[_STACK] = [*scope.arrays.get(_STACK, []), before] if scope.cwd != UNKNOWN else [UNKNOWN]
+        plain = len(words) == 2 and words[1][:1] not in {"-", "+"}
+        scope.cwd = scope.cwd if plain else UNKNOWN
+        scope.arrays[_STACK] = [*scope.arrays.get(_STACK, []), before] if plain else [UNKNOWN]
+    if "OLDPWD" in scope.variables and scope.cwd != before:
+        _doubt_staying(reading, scope, before)
     scope.variables["OLDPWD"] = before or "."
     scope.variables.pop("PWD", None)
     return None
+
+
+def _doubt_staying(reading: Reading, scope: Scope, before: str) -> None:
+    """A folder that is not there is not gone into: the shell stays where it was, which may be a worse place."""
+    where = classify(before or ".", "", scope.project)[0]
+    if where in {"system", "root", "device"}:
+        reading.doubt("folder-may-stay")
+    elif where in {"home", "outside", "parent"}:
+        scope.cwd = UNKNOWN
 
 
 def _eval(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
@@ -214,6 +227,9 @@ def _unset(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
             scope.forget()
             if scope.functions:
                 reading.doubt("unknown-name")
+        if "[" in word:
+            scope.assign_array(word.partition("[")[0], [UNKNOWN])
+            continue
         known = word in scope.variables or word in scope.arrays
         if "n" not in letters and word not in scope.fixed:
             scope.drop(word.partition("[")[0], variable="f" not in letters and ("v" in letters or known))
@@ -232,6 +248,15 @@ def _getopts(reading: Reading, words: list[str], frame: Frame, span: Span) -> st
     if len(words) > 2:
         frame.scope.assign(words[2], UNKNOWN)
     frame.scope.assign("OPTARG", UNKNOWN)
+    return ""
+
+
+def _wait(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
+    """`-p NAME` sets a variable, or unsets it."""
+    for index, word in enumerate(words[1:], 1):
+        found = re.fullmatch(r"-[fn]*p(.*)", word)
+        if found is not None:
+            frame.scope.assign(found[1] or "".join(words[index + 1 : index + 2]), UNKNOWN)
     return ""
 
 
@@ -261,7 +286,7 @@ BUILTINS: Final[dict[str, Callable[[Reading, list[str], Frame, Span], str | None
     "return": _quiet,
     "break": _quiet,
     "continue": _quiet,
-    "wait": _quiet,
+    "wait": _wait,
     "unset": _unset,
     "exit": _quiet,
     "let": _let,

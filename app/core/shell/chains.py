@@ -10,10 +10,13 @@ from typing import Final
 
 from tree_sitter import Node
 
+from app.core.shell.form import NUMBER, Command
 from app.core.shell.hidden import prints_archive
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.redirect import run_redirected
+from app.core.shell.scope import Scope
 
+_LEAVES: Final = (b"return", b"break", b"continue")
 _LAST_STAYS: Final = frozenset(("zsh", "ksh", "mksh", "oksh"))
 """Shells that run the last stage of a pipe themselves."""
 Last = Callable[[Node], str]
@@ -124,3 +127,44 @@ def _piped(reading: Reading, stages: list[Stage], frame: Frame) -> str:
     if prints_archive([frame.source[node.start_byte : node.start_byte + 64] for node, _ in stages]):
         reading.doubt("prints-an-archive")
     return output
+
+
+def run_sequence(reading: Reading, node: Node, frame: Frame) -> str:
+    """Read statements one after the other; what runs in the background changes nothing here."""
+    outputs: list[str] = []
+    left: list[Scope] = []
+    children, scope = node.children, frame.scope
+    for index, child in enumerate(children):
+        if not child.is_named:
+            continue
+        background = index + 1 < len(children) and children[index + 1].type == "&"
+        if background and frame.looped:
+            reading.emit(Command("&", ("&",), frame.wrappers, frame.span(child), frozenset(("spawns-in-loop",))))
+        here = frame._replace(piped=True, scope=scope.copy()) if background else frame._replace(scope=scope)
+        outputs.append(reading.run_node(reading, child, here))
+        if background:
+            scope.variables["!"] = NUMBER
+        leaves = _leaving(child, frame)
+        if leaves == "now" and scope is frame.scope:
+            scope = scope.copy()  # nothing of what follows is run
+        elif leaves:
+            left.append(scope.copy())
+    for other in left:
+        join(reading, frame.scope, other)
+    return "".join(outputs)
+
+
+def _leaving(node: Node, frame: Frame) -> str:
+    """Tell whether what follows a statement in its sequence is not run (`now`), or may not be (`perhaps`), while the
+    shell goes on elsewhere.
+    """
+    text = frame.source[node.start_byte : node.end_byte]
+    if node.type == "function_definition" or not any(word in text for word in _LEAVES):
+        return ""
+    return "now" if node.type == "command" and text.startswith((*_LEAVES, b"exit")) else "perhaps"
+
+
+def join(reading: Reading, scope: Scope, other: Scope) -> None:
+    """Let a scope be what holds after either of two ways."""
+    if not scope.join(other):
+        reading.doubt("conditional-function")

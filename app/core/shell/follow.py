@@ -1,14 +1,20 @@
 """Following a launcher into what it runs: the frame inside it, its text, and the launcher's own command."""
 
+from typing import Final
+
 from app.core.shell.places import absolute
 from app.core.shell.reading import Frame, Reading
 
 Span = tuple[int, int]
+_SAME_SHELL: Final = frozenset(
+    ("!", ".", "builtin", "command", "do", "else", "eval", "nocorrect", "noglob", "source", "text", "then", "time", "{")
+)
 
 
 def inside(frame: Frame, wrapper: str, span: Span) -> Frame:
-    """Return the frame of a command inside a wrapper."""
-    return frame._replace(wrappers=(*frame.wrappers, wrapper), base=span, depth=frame.depth + 1)
+    """Return the frame of a command inside a wrapper; what is no part of this shell changes nothing in it."""
+    scope = frame.scope if wrapper in _SAME_SHELL else frame.scope.copy()
+    return frame._replace(scope=scope, wrappers=(*frame.wrappers, wrapper), base=span, depth=frame.depth + 1)
 
 
 def moved(frame: Frame, folder: str) -> Frame:

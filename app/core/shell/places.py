@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 from typing import Final
 
-from app.core.shell.form import marks_of
+from app.core.shell.form import MARKS, marks_of
 from app.core.shell.known_paths import (
     AGENT_PARTS,
     HARMLESS_ENDS,
@@ -94,7 +94,7 @@ def classify_slowly(path: str, cwd: str, project: str) -> tuple[str, ...]:
     parts = full.split("/")
     kinds = [*_kinds(full, parts)]
     if marked:
-        return (_stem_location(full, project), "unresolved", *kinds, *_beside_secrets(full))
+        return (_stem_location(full, project), "unresolved", *kinds, *_beside_secrets(full), *_if_empty(full))
     location = _location(full, parts, project)
     return (*location, *kinds)
 
@@ -160,6 +160,12 @@ def _stem_location(full: str, project: str) -> str:
     folder = stem.rpartition("/")[0]
     location = _location(folder or "/", folder.split("/"), project)[0] if folder else "root"
     return "unknown" if location == "project" and not stem.startswith(project or "./") else location
+
+
+def _if_empty(full: str) -> tuple[str, ...]:
+    """What is not known may be nothing: `.e${unset}nv`."""
+    left = normpath("".join([sign for sign in full if sign not in MARKS]))
+    return ("secret",) if _is_secret(left, left.split("/")) else ()
 
 
 def _beside_secrets(full: str) -> tuple[str, ...]:

@@ -58,7 +58,10 @@ def apply_redirects(reading: Reading, redirects: Sequence[Node], frame: Frame, r
     inner = frame
     for redirect in redirects:
         inner = _incoming(reading, redirect, inner, sink)
+    before = frame.scope.copy() if any(child.type == "<" for one in redirects for child in one.children) else None
     output = run(inner)
+    if before is not None and not frame.scope.join(before):  # without the file nothing is run
+        reading.doubt("conditional-function")
     for path, appends in sink.paths:
         _write(reading, path, output, frame, redirects[0], appends=appends)
     for node in sink.inner:

@@ -4,15 +4,16 @@ Branches are all read; what they leave different is unknown afterwards. Loops ar
 what an earlier one set. Everything is bounded by the reading's budget.
 """
 
+import re
 from typing import Final
 
 from tree_sitter import Node
 
 from app.core.shell.arithmetic import compares, doubt_evaluated, doubt_output
 from app.core.shell.builtins import BUILTINS, is_local
-from app.core.shell.chains import run_list, run_pipeline, run_redirected_statement
+from app.core.shell.chains import join, run_list, run_pipeline, run_redirected_statement, run_sequence
 from app.core.shell.environment import note_environment, note_given
-from app.core.shell.form import UNKNOWN, Command, Form, unknown
+from app.core.shell.form import UNKNOWN, Form, unknown
 from app.core.shell.hidden import doubt_command, joins_lines, prints_secret, text_hides, value_hides
 from app.core.shell.launch import run_words
 from app.core.shell.lone import lone_command
@@ -32,6 +33,7 @@ _QUIET: Final = frozenset(
     ("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number")
 )
 _ROUNDS_MAX: Final = 12
+_BY_INDEX: Final = re.compile(r"\[[^\]]*\]\+?=")
 _CALLED_BY_THE_SHELL: Final = frozenset(
     ("command_not_found_handle", "command_not_found_handler", "precmd", "preexec", "chpwd", "periodic", "zshexit")
 )
@@ -104,22 +106,8 @@ def run_node(reading: Reading, node: Node, frame: Frame) -> str:
     return output if len(output) <= VALUE_MAX else unknown(output)
 
 
-def _sequence(reading: Reading, node: Node, frame: Frame) -> str:
-    outputs: list[str] = []
-    children = node.children
-    for index, child in enumerate(children):
-        if not child.is_named:
-            continue
-        background = index + 1 < len(children) and children[index + 1].type == "&"
-        if background and frame.looped:
-            reading.emit(Command("&", ("&",), frame.wrappers, frame.span(child), frozenset(("spawns-in-loop",))))
-        here = frame._replace(piped=True) if background else frame
-        outputs.append(run_node(reading, child, here))
-    return "".join(outputs)
-
-
 def _subshell(reading: Reading, node: Node, frame: Frame) -> str:
-    return _sequence(reading, node, frame._replace(scope=frame.scope.copy()))
+    return run_sequence(reading, node, frame._replace(scope=frame.scope.copy()))
 
 
 def _command(reading: Reading, node: Node, frame: Frame) -> str:
@@ -189,6 +177,8 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         return name
     if value is not None and value.type == "array":
         items = [word for child in value.named_children for word in words_of(reading, child, before or frame)]
+        if any(_BY_INDEX.match(item) is not None for item in items):
+            reading.doubt("array-by-index")
         frame.scope.assign_array(name, [*frame.scope.arrays.get(name, []), *items] if append else items)
         return name
     if value is not None and prints_secret(frame.text(value), frame.scope):
@@ -245,7 +235,7 @@ def _compound(reading: Reading, node: Node, frame: Frame) -> str:
     if frame.source.startswith(b"((", node.start_byte):
         evaluate(reading, node, frame)
         return ""
-    return _sequence(reading, node, frame)
+    return run_sequence(reading, node, frame)
 
 
 def _if(reading: Reading, node: Node, frame: Frame) -> str:
@@ -255,17 +245,12 @@ def _if(reading: Reading, node: Node, frame: Frame) -> str:
     for child in node.named_children:
         if child.type in {"elif_clause", "else_clause"}:
             other = start.copy()
-            outputs.append(_sequence(reading, child, frame._replace(scope=other)))
-            _join(reading, frame.scope, other)
+            outputs.append(run_sequence(reading, child, frame._replace(scope=other)))
+            join(reading, frame.scope, other)
         else:
             outputs.append(run_node(reading, child, frame))
-    _join(reading, frame.scope, start)
+    join(reading, frame.scope, start)
     return "".join(outputs)
-
-
-def _join(reading: Reading, scope: Scope, other: Scope) -> None:
-    if not scope.join(other):
-        reading.doubt("conditional-function")
 
 
 def _while(reading: Reading, node: Node, frame: Frame) -> str:
@@ -274,7 +259,7 @@ def _while(reading: Reading, node: Node, frame: Frame) -> str:
     for _ in range(2):
         before = frame.scope.copy()
         outputs = [run_node(reading, child, inner) for child in node.named_children]
-        _join(reading, frame.scope, before)
+        join(reading, frame.scope, before)
     return unknown(*outputs)
 
 
@@ -295,7 +280,7 @@ def _for(reading: Reading, node: Node, frame: Frame) -> str:
         outputs.append(run_node(reading, body, frame))
     if len(items) > 1 and frame.scope.variables.keys() - before.variables.keys() - {frame.text(variable)}:
         outputs.append(run_node(reading, body, frame))
-    _join(reading, frame.scope, before)
+    join(reading, frame.scope, before)
     return "".join(outputs)
 
 
@@ -310,7 +295,7 @@ def _case(reading: Reading, node: Node, frame: Frame) -> str:
         outputs += [
             run_node(reading, c, frame._replace(scope=branch)) for c in child.named_children if c.type not in _QUIET
         ]
-        _join(reading, frame.scope, branch)
+        join(reading, frame.scope, branch)
     return "".join(outputs)
 
 
@@ -369,13 +354,13 @@ def _other(reading: Reading, node: Node, frame: Frame) -> str:
     if node.type not in {"do_group", "program", "compound_statement"}:
         words_of(reading, node, frame)
         return ""
-    return _sequence(reading, node, frame)
+    return run_sequence(reading, node, frame)
 
 
 _STEPS: Final = {
-    "program": _sequence,
+    "program": run_sequence,
     "compound_statement": _compound,
-    "do_group": _sequence,
+    "do_group": run_sequence,
     "subshell": _subshell,
     "list": run_list,
     "pipeline": run_pipeline,

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from app.core.shell.embedded import code_facts
+from app.core.shell.form import marks_of
 from app.core.shell.loading import LOADERS, both, go, loads_from_outside, runs_from_elsewhere
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame
@@ -210,6 +211,8 @@ _OPTIONS: Final[dict[str, Hazard]] = {
     "pytest": options("-p/", "--rootdir=/", "-c/", "--confcutdir=/"),
 }
 TOOL_HAZARDS: Final[dict[str, Hazard]] = {
+    "find": lambda words, _frame: "option-unknown" if any(word[:1] == "-" and marks_of(word) for word in words) else "",
+    "jobs": lambda words, _frame: "runs-a-command" if any(word[:1] == "-" and "x" in word for word in words) else "",
     **dict.fromkeys(LOADERS, loads_from_outside),
     **{name: both(step, loads_from_outside) if name in LOADERS else step for name, step in _OPTIONS.items()},
 }

@@ -273,6 +273,10 @@ def _dd(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     return tuple(found)
 
 
+_EXECUTES: Final = frozenset(("-exec", "-execdir", "-ok", "-okdir"))
+_NAMES: Final = frozenset(("-name", "-iname", "-path", "-ipath", "-wholename"))
+
+
 def _find(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     starts: list[str] = []
     for word in words[1:]:
@@ -283,6 +287,9 @@ def _find(words: list[str], frame: Frame) -> tuple[Touch, ...]:
         starts.append(word)
     starts = starts or ["."]
     found = [touch("list", path, frame) for path in starts]
+    if not _EXECUTES.isdisjoint(words):  # what runs is given each of them
+        each = [f"{path}/{words[i + 1]}" for path in starts for i, w in enumerate(words[:-1]) if w in _NAMES]
+        found += [one for one in [touch("read", path, frame) for path in each] if "secret" in one.where]
     if "-delete" in words:
         named = next((words[i + 1] for i, w in enumerate(words[:-1]) if w in {"-name", "-iname", "-path"}), "")
         found += [touch("delete", f"{path}/{named}" if named.strip("*") else path, frame) for path in starts]

@@ -65,7 +65,7 @@ NOISE: Final = (
     "cat <<'E' | wc\nhi\nE",
     "cat <<E && ls\nhi\nE",
     "cat <<E | wc && ls\nhi\nE",
-    "ls &",
+    "{ ls & }",  # `a && ls &` would have a in the background too
     "! ls",
     "ls && ls 2>&1 | wc -l",
     "ls || ls < /dev/null | cat",
@@ -87,7 +87,7 @@ NOISE: Final = (
     "coproc ls",
     "unset Q",
     "g() { ls; }",
-    "sleep 1 & wait",
+    "{ sleep 1 & wait; }",
     "ls >&2",
     "echo a#b",
 )
@@ -127,7 +127,7 @@ def disturbed(rng: random.Random) -> str:
     ]
     text = parts[0]
     for part in parts[1:]:
-        text += ("\n" if text.endswith(("\nE", "&")) else rng.choice(JOINTS)) + part
+        text += ("\n" if text.endswith("\nE") else rng.choice(JOINTS)) + part
     return text
 
 
