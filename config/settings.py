@@ -100,7 +100,7 @@ def load(environ: dict[str, str] | None = None) -> Settings:
         gateway_port=int(env.get("WEIR_GATEWAY_PORT", "8787")),
         flower_port=int(env.get("WEIR_FLOWER_PORT", "5555")),
         policies=policies_folder(env),
-        mount_point=mount_place(Path(env.get("WEIR_MOUNT") or here / "mnt")),
+        mount_point=mount_place(Path(env.get("WEIR_MOUNT") or (home.parent if home.name == ".weir" else here) / "mnt")),
         validate_workers=int(env.get("WEIR_VALIDATE_WORKERS", "2")),
         deadline_ms=int(env.get("WEIR_DEADLINE_MS", "45")),
         escalation_s=max(int(env.get("WEIR_ESCALATION_S", "300")), 1),

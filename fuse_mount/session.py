@@ -35,6 +35,7 @@ from fuse_mount.readers import PLENTY, Readers
 from fuse_mount.reports import Reports
 from fuse_mount.sections import Sections, kernel_inode
 from fuse_mount.state import MountOptions, MountState
+from fuse_mount.watchdog import LOCK_S as LOCK_TRIED_S
 from fuse_mount.watchdog import watch
 from fuse_mount.who import Callers
 
@@ -67,7 +68,7 @@ class Session:
     def watch(self, connection: str, stopping: Event) -> None:
         """Body of the watching thread. A notification waits for pages that a read or write under way has locked."""
         cache, waits = self.cache, self.state.shown.page_waits
-        watch(lambda: cache.busy_since_s, lambda: cache.busy_inode in waits, connection, stopping)
+        watch(lambda: cache.busy_since_s, lambda: cache.busy_inode in waits, _lock_is_free, connection, stopping)
 
     def follow_rules(self, stopping: Event) -> None:
         """Body of the rules' thread: changed files are in force within 0.1 s, those that do not load are told."""
@@ -104,6 +105,13 @@ class Session:
             journal.close()
             self.state.gate.close()
         return True
+
+
+def _lock_is_free() -> bool:
+    free = bool(llfuse.lock.acquire(LOCK_TRIED_S))
+    if free:
+        llfuse.lock.release()
+    return free
 
 
 def start(parts: MountParts, options: MountOptions, agent: str) -> Session:

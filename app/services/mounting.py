@@ -42,6 +42,8 @@ def checked(settings: Settings, wish: MountWish, kind_of: str) -> MountWish:
         raise RequestInvalid(f"--name {name!r}: a-z, 0-9, '.', '_', '-', at most 63, and not `main` or `import-...`")
     if kind_of and wish.folder == settings.mount_point:
         raise RequestInvalid(f"{wish.folder} is the main mount, the project is there already: name another folder")
+    if kind_of and not kind_of.startswith("fuse"):
+        raise RequestInvalid(f"{wish.folder} is a mount point of another kind ({kind_of}): name another folder")
     if kind_of:
         raise RequestInvalid(f"{wish.folder} is a mount point already ({kind_of}): weir umount {wish.folder}")
     for place in places:

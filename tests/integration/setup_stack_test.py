@@ -127,6 +127,7 @@ def test_a_log_of_nothing_says_so_beside_its_output_and_a_taken_mount_point_name
     taken = ran("mount", stack.environ["WEIR_MOUNT"])
     assert taken.returncode == 1
     assert "name another folder" in taken.stderr
+    assert "umount" not in ran("mount", "/").stderr
 
 
 @pytest.mark.parametrize(

@@ -224,3 +224,13 @@ def test_a_home_with_blanks_and_signs_in_its_name_reaches_its_own_servers(tmp_pa
         assert words["host"] == str(found.sockets)
         assert Path(words["passfile"]).parent == home / "secrets"
     assert parse_url(found.redis_url)["path"] == f"{found.sockets}/redis.sock"
+
+
+def test_the_mount_is_beside_the_home_that_is_named_wherever_the_command_is_given(tmp_path: Path, monkeypatch) -> None:
+    """`WEIR_HOME=/p/.weir weir status` in another folder said that the mount does not answer."""
+    (tmp_path / "p").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    named = {"WEIR_HOME": str(tmp_path / "p" / ".weir"), "PATH": "/usr/bin"}
+    assert weir_settings.load(named).mount_point == tmp_path.resolve() / "p" / "mnt"
+    assert weir_settings.load(named | {"WEIR_MOUNT": str(tmp_path / "m")}).mount_point == tmp_path.resolve() / "m"
