@@ -23,6 +23,8 @@ _TAKES_PART: Final = re.compile(r" -[a-zA-Z]*[nNtuei]")
 """`read` with these takes a part of its input, or of another one."""
 _ASSIGNS: Final = re.compile(r"(\w+)[-+*/%&|^<>]*=(?!=)")
 _ITEMS_MAX: Final = 256
+_APART: Final = frozenset(("git", "weir", "agent-config", "secret", "above-secrets", "persistence"))
+_TRAPS_MAX: Final = 8
 _STACK: Final = "folders pushed"
 """Kept as an array under a name that no variable has."""
 _AMID: Final = frozenset(("DEBUG", "ERR", "RETURN", "SIGDEBUG"))
@@ -39,13 +41,15 @@ def _cd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | N
         scope.cwd = scope.variables.get("OLDPWD", UNKNOWN)
     elif target.startswith("+") or (words[0] == "pushd" and len(words) == 1):
         scope.cwd = UNKNOWN
+    elif "OLDPWD" in scope.variables and target.count("..") > 1:
+        scope.cwd = UNKNOWN  # where a folder before was not there, this is another one
     elif target != ".":
-        scope.cwd = absolute(target, before)
+        scope.cwd = absolute(scope.pointed(target), before)
     if words[0] == "pushd":
         plain = len(words) == 2 and words[1][:1] not in {"-", "+"}
         scope.cwd = scope.cwd if plain else UNKNOWN
         scope.arrays[_STACK] = [*scope.arrays.get(_STACK, []), before] if plain else [UNKNOWN]
-    if "OLDPWD" in scope.variables and scope.cwd != before:
+    if "OLDPWD" in scope.variables and scope.cwd not in {before, scope.project}:
         _doubt_staying(reading, scope, before)
     scope.variables["OLDPWD"] = before or "."
     scope.variables.pop("PWD", None)
@@ -54,8 +58,8 @@ def _cd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | N
 
 def _doubt_staying(reading: Reading, scope: Scope, before: str) -> None:
     """A folder that is not there is not gone into: the shell stays where it was, which may be a worse place."""
-    where = classify(before or ".", "", scope.project)[0]
-    if where in {"system", "root", "device"}:
+    where, *kinds = classify(before or ".", "", scope.project)
+    if where in {"system", "root", "device"} or not _APART.isdisjoint(kinds):
         reading.doubt("folder-may-stay")
     elif where in {"home", "outside", "parent"}:
         scope.cwd = UNKNOWN
@@ -68,12 +72,15 @@ def _eval(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
 
 
 def _trap(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
-    operands = [word for word in words[1:] if not word.startswith("-")]
+    operands = [word for word in words[1:] if not word.startswith("-") or word == "-"]
+    if operands[:1] == ["-"]:
+        return ""
     if not operands:
         return None
     before = frame.scope.copy()
     scope = before if _AMID.isdisjoint(operands[1:]) else frame.scope
     inner = frame._replace(scope=scope, wrappers=(*frame.wrappers, "trap"), base=span, depth=frame.depth + 1)
+    reading.traps.append((operands[0], inner._replace(scope=frame.scope), frame.scope.copy()))
     if marks_of(operands[0]):
         reading.emit(
             Command("trap", tuple(words), frame.wrappers, span, frozenset(("unknown-code",)), (), unresolved=True)
@@ -84,11 +91,24 @@ def _trap(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
     return output
 
 
+def run_traps(reading: Reading) -> None:
+    """Read what traps run once more at the end of a text, where its shell stands elsewhere or knows other things by
+    then: it is run then.
+    """
+    for text, frame, before in reading.traps[:_TRAPS_MAX]:
+        if not frame.scope.alike(before) or frame.scope.functions != before.functions:
+            reading.run_text(reading, text, frame._replace(scope=frame.scope.copy()))
+    if len(reading.traps) > _TRAPS_MAX:
+        reading.doubt("too-many-traps")
+
+
 def _alias(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     for word in words[1:]:
         name, sign, text = word.partition("=")
         if sign:
             frame.scope.aliases[name] = text
+            if name in BUILTINS:  # a shell that nobody types into expands none
+                reading.doubt("alias-of-a-builtin")
     return ""
 
 
@@ -101,6 +121,13 @@ def _unalias(reading: Reading, words: list[str], frame: Frame, span: Span) -> st
 def is_local(words: list[str]) -> bool:
     """Tell whether `declare`, by its words so far, makes variables that end with the function around it."""
     return words[0] in _LOCAL and "g" not in _letters(words)
+
+
+def keep_local(reading: Reading, words: list[str], name: str, scope: Scope) -> None:
+    """Let `local` and its kin make a variable a function's own; outside of one `local` fails and assigns nothing."""
+    if words[0] == "local" and not scope.locals:
+        reading.doubt("local-outside-of-a-function")
+    scope.keep_local(name)
 
 
 def _letters(words: list[str]) -> str:
@@ -117,7 +144,7 @@ def _export(reading: Reading, words: list[str], frame: Frame, span: Span) -> str
             reading.doubt("unknown-name")
         elif sign and name.isidentifier():
             if local:
-                frame.scope.keep_local(name)
+                keep_local(reading, words, name, frame.scope)
             frame.scope.assign(name, value)
     names = [word.partition("=")[0] for word in words[1:]]
     _note_kinds(reading, words[0], letters, names, frame.scope)
@@ -143,8 +170,10 @@ def _read(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
     text = _record(words, frame.stdin or UNKNOWN)
     if frame.stdin is None or marks_of(frame.stdin) or _TAKES_PART.search(" ".join(words)):
         text = unknown(text, frame.stdin or UNKNOWN)
-    if any(re.fullmatch(r"-[a-zA-Z]*a", word) for word in words) and words[-1].isidentifier():
-        frame.scope.assign_array(words[-1], _fields(text, frame.scope.value("IFS"), _ITEMS_MAX) or [UNKNOWN])
+    _doubt_items(reading, words)
+    array = next((following for word, following in pairwise(words) if re.fullmatch(r"-[a-zA-Z]*a", word)), "")
+    if array.isidentifier():
+        frame.scope.assign_array(array, _fields(text, frame.scope.value("IFS"), _ITEMS_MAX) or [UNKNOWN])
         return ""
     if not frame.scope.counts.isdisjoint(names):
         doubt_output(reading, text)
@@ -185,7 +214,7 @@ def _names(words: list[str]) -> list[str]:
         if skip:
             skip = False
         elif word.startswith("-"):
-            skip = word[-1:] in set("dinNptu")
+            skip = re.fullmatch(r"-[ers]*[dinNptu]", word) is not None
         elif word.isidentifier():
             names.append(word)
     return names or ["REPLY"]
@@ -193,7 +222,8 @@ def _names(words: list[str]) -> list[str]:
 
 def _mapfile(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     text = frame.stdin or UNKNOWN
-    name = words[-1] if len(words) > 1 and words[-1].isidentifier() else "MAPFILE"
+    _doubt_items(reading, words)
+    name = next((word for word in words[1:] if word.isidentifier()), "MAPFILE")
     if name in frame.scope.counts:
         doubt_output(reading, text)
     whole = not marks_of(text) and all(word in {"-t", name} for word in words[1:])
@@ -227,13 +257,20 @@ def _unset(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
             scope.forget()
             if scope.functions:
                 reading.doubt("unknown-name")
+        if word in {"OLDPWD", "PWD", "HOME", "CDPATH"}:
+            scope.steered.add(word)
         if "[" in word:
-            scope.assign_array(word.partition("[")[0], [UNKNOWN])
+            _doubt_items(reading, words)
             continue
         known = word in scope.variables or word in scope.arrays
         if "n" not in letters and word not in scope.fixed:
             scope.drop(word.partition("[")[0], variable="f" not in letters and ("v" in letters or known))
     return ""
+
+
+def _doubt_items(reading: Reading, words: list[str]) -> None:
+    if any(re.match(r"\w+\[", word) for word in words[1:]):
+        reading.doubt("array-by-index")
 
 
 def _let(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:

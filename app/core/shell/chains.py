@@ -17,6 +17,7 @@ from app.core.shell.redirect import run_redirected
 from app.core.shell.scope import Scope
 
 _LEAVES: Final = (b"return", b"break", b"continue")
+_LEAVING: Final = frozenset(("return", "break", "continue"))
 _LAST_STAYS: Final = frozenset(("zsh", "ksh", "mksh", "oksh"))
 """Shells that run the last stage of a pipe themselves."""
 Last = Callable[[Node], str]
@@ -30,20 +31,29 @@ def run_list(reading: Reading, node: Node, frame: Frame) -> str:
 
 
 def _list(
-    reading: Reading, node: Node, frame: Frame, last: Last, flowing: str | None = None, *, joined: bool
+    reading: Reading, node: Node, frame: Frame, last: Last, flowing: str | None = None, *, joined: bool,
+    links: list[Scope] | None = None,
 ) -> str:
+    """`links` are the scopes at which the chain may have ended before this link."""
+    ends: list[Scope] = [] if links is None else links
     left, operator, right = _sides(node)
     if left.type == "list" and operator == "&&":
         plain: Last = lambda other: reading.run_node(reading, other, frame)  # noqa: E731
-        first = _list(reading, left, frame, plain, flowing, joined=False)
+        first = _list(reading, left, frame, plain, flowing, joined=False, links=ends)
     elif flowing is not None:
         first = run_behind(reading, left, frame, flowing)
     else:
         first = reading.run_node(reading, left, frame)
     before = frame.scope.copy()
     second = last(right)
-    if (joined or operator == "||") and not frame.scope.join(before):
-        reading.doubt("conditional-function")
+    if operator == "||":
+        join(reading, frame.scope, before)
+    else:
+        ends.append(before)
+    for end in reversed(ends) if joined else ():
+        if end is not before and end.stands_in_project() and frame.scope.stands_in_project():
+            end.cwd = frame.scope.cwd
+        join(reading, frame.scope, end)
     return first + second
 
 
@@ -144,7 +154,7 @@ def run_sequence(reading: Reading, node: Node, frame: Frame) -> str:
         outputs.append(reading.run_node(reading, child, here))
         if background:
             scope.variables["!"] = NUMBER
-        leaves = _leaving(child, frame)
+        leaves = "" if background else _leaving(child, frame)
         if leaves == "now" and scope is frame.scope:
             scope = scope.copy()  # nothing of what follows is run
         elif leaves:
@@ -158,13 +168,42 @@ def _leaving(node: Node, frame: Frame) -> str:
     """Tell whether what follows a statement in its sequence is not run (`now`), or may not be (`perhaps`), while the
     shell goes on elsewhere.
     """
-    text = frame.source[node.start_byte : node.end_byte]
+    text = frame.source[node.start_byte : node.end_byte].translate(None, b"'\"\\")
     if node.type == "function_definition" or not any(word in text for word in _LEAVES):
         return ""
-    return "now" if node.type == "command" and text.startswith((*_LEAVES, b"exit")) else "perhaps"
+    known = (b"return",) if frame.calls else (b"break", b"continue") if frame.looped else ()
+    sure = node.type == "command" and text.startswith(known) and frame.scope.functions.keys().isdisjoint(_LEAVING)
+    return "now" if sure else "perhaps"
 
 
 def join(reading: Reading, scope: Scope, other: Scope) -> None:
     """Let a scope be what holds after either of two ways."""
     if not scope.join(other):
         reading.doubt("conditional-function")
+
+
+def run_if(reading: Reading, node: Node, frame: Frame) -> str:
+    """Read conditions and branches in order; what a condition did was done, whatever it said. Whichever way was taken,
+    what differs is unknown after.
+    """
+    outputs: list[str] = []
+    ways: list[Scope] = []
+    ways.append(_branch(reading, node, frame, outputs))
+    for clause in node.named_children:
+        if clause.type in {"elif_clause", "else_clause"}:
+            other = ways[-1].copy()
+            ways[-1:] = [other, _branch(reading, clause, frame._replace(scope=other), outputs)]
+    for way in ways:
+        join(reading, frame.scope, way)
+    return "".join(outputs)
+
+
+def _branch(reading: Reading, node: Node, frame: Frame, outputs: list[str]) -> Scope:
+    """Read a condition and what is run where it holds; return the scope between the two."""
+    between = frame.scope.copy()
+    for child in node.children:
+        if child.type == "then":
+            between = frame.scope.copy()
+        elif child.is_named and child.type not in {"elif_clause", "else_clause"}:
+            outputs.append(reading.run_node(reading, child, frame))
+    return between

@@ -163,6 +163,7 @@ def _printf(words: list[str], frame: Frame) -> str | None:
     arguments = words[1:]
     if arguments[:1] and arguments[0].startswith("-v"):
         name, *rest = [arguments[0][2:], *arguments[1:]] if len(arguments[0]) > 2 else arguments[1:] or [""]
+        rest = rest[1:] if rest[:1] == ["--"] else rest
         frame.scope.assign(name, _format("".join(rest[:1]), rest[1:]))
         return ""
     if arguments[:1] == ["--"]:

@@ -67,6 +67,7 @@ class Reading:
         "scripts",
         "steps",
         "substituted",
+        "traps",
     )
 
     def __init__(
@@ -82,6 +83,7 @@ class Reading:
         self.steps = 0
         self.depth = 0
         self.substituted = 0
+        self.traps: list[tuple[str, Frame, Scope]] = []
         self._trees: dict[str, Parsed] = {}
         self.run_node = run_node
         self.run_text = run_text

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from tree_sitter import Node
 
 from app.core.shell.form import NUMBER, UNKNOWN, marks_of, unknown
-from app.core.shell.places import absolute
+from app.core.shell.places import absolute, classify
 
 GIVEN: Final = {
     "HOME": "~",
@@ -34,10 +34,12 @@ GIVEN: Final = {
     "PIPESTATUS": "0",
 }
 
-_OF_THE_MOMENT: Final = frozenset(("_", "FUNCNAME", "BASH_COMMAND", "DIRSTACK"))
+_OF_THE_MOMENT: Final = frozenset(("_", "FUNCNAME", "BASH_COMMAND", "BASH_REMATCH", "DIRSTACK"))
 """What a shell sets anew itself: an assignment does not last."""
 _STEERS: Final = frozenset(("CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"))
 """What says where `cd`, `cd -` and `~` lead."""
+_APART: Final = frozenset(("git", "weir", "secret", "above-secrets"))
+VALUE_LOOKED_AT: Final = 256
 CONTENTS_MAX: Final = 4
 CONTENT_MAX: Final = 64 * 1024
 _GLOB: Final = re.compile(r"[*?\[]")
@@ -87,7 +89,7 @@ class Scope:
         self.stems: dict[str, tuple[str, ...]] = {}
         self.links: dict[str, str] = {}
         self.steered: set[str] = set()
-        self.locals: list[dict[str, str | None]] = []
+        self.locals: list[dict[str, tuple[str | None, list[str] | None]]] = []
         self.positional: list[str] | None = None
         self.fixed: frozenset[str] = frozenset()
         self.maps: frozenset[str] = frozenset()
@@ -150,7 +152,9 @@ class Scope:
             self.steered.add(name)
 
     def assign_array(self, name: str, items: list[str]) -> None:
-        """Set an array, of which the first item is the variable's value."""
+        """Set an array, of which the first item is the variable's value; a fixed one may keep what it has."""
+        if name in self.fixed:
+            items = [unknown(self.value(name), *items)]
         self.variables.pop(name, None)
         self.arrays[name] = items
         if name in _STEERS:
@@ -159,7 +163,7 @@ class Scope:
     def keep_local(self, name: str) -> None:
         """Remember a variable's value before a function makes it its own."""
         if self.locals and name not in self.locals[-1]:
-            self.locals[-1][name] = self.variables.get(name)
+            self.locals[-1][name] = self.variables.get(name), self.arrays.get(name)
 
     def drop(self, name: str, *, variable: bool) -> None:
         """Unset a name: what it is as a variable, or as a function."""
@@ -171,11 +175,13 @@ class Scope:
 
     def leave(self) -> None:
         """Leave a function: what it made its own has its former value again."""
-        for name, value in (self.locals.pop() if self.locals else {}).items():
-            if value is None:
-                self.variables.pop(name, None)
-            else:
+        for name, (value, items) in (self.locals.pop() if self.locals else {}).items():
+            self.variables.pop(name, None)
+            self.arrays.pop(name, None)
+            if value is not None:
                 self.variables[name] = value
+            if items is not None:
+                self.arrays[name] = items
 
     def give_back(self, names: list[str], variables: dict[str, str], arrays: dict[str, list[str]]) -> None:
         """Let these names have the values again that they had in `variables` and `arrays`."""
@@ -210,14 +216,32 @@ class Scope:
             if self.arrays.get(name) != other.arrays.get(name):
                 self.arrays[name] = [UNKNOWN]
         if self.cwd != other.cwd:
-            self.cwd = UNKNOWN
+            self.cwd = next((one for one in (self.cwd, other.cwd) if self._is_apart(one)), UNKNOWN)
+        if self.positional != other.positional:
+            self.positional = None
         self.fixed |= other.fixed
         self.maps &= other.maps
         self.counts |= other.counts
-        alike = self.functions.keys() == other.functions.keys() and self.aliases == other.aliases
+        alike = self.aliases == other.aliases and _same_functions(self.functions, other.functions)
         self.functions = {**self.functions, **other.functions}
         self.aliases = {**self.aliases, **other.aliases}
         return alike
+
+    def alike(self, other: "Scope") -> bool:
+        """Tell whether a round of a loop has changed nothing of what is known."""
+        mine = (self.cwd, self.variables, self.arrays, self.positional)
+        return mine == (other.cwd, other.variables, other.arrays, other.positional)
+
+    def _is_apart(self, folder: str) -> bool:
+        """Tell whether names in a folder mean more than elsewhere: then it is taken to be that one."""
+        if not folder or marks_of(folder):
+            return False
+        where = classify(folder, "", self.project)
+        return where[0] in {"system", "root"} or not _APART.isdisjoint(where)
+
+    def stands_in_project(self) -> bool:
+        """Tell whether the folder of now is the project's, as far as it is known."""
+        return not marks_of(self.cwd) and classify(self.cwd or ".", "", self.project)[0] == "project"
 
     def made(self) -> bool:
         """Tell whether the text put anything into files so far."""
@@ -282,7 +306,17 @@ def below(full: str, stem: str) -> bool:
     return full.startswith(stem) if stem else not full.startswith(("/", "~", ".."))
 
 
+def _same_functions(mine: dict[str, Function], theirs: dict[str, Function]) -> bool:
+    def place(one: Function) -> tuple[bytes, int]:
+        return one.source, one.body.start_byte
+
+    return mine.keys() == theirs.keys() and all(place(one) == place(theirs[name]) for name, one in mine.items())
+
+
 def _either(mine: str, theirs: str) -> str:
+    for value in (mine, theirs):  # of a file and a credential it is taken for the credential
+        if value and len(value) < VALUE_LOOKED_AT and "secret" in classify(value, "", ""):
+            return value
     digits = (mine + theirs).replace(NUMBER, "")
     return NUMBER if not digits or digits.isdecimal() else unknown(mine, theirs)
 

@@ -10,10 +10,10 @@ from typing import Final
 from tree_sitter import Node
 
 from app.core.shell.arithmetic import compares, doubt_evaluated, doubt_output
-from app.core.shell.builtins import BUILTINS, is_local
-from app.core.shell.chains import join, run_list, run_pipeline, run_redirected_statement, run_sequence
+from app.core.shell.builtins import BUILTINS, is_local, keep_local, run_traps
+from app.core.shell.chains import join, run_if, run_list, run_pipeline, run_redirected_statement, run_sequence
 from app.core.shell.environment import note_environment, note_given
-from app.core.shell.form import UNKNOWN, Form, unknown
+from app.core.shell.form import UNKNOWN, Form, marks_of, unknown
 from app.core.shell.hidden import doubt_command, joins_lines, prints_secret, text_hides, value_hides
 from app.core.shell.launch import run_words
 from app.core.shell.lone import lone_command
@@ -33,6 +33,7 @@ _QUIET: Final = frozenset(
     ("comment", "heredoc_start", "heredoc_end", "heredoc_body", "variable_name", "word", "number")
 )
 _ROUNDS_MAX: Final = 12
+_MANY: Final = re.compile(r"[*?\[]")
 _BY_INDEX: Final = re.compile(r"\[[^\]]*\]\+?=")
 _CALLED_BY_THE_SHELL: Final = frozenset(
     ("command_not_found_handle", "command_not_found_handler", "precmd", "preexec", "chpwd", "periodic", "zshexit")
@@ -61,6 +62,7 @@ def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | No
         reading.doubt("evaluates-a-subscript")
     if parsed.root is not None:
         run_node(reading, parsed.root, Frame(scope, parsed.source, parsed.bodies))
+    run_traps(reading)
     if scope.steered:
         reading.doubt("folder-search-path")
     return Form(tuple(reading.commands), tuple(reading.doubts))
@@ -179,7 +181,8 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         items = [word for child in value.named_children for word in words_of(reading, child, before or frame)]
         if any(_BY_INDEX.match(item) is not None for item in items):
             reading.doubt("array-by-index")
-        frame.scope.assign_array(name, [*frame.scope.arrays.get(name, []), *items] if append else items)
+        held = frame.scope.arrays.get(name) or ([frame.scope.value(name)] if frame.scope.has(name) else [])
+        frame.scope.assign_array(name, [*held, *items] if append else items)
         return name
     if value is not None and prints_secret(frame.text(value), frame.scope):
         reading.doubt("renames-a-secret")
@@ -211,7 +214,7 @@ def _declaration(reading: Reading, node: Node, frame: Frame) -> str:
         if child.type == "variable_assignment":
             name = child.child_by_field_name("name")
             if name is not None and is_local(words):
-                frame.scope.keep_local(frame.text(name))
+                keep_local(reading, words, frame.text(name), frame.scope)
             words.append(_assignment(reading, child, frame, before))
         elif child.type == "variable_name" and is_local(words) and frame.scope.locals:
             words.append(frame.text(child))
@@ -238,28 +241,15 @@ def _compound(reading: Reading, node: Node, frame: Frame) -> str:
     return run_sequence(reading, node, frame)
 
 
-def _if(reading: Reading, node: Node, frame: Frame) -> str:
-    """Condition and branches in order; whichever way was taken, what differs is unknown after."""
-    outputs: list[str] = []
-    start = frame.scope.copy()
-    for child in node.named_children:
-        if child.type in {"elif_clause", "else_clause"}:
-            other = start.copy()
-            outputs.append(run_sequence(reading, child, frame._replace(scope=other)))
-            join(reading, frame.scope, other)
-        else:
-            outputs.append(run_node(reading, child, frame))
-    join(reading, frame.scope, start)
-    return "".join(outputs)
-
-
 def _while(reading: Reading, node: Node, frame: Frame) -> str:
     inner = frame._replace(looped=True)
-    outputs = []
-    for _ in range(2):
+    outputs: list[str] = []
+    for number in range(5):
         before = frame.scope.copy()
         outputs = [run_node(reading, child, inner) for child in node.named_children]
         join(reading, frame.scope, before)
+        if number and frame.scope.alike(before):
+            break
     return unknown(*outputs)
 
 
@@ -271,6 +261,8 @@ def _for(reading: Reading, node: Node, frame: Frame) -> str:
     items = [w for c in node.named_children if c not in {variable, body} for w in words_of(reading, c, frame)]
     if not any(child.type == "in" for child in node.children):
         items = [UNKNOWN] if frame.scope.positional is None else list(frame.scope.positional)
+    if len(items) < 3 and (not items or any(marks_of(item) or _MANY.search(item) for item in items)):
+        items = [*(items or [UNKNOWN])] * 3  # any number of them
     if len(items) > _ROUNDS_MAX:
         items = [*items[:_ROUNDS_MAX], unknown(*items)]
     outputs = []
@@ -287,6 +279,8 @@ def _for(reading: Reading, node: Node, frame: Frame) -> str:
 def _case(reading: Reading, node: Node, frame: Frame) -> str:
     start = frame.scope.copy()
     outputs = []
+    if any(c.type in {";&", ";;&"} for item in node.named_children for c in item.children):
+        reading.doubt("case-falls-through")
     for child in node.named_children:
         if child.type != "case_item":
             words_of(reading, child, frame)
@@ -369,7 +363,7 @@ _STEPS: Final = {
     "declaration_command": _declaration,
     "unset_command": _unset,
     "test_command": _test,
-    "if_statement": _if,
+    "if_statement": run_if,
     "while_statement": _while,
     "for_statement": _for,
     "c_style_for_statement": _while,

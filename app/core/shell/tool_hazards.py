@@ -212,6 +212,9 @@ _OPTIONS: Final[dict[str, Hazard]] = {
 }
 TOOL_HAZARDS: Final[dict[str, Hazard]] = {
     "find": lambda words, _frame: "option-unknown" if any(word[:1] == "-" and marks_of(word) for word in words) else "",
+    "printf": lambda words, _frame: (
+        "array-by-index" if any(one == "-v" and "[" in name for one, name in pairwise(words)) else ""
+    ),
     "jobs": lambda words, _frame: "runs-a-command" if any(word[:1] == "-" and "x" in word for word in words) else "",
     **dict.fromkeys(LOADERS, loads_from_outside),
     **{name: both(step, loads_from_outside) if name in LOADERS else step for name, step in _OPTIONS.items()},
