@@ -11,9 +11,9 @@ from typing import Final
 from app.core.shell.arithmetic import doubt_evaluated, doubt_output
 from app.core.shell.environment import note_given
 from app.core.shell.form import NUMBER, UNKNOWN, Command, marks_of, unknown
-from app.core.shell.places import absolute, classify
+from app.core.shell.places import APART, absolute, classify
 from app.core.shell.reading import Frame, Reading
-from app.core.shell.scope import Scope
+from app.core.shell.scope import STEERS, Scope
 
 Span = tuple[int, int]
 _LOCAL: Final = frozenset(("declare", "typeset", "local"))
@@ -23,7 +23,7 @@ _TAKES_PART: Final = re.compile(r" -[a-zA-Z]*[nNtuei]")
 """`read` with these takes a part of its input, or of another one."""
 _ASSIGNS: Final = re.compile(r"(\w+)[-+*/%&|^<>]*=(?!=)")
 _ITEMS_MAX: Final = 256
-_APART: Final = frozenset(("git", "weir", "agent-config", "secret", "above-secrets", "persistence"))
+_APART: Final = APART | {"agent-config", "persistence"}
 _TRAPS_MAX: Final = 8
 _STACK: Final = "folders pushed"
 """Kept as an array under a name that no variable has."""
@@ -257,7 +257,7 @@ def _unset(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
             scope.forget()
             if scope.functions:
                 reading.doubt("unknown-name")
-        if word in {"OLDPWD", "PWD", "HOME", "CDPATH"}:
+        if word in STEERS:
             scope.steered.add(word)
         if "[" in word:
             _doubt_items(reading, words)

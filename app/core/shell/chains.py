@@ -16,8 +16,8 @@ from app.core.shell.reading import Frame, Reading
 from app.core.shell.redirect import run_redirected
 from app.core.shell.scope import Scope
 
-_LEAVES: Final = (b"return", b"break", b"continue")
-_LEAVING: Final = frozenset(("return", "break", "continue"))
+_LEAVING: Final = ("return", "break", "continue")
+_LEAVES: Final = tuple([word.encode() for word in _LEAVING])
 _LAST_STAYS: Final = frozenset(("zsh", "ksh", "mksh", "oksh"))
 """Shells that run the last stage of a pipe themselves."""
 Last = Callable[[Node], str]
@@ -51,6 +51,7 @@ def _list(
     else:
         ends.append(before)
     for end in reversed(ends) if joined else ():
+        # of two folders of the project it is taken to be the one that the whole chain leads to
         if end is not before and end.stands_in_project() and frame.scope.stands_in_project():
             end.cwd = frame.scope.cwd
         join(reading, frame.scope, end)
@@ -172,7 +173,8 @@ def _leaving(node: Node, frame: Frame) -> str:
     if node.type == "function_definition" or not any(word in text for word in _LEAVES):
         return ""
     known = (b"return",) if frame.calls else (b"break", b"continue") if frame.looped else ()
-    sure = node.type == "command" and text.startswith(known) and frame.scope.functions.keys().isdisjoint(_LEAVING)
+    plain = node.type == "command" and text.split(None, 1)[0] in known
+    sure = plain and frame.scope.functions.keys().isdisjoint(_LEAVING)
     return "now" if sure else "perhaps"
 
 

@@ -45,6 +45,8 @@ _SEEN_AGAIN: Final = re.compile(
     r"/proc/(?:(?:self|thread-self)/(?:task/[^/]+/)?(cwd)|[^/]+/(?:task/[^/]+/)?(?:root|cwd))(?=/|\Z)"
 )
 """All files, or those of a folder, under another name; another process may stand anywhere, so it is taken to in `/`."""
+APART: Final = frozenset(("git", "weir", "secret", "above-secrets"))
+"""Classes of folders in which any name may mean more than elsewhere."""
 FOLDER_STACK: Final = re.compile(r"~(?:[-+]|[-+]?\d+)(?:/|\Z)")
 """A folder of before, or one of those that `pushd` keeps."""
 _WHOLE: Final = frozenset(("", ".", "*", ".*", "mnt", "mnt/*", "mnt/current", "mnt/current/*", "current", "current/*"))

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from tree_sitter import Node
 
 from app.core.shell.form import NUMBER, UNKNOWN, marks_of, unknown
-from app.core.shell.places import absolute, classify
+from app.core.shell.places import APART, absolute, classify
 
 GIVEN: Final = {
     "HOME": "~",
@@ -36,9 +36,8 @@ GIVEN: Final = {
 
 _OF_THE_MOMENT: Final = frozenset(("_", "FUNCNAME", "BASH_COMMAND", "BASH_REMATCH", "DIRSTACK"))
 """What a shell sets anew itself: an assignment does not last."""
-_STEERS: Final = frozenset(("CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"))
+STEERS: Final = frozenset(("CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"))
 """What says where `cd`, `cd -` and `~` lead."""
-_APART: Final = frozenset(("git", "weir", "secret", "above-secrets"))
 VALUE_LOOKED_AT: Final = 256
 CONTENTS_MAX: Final = 4
 CONTENT_MAX: Final = 64 * 1024
@@ -148,7 +147,7 @@ class Scope:
             value = self.value(name) + value if self.has(name) else unknown(value)
         self.variables["0" if name == "BASH_ARGV0" else name] = value
         self.arrays.pop(name, None)
-        if name in _STEERS:
+        if name in STEERS:
             self.steered.add(name)
 
     def assign_array(self, name: str, items: list[str]) -> None:
@@ -157,7 +156,7 @@ class Scope:
             items = [unknown(self.value(name), *items)]
         self.variables.pop(name, None)
         self.arrays[name] = items
-        if name in _STEERS:
+        if name in STEERS:
             self.steered.add(name)
 
     def keep_local(self, name: str) -> None:
@@ -237,7 +236,7 @@ class Scope:
         if not folder or marks_of(folder):
             return False
         where = classify(folder, "", self.project)
-        return where[0] in {"system", "root"} or not _APART.isdisjoint(where)
+        return where[0] in {"system", "root"} or not APART.isdisjoint(where)
 
     def stands_in_project(self) -> bool:
         """Tell whether the folder of now is the project's, as far as it is known."""

@@ -104,6 +104,8 @@ def judged(command: str) -> Verdict:
         "f(){ echo; }; if true; then f(){ rm -rf /usr; }; fi; f",
         "f(){ rm -rf build; }; for i in 1; do f(){ rm -rf /usr; }; done; f",
         "{ break; cd /usr; }; rm -rf lib",
+        "returns(){ :; }; f(){ returns; cd /usr; }; f; rm -rf lib",
+        "breaks(){ :; }; d=build; for i in 1; do breaks; d=/usr; done; rm -rf $d/lib",
         "{ return; cd /usr; }; rm -rf lib",
         "f(){ break; cd /usr; }; f; rm -rf lib",
         "d=build; f(){ break; d=/usr; }; for i in 1; do f; done; rm -rf $d/lib",
