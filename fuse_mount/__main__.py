@@ -16,6 +16,7 @@ from typing import Final
 import llfuse
 
 from app import bootstrap
+from app.bootstrap import heap
 from app.core.errors import WeirError
 from config.mount_options import OWN, problem, words
 from config.settings import load, mount_place
@@ -24,7 +25,6 @@ from fuse_mount.guard import Background
 from fuse_mount.handshake import shake_hands
 from fuse_mount.kernel_cache import session_descriptor
 from fuse_mount.mount_point import clear, detach, leave, prepare
-from fuse_mount.one_heap import return_what_is_free, use_one_heap
 from fuse_mount.operations import Operations
 from fuse_mount.readers import read_session
 from fuse_mount.session import Session, start
@@ -191,7 +191,8 @@ def _calm_the_collector() -> None:
     gc.freeze()
     gc.set_threshold(2_000, 20, 100)
     gc.enable()
-    return_what_is_free()
+    heap.return_what_is_free()
+    heap.keep_tidy()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -199,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     if refused := problem(chosen.options):
         parser().error(refused)
-    use_one_heap()
+    heap.use_one_heap()
     stop = Stop()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from celery import signals
 
 from app import bootstrap
+from app.bootstrap import heap
 from app.core.decisions import DecisionRecord, ValidateBatch
 from app.ports import DroppedMessages, FileEventWriter, PathRules, Policy, Replies, Tickets
 from app.services.escalation import Escalations
@@ -164,6 +165,9 @@ def _remember_name(sender: str, **_: Any) -> None:
 @signals.worker_ready.connect
 def _warm_up(sender: Any, **_: Any) -> None:
     """Build what the first call would wait for."""
+    gc.collect()
+    gc.freeze()
+    heap.keep_tidy()
     if any(queue.name == "validate" for queue in sender.task_consumer.queues):
         parts().warm_up()
         gc.collect()
@@ -182,6 +186,7 @@ def _calm_the_collector() -> None:
     # and a writer's knowledge of the tree is up to 200,000 rows to walk over
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    heap.keep_tidy()
     # a call that is judged waits this long at most for the thread that loads changed rules (default 5 ms)
     sys.setswitchinterval(0.0005)
 

@@ -14,10 +14,12 @@ def file_event_writer(settings: Settings, check: PathCheck) -> FileEventWriter:
     """The files log, writing role: in worker processes only, after fork. `check` refuses paths with a reason."""
     from app.adapters.postgres.connections import open_pool
     from app.adapters.postgres.file_writer import PostgresFileWriter
+    from config.flags import load_flags
     from config.settings import writer_url
 
     pool = open_pool(writer_url(settings), 2, writing=True, name="weir files")
-    return PostgresFileWriter(pool, check_path=check.path, check_move=check.move)
+    keeps_deltas = load_flags()["chunk_deltas"]
+    return PostgresFileWriter(pool, check_path=check.path, check_move=check.move, keeps_deltas=keeps_deltas)
 
 
 def decision_writer(settings: Settings) -> DecisionWriter:

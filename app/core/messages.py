@@ -15,12 +15,16 @@ DECISIONS: Final = "decisions"
 
 
 class ChunkData(msgspec.Struct, frozen=True, array_like=True):
-    """One chunk: `hash` is the keyed BLAKE3 of the plain bytes, `encoding` is 'raw' or 'zstd'."""
+    """One chunk: `hash` is the keyed BLAKE3 of the plain bytes, `encoding` is 'raw' or 'zstd'.
+
+    `base`: the chunk that stood in its place before, where it may be much the same; the store may keep the difference.
+    """
 
     hash: bytes
     size_bytes: int
     encoding: str
     data: bytes
+    base: bytes = b""
 
 
 class PersistBatch(msgspec.Struct, frozen=True, array_like=True):

@@ -15,6 +15,7 @@ import time
 from types import FrameType
 
 from app import bootstrap
+from app.bootstrap import heap
 from app.bootstrap.streams import streamer
 from app.bootstrap.tickets import ticket_shipper
 from app.core.errors import JournalError, Unavailable
@@ -76,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+        heap.keep_tidy()
         denials.start([])
         ending = threading.Event()
         threading.Thread(target=streams.run, args=(ending,), name="streams", daemon=True).start()

@@ -19,6 +19,7 @@ from app.core.messages import ChunkReply, IncarnationReply, PersistReply, decode
 from app.ports import ChunkCache, FileEventReader, Journals, ReplyBox, Tasks
 from app.services.courier_status import Status
 from app.services.draining import IncarnationDrain
+from app.services.predecessors import Predecessors
 from app.services.sealing import PlainChunks, Sealer
 from app.services.shipment import Draft, Sender, Shipment
 from app.services.spares import SpareKeeper
@@ -54,6 +55,7 @@ class Courier:
         self._journals = ports.journals
         self._monotonic = monotonic
         self._plain = PlainChunks(ports.cache, ports.reader)
+        self._before = Predecessors()
         self._sender = Sender(
             ports.journals.project, ports.journals.origin, ports.journals.name, ports.replies.address, ports.tasks,
             ports.compresses,
@@ -192,7 +194,7 @@ class Courier:
 
     def _begin(self, incarnation: int) -> None:
         acked = self._ports.reader.last_sequence(incarnation)
-        sealer = Sealer(self._journals.project, incarnation, self._plain, self._ports.reader)
+        sealer = Sealer(self._journals.project, incarnation, self._plain, self._ports.reader, self._before)
         self._drain = IncarnationDrain(self._journals, incarnation, acked, sealer)
         self.status.begins(incarnation, acked)
 
@@ -213,7 +215,7 @@ class Courier:
         drain = self._drain
         if self._out is None and self._draft.items and drain is not None:
             batch_id = f"p:{uuid.uuid4().hex}"
-            self._out = Shipment(self._sender, drain.incarnation, batch_id, self._draft.items)
+            self._out = Shipment(self._sender, drain.incarnation, batch_id, self._draft.items, self._before)
             self._draft, self._heard_s = Draft(), self._monotonic()
             self.status.drains()
 
@@ -275,7 +277,7 @@ class Courier:
         """The store has less than it said (a restored backup): read the journal again from there if it can."""
         drain.close()
         self._out, self._draft, self._drain = None, Draft(), None
-        sealer = Sealer(self._journals.project, drain.incarnation, self._plain, self._ports.reader)
+        sealer = Sealer(self._journals.project, drain.incarnation, self._plain, self._ports.reader, self._before)
         fresh = IncarnationDrain(self._journals, drain.incarnation, acked, sealer)
         if fresh.begins_above(acked):
             fresh.close()

@@ -24,6 +24,7 @@ from app.core.operations import (
     encode_request,
 )
 from app.ports import ChunkCache, FileEventReader
+from app.services.predecessors import Predecessors
 
 ChunkMap = Mapping[int, tuple[bytes, int]]
 CACHE_BYTES: Final = 64 * 1024 * 1024
@@ -76,8 +77,16 @@ class PlainChunks:
 class Sealer:
     """Composes the content requests of one incarnation in order; `seal` may be called again after Unavailable."""
 
-    def __init__(self, project: str, incarnation: int, plain: PlainChunks, reader: FileEventReader) -> None:
+    def __init__(
+        self,
+        project: str,
+        incarnation: int,
+        plain: PlainChunks,
+        reader: FileEventReader,
+        before: Predecessors | None = None,
+    ) -> None:
         self._key = project_key(project)
+        self._before = before or Predecessors()
         self._incarnation = incarnation
         self._plain = plain
         self._reader = reader
@@ -87,15 +96,21 @@ class Sealer:
         """Return what is shipped for a request (`body` is its journalled form). Raises Unavailable."""
         content = request.operation
         if not isinstance(content, Content):
-            self._maps.nameless(_lost_a_name(content), request.origin_seq)
+            self._follow_names(content, request.origin_seq)
             return Shippable(request.origin_seq, body, {})
         base = self._maps.get(content.inode, content.base)
         refs, chunks = self._compose(base, changes, content.size)
         version = (self._incarnation, request.origin_seq)
+        self._before.note(base, {ref.index: (ref.hash, ref.size_bytes) for ref in refs})
         self._maps.keep(content.inode, version, _folded(base, refs, content.size), appended=content.append_from >= 0)
         self._plain.keep(chunks)
         shipped = msgspec.structs.replace(request, operation=msgspec.structs.replace(content, chunks=refs))
         return Shippable(request.origin_seq, encode_request(shipped), chunks)
+
+    def _follow_names(self, operation: Operation, sequence: int) -> None:
+        if isinstance(operation, Rename) and operation.replaced:
+            self._before.note(self._maps.newest(operation.replaced), self._maps.newest(operation.inode))
+        self._maps.nameless(_lost_a_name(operation), sequence)
 
     def acknowledge(self, sequence: int) -> None:
         """The store has everything up to `sequence`."""
@@ -142,6 +157,11 @@ class VersionMaps:
             self._known.move_to_end(inode)
             return known[1]
         return self._reader.chunk_map(inode, version)
+
+    def newest(self, inode: int) -> ChunkMap:
+        """Return the newest map that is known here, {} for none."""
+        known = self._known.get(inode)
+        return known[1] if known is not None else {}
 
     def keep(self, inode: int, version: VersionId, chunk_map: ChunkMap, *, appended: bool) -> None:
         """Remember the map of a version that was just composed."""

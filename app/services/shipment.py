@@ -3,13 +3,15 @@
 Nothing here waits; time comes in. The broker may lose, double or reorder anything.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import zstandard
+from msgspec.structs import replace
 
 from app.core.messages import FORMAT, ChunkBatch, ChunkData, ChunkReply, PersistBatch, encode
 from app.ports import Tasks
+from app.services.predecessors import Predecessors
 from app.services.sealing import Shippable
 
 REQUESTS_MAX: Final = 1000
@@ -61,7 +63,14 @@ class Draft:
 class Shipment:
     """A batch that takes no more requests. `first` and `last` are its sequences."""
 
-    def __init__(self, sender: Sender, incarnation: int, batch_id: str, items: Sequence[Shippable]) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        incarnation: int,
+        batch_id: str,
+        items: Sequence[Shippable],
+        before: Predecessors | None = None,
+    ) -> None:
         self.batch_id = batch_id
         self.incarnation = incarnation
         self.first = items[0].sequence
@@ -80,7 +89,7 @@ class Shipment:
                 batch_id,
                 sender.reply_to,
                 tuple(item.request for item in items),
-                tuple(self._chunks.values()) if inline else (),
+                tuple(_placed(self._chunks.values(), before)) if inline else (),
             )
         )
         self._ahead: dict[str, bytes] = {} if inline else self._ahead_of(list(self._chunks.values()), "")
@@ -144,6 +153,13 @@ def packed(chunks: Mapping[bytes, bytes], *, compress: bool) -> dict[bytes, Chun
         pays = len(small) < len(plain) * _PAYS
         found[name] = ChunkData(name, len(plain), "zstd" if pays else "raw", small if pays else plain)
     return found
+
+
+def _placed(chunks: Iterable[ChunkData], before: Predecessors | None) -> Iterable[ChunkData]:
+    """Name the chunk before of those that have one."""
+    for chunk in chunks:
+        base = before.of(chunk.hash) if before is not None else b""
+        yield replace(chunk, base=base) if base else chunk
 
 
 def grouped(chunks: Sequence[ChunkData]) -> Iterator[list[ChunkData]]:

@@ -451,3 +451,20 @@ def test_two_children_that_open_after_fork_have_their_own_backends(postgres_serv
         env=os.environ,
     )
     assert done.stdout.strip() == "own", done.stderr
+
+
+def test_a_writer_forgets_what_was_removed_long_ago_and_still_answers_right(postgres_server, writer):
+    """A worker that lives for weeks meets far more names and inodes than there are at any time."""
+    origin = Origin(writer)
+    first, sizes = None, []
+    for _ in range(12):
+        made = origin.files(500)
+        first = first or made[0]
+        assert writer.append(origin.batch(*made), "t")[0].error == ""
+        gone = origin.batch(*(Unlink(1, one.name, one.inode) for one in made))
+        assert writer.append(gone, "t")[0].rejected == ()
+        sizes.append(len(next(iter(writer._standings.values())).tree))
+    assert sizes[-1] == sizes[-2] < 6_000, "12,000 keys were met"
+    again, new = Unlink(1, first.name, first.inode), Make(1, first.name, first.inode + 50_000, 0o100644, 0, 0)
+    reply = writer.append(origin.batch(again, new), "t")[0]
+    assert [refused.sequence - reply.acked for refused in reply.rejected] == [-1], "that name is no more; it is free"

@@ -58,10 +58,13 @@ class Watch:
         return slope(self.at_s, self.resident[name], after_s)
 
     def descriptors_grow(self, name: str, after_s: float) -> bool:
-        """A leak ends above all that there was: what comes and goes does not."""
+        """A leak goes on: each third is above all of the one before. What comes and goes is none, nor is a step, as
+        where a replaced worker inherits what its parent has open.
+        """
         kept = [count for at, count in zip(self.at_s, self.descriptors[name], strict=True) if at >= after_s]
-        part = max(len(kept) // 8, 1)
-        return min(kept[-part:]) > max(kept[:part])
+        part = max(len(kept) // 3, 1)
+        first, second, third = kept[:part], kept[part : 2 * part], kept[2 * part :]
+        return min(third or [0]) > max(second or [0]) and min(second) > max(first)
 
 
 def slope(at_s: Sequence[float], values: Sequence[int], after_s: float) -> Slope:

@@ -1,6 +1,6 @@
 """Content maps and chunks as the store has them, for readers and for the fold of a stale write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from app.adapters.postgres import arrays
@@ -8,6 +8,7 @@ from app.adapters.postgres.connections import Connection
 from app.adapters.postgres.prepared import plain_bytes
 from app.adapters.postgres.tree_rows import decode_node
 from app.adapters.postgres.waiting import walk
+from app.core.deltas import DELTA, base_of, unpacked
 from app.core.errors import RequestInvalid, StoreUnavailable
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 from app.core.messages import APPLIED, ChunkData, Outcome, decode
@@ -108,12 +109,37 @@ def overlay(base: ChunkMap, content: Content) -> ChunkMap:
 
 def plain_chunks(connection: Connection, project: int, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return the plain bytes of the chunks that the store has."""
-    rows = connection.execute(
-        _CHUNKS,
-        (project, arrays.bytea_array(list(hashes))),
-        binary=True,
-    )
-    return {name: plain_bytes(ChunkData(name, size, encoding, data)) for name, size, encoding, data in rows}
+    rows, bases = _with_bases(connection, project, hashes)
+    plain = {name: plain_bytes(row) for name, row in bases.items()}
+    return {row.hash: _plain(row, plain) for row in rows if row.encoding != DELTA or base_of(row.data) in plain}
+
+
+def kept_whole(connection: Connection, project: int, hashes: Sequence[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
+    """Return of each stored chunk the name and the plain bytes of the one that is kept whole: itself, or its base."""
+    rows, bases = _with_bases(connection, project, hashes)
+    places = {row.hash: base_of(row.data) if row.encoding == DELTA else row.hash for row in rows}
+    return {name: (base, plain_bytes(bases[base])) for name, base in places.items() if base in bases}
+
+
+def _with_bases(
+    connection: Connection, project: int, hashes: Sequence[bytes]
+) -> tuple[list[ChunkData], dict[bytes, ChunkData]]:
+    """Return chunks as they are kept, and by name those that are whole, bases of the others among them."""
+    rows = _chunks(connection, project, hashes)
+    wholes = {row.hash: row for row in rows if row.encoding != DELTA}
+    if absent := {base_of(row.data) for row in rows if row.encoding == DELTA} - wholes.keys():
+        bases = _chunks(connection, project, list(absent))
+        wholes.update((row.hash, row) for row in bases if row.encoding != DELTA)
+    return rows, wholes
+
+
+def _chunks(connection: Connection, project: int, hashes: Sequence[bytes]) -> list[ChunkData]:
+    rows = connection.execute(_CHUNKS, (project, arrays.bytea_array(list(hashes))), binary=True)
+    return [ChunkData(*row) for row in rows]
+
+
+def _plain(row: ChunkData, wholes: Mapping[bytes, bytes]) -> bytes:
+    return unpacked(row.data, wholes[base_of(row.data)], row.size_bytes) if row.encoding == DELTA else wholes[row.hash]
 
 
 def root_file(connection: Connection, project: int, name: bytes, bytes_max: int) -> bytes | None:

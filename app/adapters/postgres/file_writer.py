@@ -14,7 +14,9 @@ from typing import Final
 import psycopg
 
 from app.adapters.postgres import arrays, calls
+from app.adapters.postgres.bases import Bases
 from app.adapters.postgres.connections import Connection, Pool, run
+from app.adapters.postgres.content_reads import kept_whole
 from app.adapters.postgres.flushed import flush
 from app.adapters.postgres.fold import CheckMove, CheckPath, CutHere, Fold, Folded, Poisoned, Task, outcome_of
 from app.adapters.postgres.links import hashes_of
@@ -26,6 +28,7 @@ from app.adapters.postgres.touched import FOREIGN_MAX
 from app.adapters.postgres.tree_rows import TreeRow, Unknown, Wanted
 from app.adapters.postgres.work import Done, Work, event_arguments, refusal_of, tree_arguments, wanted_by
 from app.core.chunks import project_key
+from app.core.deltas import DELTA
 from app.core.errors import PayloadRefused, StoreRefused, StoreUnavailable
 from app.core.messages import FORMAT, ChunkData, FeedMessage, PersistBatch, PersistReply, Rejection
 
@@ -51,8 +54,17 @@ class PostgresFileWriter:
     Thread-safe: one thread at a time uses what is known of a project, others take the locked way.
     """
 
-    def __init__(self, pool: Pool, *, check_path: CheckPath | None = None, check_move: CheckMove | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        check_path: CheckPath | None = None,
+        check_move: CheckMove | None = None,
+        keeps_deltas: bool = True,
+    ) -> None:
         self._pool = pool
+        self._keeps_deltas = keeps_deltas
+        self._bases: dict[int, Bases] = {}
         self._check_path = check_path
         self._check_move = check_move
         self._projects: dict[str, int] = {}
@@ -78,24 +90,29 @@ class PostgresFileWriter:
 
     def put_chunks(self, project: str, chunks: Sequence[ChunkData]) -> None:
         """See FileEventWriter."""
-        check_chunks(project_key(project), chunks)
+        plain = check_chunks(project_key(project), chunks)
         number = self._project(project)
         run(self._pool, lambda c: c.execute(calls.PUT_CHUNKS, calls.chunk_arguments(number, chunks)))
+        self._bases_of(number).keep(chunks, plain)
 
     def append(self, batch: PersistBatch, task_id: str) -> tuple[PersistReply, Sequence[FeedMessage]]:
         """See FileEventWriter."""
         key = project_key(batch.project)
         number = self._project(batch.project)
         try:
-            check_chunks(key, batch.chunks)
+            plain = check_chunks(key, batch.chunks)
             prepared = prepare(batch)
         except PayloadRefused:
             return PersistReply(
                 FORMAT, batch.batch_id, batch.incarnation, self._last(number, batch.incarnation), 0, error="invalid"
             ), ()
-        done = self._append(
-            self._work(batch, number, Task(batch.project, key, batch.incarnation, arrays.clean(task_id)), prepared)
-        )
+        task, bases = Task(batch.project, key, batch.incarnation, arrays.clean(task_id)), self._bases_of(number)
+        chunks = bases.packed(batch.chunks, plain) if self._keeps_deltas else batch.chunks
+        done = self._append(_work(batch, number, task, prepared, chunks))
+        if done.missing:
+            bases.forget(chunks)
+        elif not done.error:
+            bases.keep(chunks, plain)
         reply = PersistReply(
             FORMAT,
             batch.batch_id,
@@ -107,9 +124,6 @@ class PostgresFileWriter:
             done.error,
         )
         return reply, done.feed
-
-    def _work(self, batch: PersistBatch, number: int, task: Task, prepared: PreparedBatch) -> Work:
-        return Work(batch, number, task, prepared.first, prepared.requests, batch.chunks, prepared.named_chunks)
 
     def _append(self, work: Work) -> Done:
         try:
@@ -324,6 +338,12 @@ class PostgresFileWriter:
             number = self._projects[project] = int(row[0])
         return number
 
+    def _bases_of(self, number: int) -> Bases:
+        bases = self._bases.get(number)
+        if bases is None:
+            bases = self._bases[number] = Bases(lambda names: run(self._pool, lambda c: kept_whole(c, number, names)))
+        return bases
+
     def _last(self, number: int, incarnation: int) -> int:
         def read(connection: Connection) -> int:
             last = last_sequences(connection, number, [incarnation]).get(incarnation, 0)
@@ -331,6 +351,12 @@ class PostgresFileWriter:
             return last
 
         return run(self._pool, read)
+
+
+def _work(batch: PersistBatch, number: int, task: Task, prepared: PreparedBatch, chunks: Sequence[ChunkData]) -> Work:
+    """Of chunks that are kept as differences it is looked for whether they could be."""
+    named = [*prepared.named_chunks, *(chunk.hash for chunk in chunks if chunk.encoding == DELTA)]
+    return Work(batch, number, task, prepared.first, prepared.requests, chunks, named)
 
 
 def _is_done(result: calls.Appended) -> bool:

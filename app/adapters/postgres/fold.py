@@ -14,7 +14,8 @@ from app.adapters.postgres.content_rows import ContentChanges, ContentRows
 from app.adapters.postgres.links import Context, Links
 from app.adapters.postgres.prepared import Prepared
 from app.adapters.postgres.standing import Origin, Standing
-from app.adapters.postgres.tree_rows import TreeChanges, Unknown
+from app.adapters.postgres.tree_changes import TreeChanges
+from app.adapters.postgres.tree_rows import Unknown
 from app.core.chunks import Extent, chunk_hash, compose
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 from app.core.messages import APPLIED, ChunkData, Outcome, encode

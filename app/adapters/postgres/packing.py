@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from app.adapters.postgres.arrays import NO_BYTEA, bytea_array, int4_array, int8_array, text_array
 from app.adapters.postgres.content_rows import ContentChanges
 from app.adapters.postgres.fold import Folded
-from app.adapters.postgres.tree_rows import TreeChanges
+from app.adapters.postgres.tree_changes import TreeChanges
 from app.core.messages import ChunkData
 
 Rows = Sequence[tuple[Any, ...]]
@@ -25,7 +25,7 @@ _CONTENT: Final = 1
 _CONTENT_SECTIONS: Final = 7
 _TREE_SECTIONS: Final = 10
 _WAITING_SECTIONS: Final = 14
-_ENCODINGS: Final = {"raw": 0, "zstd": 1}
+_ENCODINGS: Final = {"raw": 0, "zstd": 1, "delta": 2}
 
 
 class Scalars(NamedTuple):

@@ -92,8 +92,11 @@ def _inflate(chunk: ChunkData) -> bytes:
     return zstandard.ZstdDecompressor().decompress(chunk.data, max_output_size=CHUNK_BYTES)
 
 
-def check_chunks(key: bytes, chunks: Sequence[ChunkData]) -> None:
-    """Raise PayloadRefused unless every chunk's name is the keyed hash of its plain bytes."""
+def check_chunks(key: bytes, chunks: Sequence[ChunkData]) -> dict[bytes, bytes]:
+    """Return the plain bytes by name; raise PayloadRefused unless every chunk's name is the keyed hash of them."""
+    found = {}
     for chunk in chunks:
-        if not chunk.hash or chunk_hash(key, plain_bytes(chunk)) != chunk.hash:
+        plain = found[chunk.hash] = plain_bytes(chunk)
+        if not chunk.hash or chunk_hash(key, plain) != chunk.hash:
             raise PayloadRefused("a chunk's name is not the hash of its bytes")
+    return found

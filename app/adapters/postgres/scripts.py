@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.adapters.postgres.connections import Connection, Pool, Row, store_errors
-from app.adapters.postgres.content_reads import AT, NOW
+from app.adapters.postgres.content_reads import AT, NOW, plain_chunks
 from app.adapters.postgres.prepared import plain_bytes
 from app.adapters.postgres.tree_rows import decode_node
 from app.adapters.postgres.waiting import walk
+from app.core.deltas import DELTA
 from app.core.errors import StoreUnavailable
 from app.core.ids import CHUNK_BYTES, ROOT_INODE
 from app.core.messages import ChunkData
@@ -64,6 +65,9 @@ class PostgresScripts:
                 row = connection.execute(_PROJECT, (self._project,)).fetchone()
                 self._number = 0 if row is None else int(row[0])
             found = self._walked(connection, names) if len(names) <= DEPTH_MAX else None
+            if found is not None and found[4] == DELTA:
+                plain = plain_chunks(connection, self._number, [found[2]]).get(found[2])
+                found = (*found[:4], "raw", plain)
         return None if found is None else _content(found, len(names))
 
     def _walked(self, connection: Connection, names: Sequence[bytes]) -> Row | None:

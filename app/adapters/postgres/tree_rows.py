@@ -6,6 +6,7 @@ append that it replaces becomes a past row; what is made and replaced within it 
 folds the events of the append. Every change of a name touches its directory's node (touched.py relies on it).
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from typing import Final, NamedTuple
@@ -13,16 +14,17 @@ from typing import Final, NamedTuple
 import msgspec
 
 from app.adapters.postgres.touched import name_key
+from app.adapters.postgres.tree_changes import Name, TreeChanges
 from app.core.ids import ROOT_INODE, maker_of
-from app.core.operations import Link, Make, Operation, Rename, Rmdir, Unlink
 from app.core.tree import ROOT_NODE, Node, is_directory
 
-Name = tuple[int, bytes]
 TreeRow = tuple[str, int, int, int, bytes | None, bytes | None]
 """('d', inode, since, parent, name, -) | ('n', inode, since, -, -, node) | ('a', inode, since, target, -, -)"""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 decode_node: Final = msgspec.msgpack.Decoder(Node).decode
+GONE_MAX: Final = 4096
+"""So much of what was removed stays known to be absent: programs that save a file remove and make the same names."""
 
 
 class Unknown(Exception):
@@ -34,23 +36,6 @@ class Wanted(NamedTuple):
 
     inodes: Sequence[int]
     names: Sequence[Name]
-
-
-class TreeChanges(NamedTuple):
-    """What an append writes: rows that are new, that replace one (`put`), that ended (`gone`), that were (`past`).
-
-    As they are sent: inode or parent, inode held, since, until; the byte string last.
-    """
-
-    nodes_new: list[tuple[int, int, bytes]]
-    nodes_put: list[tuple[int, int, bytes]]
-    nodes_gone: list[tuple[int]]
-    nodes_past: list[tuple[int, int, int, bytes]]
-    names_new: list[tuple[int, int, int, bytes]]
-    names_put: list[tuple[int, int, int, bytes]]
-    names_gone: list[Name]
-    names_past: list[tuple[int, int, int, int, bytes]]
-    aliases: list[tuple[int, int, int]]
 
 
 Fetch = Callable[[Wanted], Iterable[TreeRow]]
@@ -91,6 +76,7 @@ class TreeRows:
         self._aliases: dict[int, int] = {}
         self._whole: dict[int, int] = {}
         self._paths: dict[int, bytes] = {ROOT_INODE: b""}
+        self._gone: deque[int | Name] = deque()
         self._forget_changes()
 
     def __len__(self) -> int:
@@ -105,6 +91,21 @@ class TreeRows:
         self._nodes_past: list[tuple[int, int, int, bytes]] = []
         self._names_past: list[tuple[int, int, int, int, bytes]] = []
         self._new_aliases: list[tuple[int, int, int]] = []
+
+    def _forget_gone(self) -> None:
+        """What is not there and was removed long ago is unknown from now on: a writer lives long, and meets more names
+        and inodes than there are at any time.
+        """
+        while len(self._gone) > GONE_MAX:
+            key = self._gone.popleft()
+            if isinstance(key, tuple):
+                if key not in self._changed_names and self._names.get(key, 0) is None:
+                    del self._names[key]
+                    self._name_since.pop(key, None)
+            elif key not in self._changed_nodes and self._nodes.get(key, ROOT_NODE) is None:
+                del self._nodes[key]
+                self._node_since.pop(key, None)
+                self._held.pop(key, None)
 
     def closed(self) -> None:
         """From now on what is unknown cannot be read."""
@@ -352,6 +353,8 @@ class TreeRows:
         since, name_since = self._node_since, self._name_since
         self.nodes_touched = [i for i, _, node in nodes if node is not None]
         self.names_touched = [key for key, _, held in names if held is not None]
+        self._gone.extend(i for i, _, node in nodes if node is None)
+        self._gone.extend(key for key, _, held in names if held is None)
         changes = TreeChanges(
             [(i, since[i], _encode(node)) for i, before, node in nodes if node is not None and before < 1],
             [(i, since[i], _encode(node)) for i, before, node in nodes if node is not None and before > 0],
@@ -368,6 +371,7 @@ class TreeRows:
             self._new_aliases,
         )
         self._forget_changes()
+        self._forget_gone()
         return changes
 
     def moved(self, step: int) -> None:
@@ -381,17 +385,3 @@ class TreeRows:
 def maker_of_plain(inode: int) -> int:
     """Return the number of the incarnation that made `inode`."""
     return maker_of(inode)  # type: ignore[arg-type]
-
-
-def keys_of(operation: Operation) -> tuple[tuple[int, ...], tuple[Name, ...]]:
-    """Return the inodes and names that folding an operation looks up first."""
-    match operation:
-        case Make(parent=parent, name=name, inode=inode) | Link(parent=parent, name=name, inode=inode):
-            return (parent, inode), ((parent, name),)
-        case Unlink(parent=parent, name=name, inode=inode) | Rmdir(parent=parent, name=name, inode=inode):
-            return (parent, inode), ((parent, name),)
-        case Rename(parent=parent, name=name, new_parent=there, new_name=to, inode=inode, replaced=replaced):
-            inodes = (parent, inode, there, replaced) if replaced else (parent, inode, there)
-            return inodes, ((parent, name), (there, to))
-        case _:
-            return (operation.inode,), ()

@@ -8,7 +8,8 @@ from app.adapters.postgres.fold import Folded, Task
 from app.adapters.postgres.packing import Scalars, pack_events, pack_tree, pack_waiting
 from app.adapters.postgres.prepared import Prepared
 from app.adapters.postgres.standing import Standing
-from app.adapters.postgres.tree_rows import Wanted, keys_of
+from app.adapters.postgres.tree_changes import keys_of
+from app.adapters.postgres.tree_rows import Wanted
 from app.core.messages import ChunkData, FeedMessage, PersistBatch, Rejection
 
 

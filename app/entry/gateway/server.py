@@ -21,6 +21,7 @@ import msgspec
 import uvloop
 
 from app import bootstrap
+from app.bootstrap import heap
 from app.bootstrap.rules import explaining
 from app.entry.gateway import access, openapi
 from app.entry.gateway.connection import HttpConnection
@@ -81,6 +82,7 @@ def _calm_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    heap.keep_tidy()
 
 
 def _raise_file_limit() -> None:

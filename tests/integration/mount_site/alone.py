@@ -115,7 +115,7 @@ def hold(seconds: float) -> None:
 def main() -> None:
     chosen = mount.parser().parse_args(sys.argv[1:])
     directory, home = mount_place(Path(chosen.directory)), Path(chosen.mount)
-    mount.use_one_heap()
+    mount.heap.use_one_heap()
     stop = mount.Stop()
     mount.logging.basicConfig(level="INFO")
     sys.setswitchinterval(mount.SWITCH_INTERVAL_S)
