@@ -91,7 +91,7 @@ def further_mount(folder: Path, name: str, tree_name: str) -> Iterator[Path]:
     directory = folder / name
     with (folder / f"{name}.log").open("wb") as log:
         mount = subprocess.Popen(
-            [sys.executable, "-m", "fuse_mount", str(directory), "--mount", f"bench-{name}", *EXTRA[name]], stderr=log
+            [sys.executable, "-m", "fuse_mount", str(directory), "--mount", f"bench-{name}", *EXTRA[name]], stderr=log, start_new_session=True
         )
         try:
             until((directory / "current" / tree_name).is_dir)
