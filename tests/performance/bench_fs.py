@@ -1,11 +1,12 @@
 """Filesystem operations on Weir's mounts beside a native folder, bindfs and JuiceFS, interleaved, with a noise probe.
 
 usage: bench_fs.py [--rounds 15] [--count 200] [--systems native,bindfs,weir] [--operations create,read] [--drain] [--at-most-s 900]
-                   [--json]
+                   [--one-core] [--json]
 Needs a running stack (WEIR_HOME, default .weir). An operation that needs files makes them first. Writes
 $WEIR_HOME/bench/fs/latest.json. Figures are medians over rounds of a round's p50 and p99; a ratio is the median of
 the rounds' ratios, with its one-sided 95 % upper bound (order statistic). Tools run in the first 5 rounds, the 4 GiB
 file in the first 3. `special` as an operation is all of the rare ones, `single` the common ones, `tools` the programs.
+--one-core: the client and what serves the mounts stay on one core (Weir's other processes where they like).
 --at-most-s: no further operation begins after that. --drain: beside it a process writes, such that the store never has everything. Exit code 3: the p99 of an operation of
 one call is not under max(3 ms, 1.5 times bindfs's), of a rare one max(5 ms, 1.5 times); 1: an operation failed.
 """
@@ -29,6 +30,7 @@ from fs_load import draining
 from fs_operations import COMMON, NOT_ON, OPERATIONS, SPECIAL, STREAMS, TOOLS, Runner, Unknown, needed
 from fs_places import SYSTEMS, places
 from fs_table import Runs, Table, figures, keep
+from one_core import on_one_core
 
 DEFAULT = "native,bindfs,weir"
 NAMED = {"single": COMMON, "special": SPECIAL, "streams": STREAMS, "tools": tuple(TOOLS)}
@@ -92,6 +94,7 @@ def main() -> int:
     parser.add_argument("--systems", default=DEFAULT, help=f"of {','.join(SYSTEMS)}; default {DEFAULT}")
     parser.add_argument("--operations", default="", help=f"of {','.join((*NAMED, *OPERATIONS))}; default: single")
     parser.add_argument("--drain", action="store_true", help="while the pipeline drains")
+    parser.add_argument("--one-core", action="store_true", help="client and mounts on one core")
     parser.add_argument("--at-most-s", type=float, default=float("inf"))
     parser.add_argument("--mount", type=Path, default=Path("mnt"))
     parser.add_argument("--json", action="store_true")
@@ -110,7 +113,8 @@ def main() -> int:
         load = draining(ours / "load") if wanted.drain else nullcontext({})
         with places(wanted.systems.split(","), work, ours) as homes, load as drained:
             bench = Bench(runner, wanted.rounds, asked, wanted.at_most_s)
-            bench.run(homes)
+            with on_one_core(homes.values()) if wanted.one_core else nullcontext():
+                bench.run(homes)
         rows = figures(bench.runs)
     finally:
         shutil.rmtree(ours, ignore_errors=True)

@@ -47,7 +47,9 @@ def llfuse(folder: Path) -> Iterator[Path]:
     above = folder / "llfuse"
     above.mkdir()
     with (folder / "llfuse.log").open("wb") as log:
-        mount = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bare_fuse.py")), str(above)], stderr=log)
+        mount = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("bare_fuse.py")), str(above)], stderr=log, start_new_session=True
+        )
     try:
         until(lambda: os.path.ismount(above))
         yield as_deep_as_weirs(above)
@@ -72,7 +74,9 @@ def juicefs(folder: Path) -> Iterator[Path]:
         until(lambda: subprocess.run([program, "format", "--storage", "file", "--bucket", f"{home}/data", url, "bench"],
                                      check=False, **quiet).returncode == 0)  # fmt: skip
         mount = subprocess.Popen(
-            [program, "mount", "--no-usage-report", "--cache-dir", f"{home}/cache", url, str(above)], **quiet
+            [program, "mount", "--no-usage-report", "--cache-dir", f"{home}/cache", url, str(above)],
+            start_new_session=True,
+            **quiet,
         )
         try:
             until(lambda: os.path.ismount(above))
@@ -91,7 +95,8 @@ def further_mount(folder: Path, name: str, tree_name: str) -> Iterator[Path]:
     directory = folder / name
     with (folder / f"{name}.log").open("wb") as log:
         mount = subprocess.Popen(
-            [sys.executable, "-m", "fuse_mount", str(directory), "--mount", f"bench-{name}", *EXTRA[name]], stderr=log, start_new_session=True
+            [sys.executable, "-m", "fuse_mount", str(directory), "--mount", f"bench-{name}", *EXTRA[name]], stderr=log,
+            start_new_session=True,
         )
         try:
             until((directory / "current" / tree_name).is_dir)

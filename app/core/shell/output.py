@@ -15,7 +15,7 @@ from app.core.shell.form import FOREIGN, NETWORK, NUMBER, SECRET, UNKNOWN, Touch
 from app.core.shell.numbers import prints_numbers
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame
-from app.core.shell.searches import SEARCHERS, searched
+from app.core.shell.searches import SEARCHERS, name_found, searched
 from app.core.shell.unpacking import decodes
 from app.core.shell.written import FETCHERS, fill_files
 
@@ -309,7 +309,8 @@ def _paths_below(words: list[str], frame: Frame) -> str | None:
     itself = itself or (start != "." and "-type f" not in " ".join(words) and _BELOW.isdisjoint(words))
     if itself and "project-root" in classify(start, frame.scope.cwd, frame.scope.project):
         return None
-    return f"{start.rstrip(chr(47))}/{UNKNOWN}"
+    name = "" if words[0].endswith("ls") else name_found(words, start, frame)
+    return f"{start.rstrip(chr(47))}/{UNKNOWN}{'/' if name else ''}{name}"
 
 
 def _starts(words: list[str]) -> list[str]:
@@ -333,6 +334,17 @@ def _tracked(words: list[str], _frame: Frame) -> str | None:
     if any(word.startswith(_WRITES_ELSE) for word in words):
         return None
     return f"./{UNKNOWN}" if words[1:2] == ["ls-files"] or "--name-only" in words else None
+
+
+def _lines(words: list[str], frame: Frame) -> str | None:
+    """Some of the lines that come in: of paths that are not known, such paths."""
+    text = frame.stdin
+    if text is None or UNKNOWN not in text or "\n" in text or any(not _COUNT.match(word) for word in words[1:]):
+        return None
+    return text
+
+
+_COUNT: Final = re.compile(r"-?\d+\Z|-[a-zA-Z]\d*\Z")
 
 
 def _nothing(words: list[str], frame: Frame) -> str:
@@ -360,6 +372,7 @@ _KNOWN: Final[dict[str, Callable[[list[str], Frame], str | None]]] = {
     "command": _which,
     "basename": _basename,
     "find": _paths_below,
+    **dict.fromkeys(("head", "tail", "sort", "uniq"), _lines),
     "ls": _paths_below,
     "git": _tracked,
     "true": _nothing,

@@ -5,6 +5,7 @@ takes every line, and nothing keeps it to ordinary files.
 """
 
 import re
+from itertools import pairwise
 from typing import Final
 
 from app.core.shell.form import Touch
@@ -20,6 +21,9 @@ _EVERYWHERE: Final = {
     "ag": re.compile(r"-[a-zA-Z]*[ua]|--hid|--unre|--all-t"),
     "ack": re.compile(r""),
 }
+_FOUND: Final = frozenset(("-name", "-iname"))
+_OTHERS: Final = frozenset(("!", "-not", "-o", "-or", ","))
+_SIGNS: Final = frozenset("*?[")
 _GLOBBED: Final = frozenset(("--include", "-g", "--glob", "--iglob", "-G"))
 
 
@@ -36,6 +40,17 @@ def searched(program: str, words: list[str], frame: Frame, touches: tuple[Touch,
     patterns = [word for word in words[1:] if not word.startswith("-")][:1]
     patterns += [word for word in words[1:] if word.startswith(("-e", "--regexp"))]
     return {"searches-secrets"} if any(_takes_credentials(pattern) for pattern in patterns) else set()
+
+
+def name_found(words: list[str], start: str, frame: Frame) -> str:
+    """Return what the paths that `find` prints end with, '' where that is not known: the name that it was told, of
+    several the one that credentials have.
+    """
+    names = [word for before, word in pairwise(words) if before in _FOUND and "/" not in word]
+    secret = [name for name in names if "secret" in classify(f"{start}/{name}", frame.scope.cwd, frame.scope.project)]
+    if secret:
+        return secret[0]
+    return names[0] if len(names) == 1 and not _OTHERS.intersection(words) and not _SIGNS.intersection(names[0]) else ""
 
 
 def _takes_credentials(pattern: str) -> bool:
