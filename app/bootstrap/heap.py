@@ -1,4 +1,4 @@
-"""The memory of a process that runs for weeks: one heap for all threads, and what is free in it given back.
+"""The memory of a process that runs for weeks: what is free given back, and in a mount one heap for all threads.
 
 glibc gives threads heaps of their own, and what one of them has freed is no other's: chunks come and go in the
 readers, the `cold-*` threads and the keeper of a mount, so that each of their heaps grew to what had been in all

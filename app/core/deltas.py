@@ -17,6 +17,11 @@ PAYS: Final = 0.3
 _LEVEL: Final = 3
 
 
+def may_pay(size_bytes: int, alone: int) -> bool:
+    """Tell whether a chunk of `size_bytes`, which alone takes `alone`, is worth a look at its base."""
+    return size_bytes >= LEAST_BYTES and alone * PAYS > NAME_BYTES
+
+
 def packed(base: bytes, base_plain: bytes, plain: bytes, alone: int) -> bytes | None:
     """Return `plain` against the chunk `base`; None where that is no small part of the `alone` bytes that it takes."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL, dict_data=_dictionary(base_plain))

@@ -25,8 +25,8 @@ class Predecessors:
             before = old.get(index, (b"", 0))[0]
             if name and before and name != before and size >= LEAST_BYTES:
                 self._before[name] = before
-        while len(self._before) > ENTRIES_MAX:
-            self._before.popitem(last=False)
+                if len(self._before) > ENTRIES_MAX:
+                    self._before.popitem(last=False)
 
     def of(self, name: bytes) -> bytes:
         """Return the name of the chunk before, b'' where none is known."""

@@ -4,16 +4,20 @@ import random
 import uuid
 
 import psycopg
+import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.adapters.postgres.bases import WHOLE_BYTES_MAX
 from app.adapters.postgres.connections import open_pool
 from app.adapters.postgres.file_reader import PostgresFileReader
 from app.adapters.postgres.file_writer import PostgresFileWriter
+from app.adapters.postgres.prepared import check_chunks
 from app.adapters.postgres.scripts import PostgresScripts
 from app.core.chunks import chunk_hash, project_key
-from app.core.ids import EMPTY_VERSION, first_inode
+from app.core.errors import PayloadRefused
+from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, first_inode
 from app.core.messages import FORMAT, ChunkData, PersistBatch
 from app.core.operations import ChunkRef, Content, FileOperationRequest, Make, encode_request, kind_of
 from app.services.persist import Persister
@@ -174,6 +178,31 @@ def test_a_difference_from_outside_is_refused(postgres_server):
         right = ChunkData(name, len(plain), "raw", plain, file.before)
         assert file.append([file.request(content)], [wrong, right]).error == "invalid", "each of two by one name"
         assert len(file.rows()) == 1
+
+
+def test_a_base_that_does_not_unpack_is_none(postgres_server):
+    """One row that is spoilt must not stop a mount's log."""
+    with Edited(postgres_server) as file:
+        first, second = source(), next(edits(1))
+        file.edit(first)
+        with psycopg.connect(postgres_server.admin_url) as connection:
+            connection.execute("set session_replication_role = replica")
+            connection.execute("update chunks set data = 'junk' where hash = %s", (file.before,))
+        file.writer = PostgresFileWriter(file.pool)
+        assert file.edit(second)[0].error == ""
+        assert file.read(second) == second
+
+
+def test_a_small_message_of_much_content_takes_little_memory():
+    """What repeats itself is small on its way; a worker that keeps all of it plain needs a thousand times as much."""
+    key = project_key("p")
+    plain = [number.to_bytes(8) + b"x" * (CHUNK_BYTES - 8) for number in range(1, 200)]
+    chunks = list(packed({chunk_hash(key, one): one for one in plain}, compress=True).values())
+    assert sum(len(chunk.data) for chunk in chunks) < 100_000
+    assert len(check_chunks(key, chunks, WHOLE_BYTES_MAX)) == WHOLE_BYTES_MAX // len(plain[0])
+    bomb = ChunkData(b"h" * 32, 1 << 29, "zstd", zstandard.compress(bytes(1 << 24)))
+    with pytest.raises(PayloadRefused):
+        check_chunks(key, [bomb])
 
 
 def test_a_base_that_names_anything_at_all_changes_nothing(postgres_server):

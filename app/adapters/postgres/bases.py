@@ -6,16 +6,20 @@ a base; that it still does is looked at again where the chunk is inserted, and w
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from app.core import deltas
+from app.core.errors import StoreRefused
 from app.core.messages import ChunkData
 
 WHOLE_BYTES_MAX: Final = 8 * 1024 * 1024
 BASED_MAX: Final = 8192
+ASKED_MAX: Final = 64
+"""Bases that are asked for a batch: no more than are remembered."""
+_ENTRY_BYTES: Final = 200
 Plain = Mapping[bytes, bytes]
 Find = Callable[[Sequence[bytes]], Mapping[bytes, tuple[bytes, bytes]]]
 """Names of chunks -> of each that is stored the name and the plain bytes of the one that is kept whole: itself, or its
@@ -33,43 +37,45 @@ class Bases:
         self._base_of: OrderedDict[bytes, bytes] = OrderedDict()
 
     def packed(self, chunks: Sequence[ChunkData], plain: Plain) -> Sequence[ChunkData]:
-        """Return chunks as they are kept; `plain` holds the bytes of each. A base may be in the same batch."""
-        if not any(chunk.base for chunk in chunks):
+        """Return chunks as they are kept; of those whose bytes are not in `plain`, whole. A base may be in the same
+        batch. What comes of the database's side of it is no reason to refuse a batch.
+        """
+        based_on = [chunk for chunk in chunks if _may_pay(chunk) and chunk.hash in plain]
+        if not based_on:
             return chunks
-        self._learn(chunks)
+        self._learn(based_on, {chunk.hash for chunk in chunks})
         kept = []
-        wholes = dict[bytes, bytes]()
+        wholes, based = dict[bytes, bytes](), dict[bytes, bytes]()
         with self._lock:
-            based = dict[bytes, bytes]()
             for chunk in chunks:
                 base = self._base_of.get(chunk.base) or based.get(chunk.base) or chunk.base
-                before = wholes.get(base) or self._whole.get(base)
+                before, own = wholes.get(base) or self._whole.get(base), plain.get(chunk.hash)
                 data = None
-                if before and base != chunk.hash:
-                    data = deltas.packed(base, before, plain[chunk.hash], len(chunk.data))
-                if data is None:
-                    wholes[chunk.hash] = plain[chunk.hash]
-                else:
+                if before and own and base != chunk.hash and _may_pay(chunk):
+                    data = deltas.packed(base, before, own, len(chunk.data))
+                if data is not None:
                     based[chunk.hash] = base
+                elif own is not None:
+                    wholes[chunk.hash] = own
                 kept.append(chunk if data is None else replace(chunk, encoding=deltas.DELTA, data=data))
         return kept
 
-    def _learn(self, chunks: Sequence[ChunkData]) -> None:
-        """Ask for the bases of a batch that are not known."""
-        own = {chunk.hash for chunk in chunks}
+    def _learn(self, chunks: Sequence[ChunkData], own: Container[bytes]) -> None:
+        """Ask for the bases of a batch that are not known; a database that cannot say knows none."""
         with self._lock:
-            unknown = [
-                chunk.base
-                for chunk in chunks
-                if chunk.base and chunk.base not in own and self._base_of.get(chunk.base, chunk.base) not in self._whole
-            ]
-        if unknown:
-            found = self._find(unknown)
-            with self._lock:
-                for name, (base, plain) in found.items():
-                    self._keep_whole(base, plain)
-                    if base != name:
-                        self._keep_based(name, base)
+            missing = {chunk.base for chunk in chunks if chunk.base not in own}
+            unknown = [name for name in missing if self._base_of.get(name, name) not in self._whole]
+        if not unknown:
+            return
+        try:
+            found = self._find(unknown[:ASKED_MAX])
+        except StoreRefused:
+            return
+        with self._lock:
+            for name, (base, plain) in found.items():
+                self._keep_whole(base, plain)
+                if base != name:
+                    self._keep_based(name, base)
 
     def keep(self, chunks: Iterable[ChunkData], plain: Plain) -> None:
         """The database has taken these, as `packed` returned them."""
@@ -77,7 +83,7 @@ class Bases:
             for chunk in chunks:
                 if chunk.encoding == deltas.DELTA:
                     self._keep_based(chunk.hash, deltas.base_of(chunk.data))
-                elif chunk.size_bytes >= deltas.LEAST_BYTES:
+                elif chunk.hash in plain and chunk.size_bytes >= deltas.LEAST_BYTES:
                     self._keep_whole(chunk.hash, plain[chunk.hash])
 
     def forget(self, chunks: Iterable[ChunkData]) -> None:
@@ -85,8 +91,8 @@ class Bases:
         with self._lock:
             for chunk in chunks:
                 if chunk.encoding == deltas.DELTA:
-                    gone = self._whole.pop(deltas.base_of(chunk.data), b"")
-                    self._whole_bytes -= len(gone)
+                    gone = self._whole.pop(deltas.base_of(chunk.data), None)
+                    self._whole_bytes -= 0 if gone is None else len(gone) + _ENTRY_BYTES
                     self._base_of.pop(chunk.base, None)
 
     def _keep_whole(self, name: bytes, plain: bytes) -> None:
@@ -94,9 +100,9 @@ class Bases:
             self._whole.move_to_end(name)
             return
         self._whole[name] = plain
-        self._whole_bytes += len(plain)
+        self._whole_bytes += len(plain) + _ENTRY_BYTES
         while self._whole_bytes > WHOLE_BYTES_MAX:
-            self._whole_bytes -= len(self._whole.popitem(last=False)[1])
+            self._whole_bytes -= len(self._whole.popitem(last=False)[1]) + _ENTRY_BYTES
 
     def _keep_based(self, name: bytes, base: bytes) -> None:
         self._base_of[name] = base
@@ -105,3 +111,7 @@ class Bases:
             self._whole.move_to_end(base)
         while len(self._base_of) > BASED_MAX:
             self._base_of.popitem(last=False)
+
+
+def _may_pay(chunk: ChunkData) -> bool:
+    return bool(chunk.base) and deltas.may_pay(chunk.size_bytes, len(chunk.data))

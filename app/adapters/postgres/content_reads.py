@@ -1,7 +1,10 @@
 """Content maps and chunks as the store has them, for readers and for the fold of a stale write."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
+
+import zstandard
 
 from app.adapters.postgres import arrays
 from app.adapters.postgres.connections import Connection
@@ -9,7 +12,7 @@ from app.adapters.postgres.prepared import plain_bytes
 from app.adapters.postgres.tree_rows import decode_node
 from app.adapters.postgres.waiting import walk
 from app.core.deltas import DELTA, base_of, unpacked
-from app.core.errors import RequestInvalid, StoreUnavailable
+from app.core.errors import PayloadRefused, RequestInvalid, StoreUnavailable
 from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, VersionId
 from app.core.messages import APPLIED, ChunkData, Outcome, decode
 from app.core.nodes import REGULAR, TYPE_BITS
@@ -108,17 +111,23 @@ def overlay(base: ChunkMap, content: Content) -> ChunkMap:
 
 
 def plain_chunks(connection: Connection, project: int, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return the plain bytes of the chunks that the store has."""
+    """Return the plain bytes of the chunks that the store has; raises PayloadRefused for one that does not unpack."""
     rows, bases = _with_bases(connection, project, hashes)
     plain = {name: plain_bytes(row) for name, row in bases.items()}
     return {row.hash: _plain(row, plain) for row in rows if row.encoding != DELTA or base_of(row.data) in plain}
 
 
 def kept_whole(connection: Connection, project: int, hashes: Sequence[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
-    """Return of each stored chunk the name and the plain bytes of the one that is kept whole: itself, or its base."""
+    """Return of each stored chunk the name and the plain bytes of the one that is kept whole: itself, or its base; of
+    those that unpack.
+    """
     rows, bases = _with_bases(connection, project, hashes)
     places = {row.hash: base_of(row.data) if row.encoding == DELTA else row.hash for row in rows}
-    return {name: (base, plain_bytes(bases[base])) for name, base in places.items() if base in bases}
+    plain = dict[bytes, bytes]()
+    for base in {base for base in places.values() if base in bases}:
+        with suppress(PayloadRefused):
+            plain[base] = plain_bytes(bases[base])
+    return {name: (base, plain[base]) for name, base in places.items() if base in plain}
 
 
 def _with_bases(
@@ -139,7 +148,15 @@ def _chunks(connection: Connection, project: int, hashes: Sequence[bytes]) -> li
 
 
 def _plain(row: ChunkData, wholes: Mapping[bytes, bytes]) -> bytes:
-    return unpacked(row.data, wholes[base_of(row.data)], row.size_bytes) if row.encoding == DELTA else wholes[row.hash]
+    if row.encoding != DELTA:
+        return wholes[row.hash]
+    try:
+        plain = unpacked(row.data, wholes[base_of(row.data)], row.size_bytes)
+    except zstandard.ZstdError as error:
+        raise PayloadRefused(f"a chunk does not decompress: {error}") from error
+    if len(plain) != row.size_bytes:
+        raise PayloadRefused(f"a chunk holds {len(plain)} bytes and says {row.size_bytes}")
+    return plain
 
 
 def root_file(connection: Connection, project: int, name: bytes, bytes_max: int) -> bytes | None:

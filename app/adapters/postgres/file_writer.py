@@ -14,7 +14,7 @@ from typing import Final
 import psycopg
 
 from app.adapters.postgres import arrays, calls
-from app.adapters.postgres.bases import Bases
+from app.adapters.postgres.bases import WHOLE_BYTES_MAX, Bases
 from app.adapters.postgres.connections import Connection, Pool, run
 from app.adapters.postgres.content_reads import kept_whole
 from app.adapters.postgres.flushed import flush
@@ -63,7 +63,7 @@ class PostgresFileWriter:
         keeps_deltas: bool = True,
     ) -> None:
         self._pool = pool
-        self._keeps_deltas = keeps_deltas
+        self._bases_bytes = WHOLE_BYTES_MAX if keeps_deltas else 0
         self._bases: dict[int, Bases] = {}
         self._check_path = check_path
         self._check_move = check_move
@@ -90,7 +90,7 @@ class PostgresFileWriter:
 
     def put_chunks(self, project: str, chunks: Sequence[ChunkData]) -> None:
         """See FileEventWriter."""
-        plain = check_chunks(project_key(project), chunks)
+        plain = check_chunks(project_key(project), chunks, self._bases_bytes)
         number = self._project(project)
         run(self._pool, lambda c: c.execute(calls.PUT_CHUNKS, calls.chunk_arguments(number, chunks)))
         self._bases_of(number).keep(chunks, plain)
@@ -100,14 +100,14 @@ class PostgresFileWriter:
         key = project_key(batch.project)
         number = self._project(batch.project)
         try:
-            plain = check_chunks(key, batch.chunks)
+            plain = check_chunks(key, batch.chunks, self._bases_bytes)
             prepared = prepare(batch)
         except PayloadRefused:
             return PersistReply(
                 FORMAT, batch.batch_id, batch.incarnation, self._last(number, batch.incarnation), 0, error="invalid"
             ), ()
         task, bases = Task(batch.project, key, batch.incarnation, arrays.clean(task_id)), self._bases_of(number)
-        chunks = bases.packed(batch.chunks, plain) if self._keeps_deltas else batch.chunks
+        chunks = bases.packed(batch.chunks, plain)
         done = self._append(_work(batch, number, task, prepared, chunks))
         if done.missing:
             bases.forget(chunks)

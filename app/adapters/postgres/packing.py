@@ -77,7 +77,8 @@ def pack_events(
     content: ContentChanges | None,
 ) -> list[bytes]:
     """Return the first arguments of append_files; `content` is put at once. Chunks go in the order of their names: two
-    who bring the same do not wait for each other in a circle.
+    who bring the same do not wait for each other in a circle. Where one keeps as a difference what the other brings
+    whole, and the other way round, they may: Postgres ends one after a second, and it is sent again.
     """
     events = folded.events
     packer = _Packer(

@@ -89,14 +89,20 @@ def plain_bytes(chunk: ChunkData) -> bytes:
 def _inflate(chunk: ChunkData) -> bytes:
     if chunk.encoding != "zstd":
         raise PayloadRefused(f"chunk encoding {chunk.encoding!r} is not known")
+    if zstandard.frame_content_size(chunk.data) > CHUNK_BYTES:  # a declared size is allocated whole
+        raise PayloadRefused(f"a chunk says that it holds more than {CHUNK_BYTES} bytes")
     return zstandard.ZstdDecompressor().decompress(chunk.data, max_output_size=CHUNK_BYTES)
 
 
-def check_chunks(key: bytes, chunks: Sequence[ChunkData]) -> dict[bytes, bytes]:
-    """Return the plain bytes by name; raise PayloadRefused unless every chunk's name is the keyed hash of them."""
+def check_chunks(key: bytes, chunks: Sequence[ChunkData], kept_bytes: int = 0) -> dict[bytes, bytes]:
+    """Raise PayloadRefused unless every chunk's name is the keyed hash of its plain bytes; return those of the first
+    `kept_bytes` by name, no more: a small message can hold a great deal of them.
+    """
     found = {}
     for chunk in chunks:
-        plain = found[chunk.hash] = plain_bytes(chunk)
+        plain = plain_bytes(chunk)
         if not chunk.hash or chunk_hash(key, plain) != chunk.hash:
             raise PayloadRefused("a chunk's name is not the hash of its bytes")
+        if (kept_bytes := kept_bytes - len(plain)) >= 0:
+            found[chunk.hash] = plain
     return found

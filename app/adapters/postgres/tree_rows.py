@@ -94,15 +94,15 @@ class TreeRows:
 
     def _forget_gone(self) -> None:
         """What is not there and was removed long ago is unknown from now on: a writer lives long, and meets more names
-        and inodes than there are at any time.
+        and inodes than there are at any time. Between appends only.
         """
         while len(self._gone) > GONE_MAX:
             key = self._gone.popleft()
             if isinstance(key, tuple):
-                if key not in self._changed_names and self._names.get(key, 0) is None:
+                if self._names.get(key, 0) is None:
                     del self._names[key]
                     self._name_since.pop(key, None)
-            elif key not in self._changed_nodes and self._nodes.get(key, ROOT_NODE) is None:
+            elif self._nodes.get(key, ROOT_NODE) is None:
                 del self._nodes[key]
                 self._node_since.pop(key, None)
                 self._held.pop(key, None)

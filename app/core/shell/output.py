@@ -344,7 +344,7 @@ def _lines(words: list[str], frame: Frame) -> str | None:
     return text
 
 
-_COUNT: Final = re.compile(r"-?\d+\Z|-[a-zA-Z]\d*\Z")
+_COUNT: Final = re.compile(r"-?\d+\Z|-[a-zA-Z]\d*\Z|--[a-z-]+(?:=\d+)?\Z")
 
 
 def _nothing(words: list[str], frame: Frame) -> str:

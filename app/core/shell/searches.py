@@ -22,6 +22,7 @@ _EVERYWHERE: Final = {
     "ack": re.compile(r""),
 }
 _FOUND: Final = frozenset(("-name", "-iname"))
+_NOT: Final = frozenset(("!", "-not"))
 _OTHERS: Final = frozenset(("!", "-not", "-o", "-or", ","))
 _SIGNS: Final = frozenset("*?[")
 _GLOBBED: Final = frozenset(("--include", "-g", "--glob", "--iglob", "-G"))
@@ -44,13 +45,30 @@ def searched(program: str, words: list[str], frame: Frame, touches: tuple[Touch,
 
 def name_found(words: list[str], start: str, frame: Frame) -> str:
     """Return what the paths that `find` prints end with, '' where that is not known: the name that it was told, of
-    several the one that credentials have.
+    several the one that credentials have. What it leaves out is not found.
     """
-    names = [word for before, word in pairwise(words) if before in _FOUND and "/" not in word]
-    secret = [name for name in names if "secret" in classify(f"{start}/{name}", frame.scope.cwd, frame.scope.project)]
+    names = [_as_compared(*two) for two in pairwise(words) if two[0] in _FOUND and "/" not in two[1]]
+    threes = list(zip(words, words[1:], words[2:], strict=False))
+    left_out = {_as_compared(test, name) for before, test, name in threes if before in _NOT}
+    left_out |= {_as_compared(test, name) for test, name, then in threes if then == "-prune"}
+    names = [name for name in names if name not in left_out]
+    secret = [spelled for spelled in map(_spelled, names) if _is_credential(spelled, start, frame)]
     if secret:
         return secret[0]
     return names[0] if len(names) == 1 and not _OTHERS.intersection(words) and not _SIGNS.intersection(names[0]) else ""
+
+
+def _spelled(name: str) -> str:
+    """Return what a glob spells out: `.env*` and `*.pem` say what they are for, `.*` and `.git*` mean much else."""
+    return "".join([sign for sign in name if sign not in "*?[]"])
+
+
+def _is_credential(name: str, start: str, frame: Frame) -> bool:
+    return "secret" in classify(f"{start}/{name}", frame.scope.cwd, frame.scope.project)
+
+
+def _as_compared(test: str, name: str) -> str:
+    return name.lower() if test == "-iname" else name
 
 
 def _takes_credentials(pattern: str) -> bool:
