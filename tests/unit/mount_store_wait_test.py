@@ -16,7 +16,7 @@ LAST = 12
 
 @pytest.fixture
 def state(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    monkeypatch.setattr(content_calls, "STORE_WAIT_S", 0.4)
+    monkeypatch.setattr(content_calls, "STORE_WAIT_S", 1.5)
     changes = SimpleNamespace(journal=SimpleNamespace(incarnation=1))
     return SimpleNamespace(readers=nullcontext(), progress=threading.Condition(), confirmed={1: 0}, changes=changes)
 
@@ -24,7 +24,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def confirm(state: SimpleNamespace, last: int) -> threading.Thread:
     def body() -> None:
         for sequence in range(1, last + 1):
-            time.sleep(0.06)
+            time.sleep(0.15)
             with state.progress:
                 state.confirmed[1] = sequence
                 state.progress.notify_all()
