@@ -1,6 +1,7 @@
 """Which chunk stood where another one stands now: the store may keep the one as what differs from the other.
 
-A file that is saved by a rename over the old one stands in its place as well. It is a hint and no more: what is not
+A file that is saved by a rename over the old one stands in its place as well, which
+helps where the rename comes in time for the batch that brings its content. It is a hint and no more: what is not
 known any more is kept whole.
 """
 
