@@ -98,7 +98,7 @@ bench-growth: setup ## a folder of 1,000 and 10,000 files on each system; Weir b
 bench-store: setup ## appends beside the eventsourcing library
 	@$(BIN)/python tests/performance/bench_store.py
 
-bench-cache: setup ## the local cache beside cachetools, other locks and other orders of eviction
+bench-cache: compiled ## the local cache beside cachetools, other locks and other orders of eviction
 	@$(BIN)/python tests/performance/bench_cache.py
 
 bench-deltas: setup ## what the edits of this repository's history take: as zstd, and against the version before; BENCH=other-repository

@@ -30,8 +30,9 @@ launch launchers loading lone names numbers operands output outputs places readi
 script_options searches stored stored_packages syntax tool_hazards touches transfers triggers unpacking words wrappers
 written
 """
-_GATEWAY: Final = "bodies connection heads repeats site"
-_SERVICES: Final = "answering batching deadlines decision_cache overdue questions validation"
+_GATEWAY: Final = "bodies connection heads known_calls repeats requests site"
+_TELEMETRY: Final = "histogram"
+_SERVICES: Final = "answer_json answering batching deadlines decision_cache overdue questions validation"
 
 
 class Part(NamedTuple):
@@ -58,6 +59,7 @@ ANSWERING: Final = Part(
     (
         *[f"app.entry.gateway.{name}" for name in _GATEWAY.split()],
         *[f"app.services.{name}" for name in _SERVICES.split()],
+        *[f"app.telemetry.{name}" for name in _TELEMETRY.split()],
     ),
     ("app/core", "app/ports", "app/telemetry", "app/services", "app/entry/gateway"),
 )

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import yaml
 from yaml.composer import Composer
 
+from app.adapters.file_changes import FileChanges
 from app.core.decisions import Asked, Judgement
 from app.core.errors import PolicyInvalid
 from app.core.policy import NOWHERE, Explanation, Policy, RuleFile, World, compile_policy, explained, refusing
@@ -26,10 +27,15 @@ from app.core.policy.guards import PathGuards
 from app.core.policy.source import Tier
 
 CHECK_EVERY_S: Final = 0.01
+LOOK_EVERY_S: Final = 0.25
 YIELDING_FROM_BYTES: Final = 64 * 1024
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 KEPT_VERSIONS: Final = 5
 TURN_S: Final = 0.00005
+
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""Path, time of change in ns, size and inode of each file."""
 
 
 class _Loader(yaml.CSafeLoader):
@@ -152,7 +158,7 @@ def files_of(path: Path) -> list[Path]:
     return sorted(path.glob("*.yaml")) if path.is_dir() else [path] if path.exists() else []
 
 
-def stamps(places: Sequence[Place]) -> tuple[tuple[str, int, int, int], ...]:
+def stamps(places: Sequence[Place]) -> Stamp:
     """Return what is equal as long as no file of the places has changed."""
     found = []
     for place in places:
@@ -175,7 +181,9 @@ class PolicyWatcher:
     ) -> None:
         self._world = world
         self._places = [place if isinstance(place, Place) else Place(place) for place in places]
-        self._checked_s = time.monotonic()
+        self._checked_s = self._looked_s = time.monotonic()
+        self._changes = FileChanges(self._watched)
+        self._changes.maybe()
         self._stamp = self._seen = stamps(self._places)
         self.alert = ""
         self.previous: list[Policy] = []
@@ -186,11 +194,8 @@ class PolicyWatcher:
         except PolicyInvalid as error:
             self.alert = str(error)
             self.current = last() or refusing(f"No valid policy could be loaded: {error}")
-
-    @property
-    def version(self) -> str:
-        """Version of the policy in force."""
-        return self.current.version
+        self.version = self.current.version
+        """Of the policy in force. Plain: it is read for every call."""
 
     def judge(self, call: Asked) -> Judgement:
         """See Policy.judge."""
@@ -212,14 +217,14 @@ class PolicyWatcher:
 
     def refresh(self, *, force: bool = False) -> bool:
         """Reload when files have changed and two looks agree, at most every 10 ms; True when another version came into
-        force.
+        force. Looks at the files only where the kernel says that something happened there, or every LOOK_EVERY_S.
         """
         now_s = time.monotonic()
         if not force and now_s - self._checked_s < CHECK_EVERY_S:
             return False
         self._checked_s = now_s
-        stamp = stamps(self._places)
-        if stamp == self._stamp or not (force or self._settled(stamp)):
+        stamp = self._new_stamp(now_s, force=force)
+        if stamp is None:
             return False
         self._stamp = stamp
         try:
@@ -234,10 +239,27 @@ class PolicyWatcher:
         changed = fresh.version != self.version
         if changed:
             self.previous = [self.current, *self.previous][:KEPT_VERSIONS]
-            self.current = fresh
+            self.current, self.version = fresh, fresh.version
         return changed
 
-    def _settled(self, stamp: tuple[tuple[str, int, int, int], ...]) -> bool:
+    def _watched(self) -> Iterator[str]:
+        for place in self._places:
+            yield str(place.path)
+            yield from _paths_of(place.path)
+
+    def _new_stamp(self, now_s: float, *, force: bool) -> Stamp | None:
+        """Return what the files are now where that is to be loaded."""
+        due = now_s - self._looked_s >= LOOK_EVERY_S or self._seen != self._stamp or force
+        if not (self._changes.maybe() or due):
+            return None
+        self._looked_s = now_s
+        stamp = stamps(self._places)
+        if stamp == self._stamp:
+            self._seen = stamp
+            return None
+        return stamp if force or self._settled(stamp) else None
+
+    def _settled(self, stamp: Stamp) -> bool:
         # the first half of a file that is being written may well load, without the rules of the second
         seen, self._seen = self._seen, stamp
         return seen == stamp

@@ -10,7 +10,7 @@ frame that is short or fails its checksum ends the file (`Tail`): it costs what 
 
 import enum
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -101,7 +101,7 @@ def frame(record_type: int, body: bytes, seed: int) -> bytes:
     return _FRAME.pack(len(body), FRAME_FORMAT, record_type, 0, xxhash.xxh3_64_intdigest(body, seed ^ record_type))
 
 
-def run_body(bodies: list[bytes]) -> bytes:
+def run_body(bodies: Sequence[bytes]) -> bytes:
     """Return the body of a DECISIONS record."""
     return _header_encoder.encode(bodies)
 

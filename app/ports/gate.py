@@ -55,6 +55,11 @@ class DecisionSpool(Protocol):
     def append(self, records: Sequence[DecisionRecord]) -> Sequence[int]:
         """Append with one write and return the sequences given; raises JournalFull or another JournalError."""
 
+    def append_encoded(self, records: Sequence[bytes], first: int) -> None:
+        """As `append`, of DecisionRecords that are encoded with the sequences first, first + 1, ...: `first` has to be
+        `next_sequence`, so only one thread may append in this way. Raises JournalFull or another JournalError.
+        """
+
     def close(self) -> None:
         """Flush and close; what is not acknowledged is shipped by the next gateway."""
 

@@ -13,15 +13,18 @@ from typing import Final
 
 import msgspec
 
-from app.core.decisions import RECORD_FORMAT, Decision, DecisionRecord, Judgement, Ruling, Verdict, ruling
+from app.core.decisions import RECORD_FORMAT, Decision, Judgement, Ruling, Verdict, ruling
 from app.core.errors import JournalError
 from app.ports import DecisionSpool
-from app.services.answers import CACHED_LAYERS, Answered
+from app.services.answer_json import CACHED_LAYERS
+from app.services.answers import Answered
 from app.services.waiting import Waiter
 from app.telemetry.metrics import Counter, Metrics
 
 _RECENT_MAX: Final = 1_000
+_LOW: Final = tuple([f"{number:03x}" for number in range(4096)])
 _json: Final = msgspec.json.Encoder()
+_record_of: Final = msgspec.msgpack.Encoder().encode
 
 
 Found = tuple[Waiter, str, Ruling, str]
@@ -41,6 +44,7 @@ class Answering:
         self._before: list[Answered] = []
         self._nonce = secrets.token_hex(8)
         self._number = 0
+        self._start = f"{self._nonce}-0"
         self.recording = True
         self._metrics = metrics
         self._counters: dict[tuple[Verdict, str], Counter] = {}
@@ -79,11 +83,10 @@ class Answering:
 
     def _commit(self) -> None:
         answers, self._found = self._found, []
-        now, nonce, before = time.monotonic_ns(), self._nonce, self._number
-        self._number += len(answers)
+        now = time.monotonic_ns()
         given = [
-            (waiter, Answered(f"{nonce}-{number:x}", layer, (now - waiter.started_ns) // 1000, found), task_id)
-            for number, (waiter, layer, found, task_id) in enumerate(answers, before + 1)
+            (waiter, Answered(self._next_id(), layer, (now - waiter.started_ns) // 1000, found), task_id)
+            for waiter, layer, found, task_id in answers
         ]
         kept = [item for item in given if not item[0].call.dry_run]
         refusal = self._write(kept) if kept else ""
@@ -93,6 +96,14 @@ class Answering:
         self._count(given)
         for waiter, answered, _ in given:
             waiter.answer(answered)
+
+    def _next_id(self) -> str:
+        # of two finished parts: to format a number for each took as long as all the rest
+        self._number = number = self._number + 1
+        low = number % len(_LOW)
+        if not low:
+            self._start = f"{self._nonce}-{number // len(_LOW):x}"
+        return self._start + _LOW[low]
 
     def _keep(self, given: list[_Given]) -> None:
         # two halves, the older dropped whole: dropping one for each that comes was 1 us a call. Asked for so seldom
@@ -106,7 +117,8 @@ class Answering:
         at_ns, started = time.time_ns(), time.monotonic_ns()
         try:
             first = self._spool.next_sequence
-            self._spool.append([_record(item, at_ns, first + index) for index, item in enumerate(given)])
+            records = [_record(item, at_ns, sequence) for sequence, item in enumerate(given, first)]
+            self._spool.append_encoded(records, first)
         except (JournalError, OSError) as error:
             self._failures.add()
             self.recording = False
@@ -142,27 +154,30 @@ def _unrecorded(item: _Given, reason: str) -> _Given:
     return waiter, Answered(answered.id, "border", answered.duration_us, block), task_id
 
 
-def _record(item: _Given, at_ns: int, sequence: int) -> DecisionRecord:
+def _record(item: _Given, at_ns: int, sequence: int) -> bytes:
+    # an encoded DecisionRecord: as a plain tuple in its order, since a struct more for every call is one too many
     waiter, answered, task_id = item
     call, found, layer = waiter.call, answered.ruling.ground, answered.layer
-    return DecisionRecord(
-        RECORD_FORMAT,
-        sequence,
-        at_ns,
-        answered.id,
-        call.agent,
-        call.session,
-        call.tool_call,
-        call.tool,
-        call.cwd,
-        _json.encode(call.input),
-        found.verdict,
-        found.rules,
-        found.reason,
-        layer,
-        layer in CACHED_LAYERS,
-        layer == "degraded",
-        found.policy_version,
-        answered.duration_us,
-        task_id,
+    return _record_of(
+        (
+            RECORD_FORMAT,
+            sequence,
+            at_ns,
+            answered.id,
+            call.agent,
+            call.session,
+            call.tool_call,
+            call.tool,
+            call.cwd,
+            _json.encode(call.input),
+            found.verdict,
+            found.rules,
+            found.reason,
+            layer,
+            layer in CACHED_LAYERS,
+            layer == "degraded",
+            found.policy_version,
+            answered.duration_us,
+            task_id,
+        )
     )

@@ -5,11 +5,9 @@ from typing import Final
 import msgspec
 
 from app.core.decisions import Decision, Judgement, Ruling, ruling
+from app.services.answer_json import answer_json
 
-CACHED_LAYERS: Final = frozenset({"local-cache", "shared-cache"})
-_json: Final = msgspec.json.Encoder()
 _decision: Final = msgspec.json.Decoder(Decision)
-_known_flags: Final[dict[str, bytes]] = {}
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
@@ -22,13 +20,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
 
     def json(self) -> bytes:
         """Return the Decision's JSON object."""
-        return b'{"id":"%b",%b"duration_us":%d,%b%b}' % (
-            self.id.encode(),
-            _known_flags.get(self.layer) or _flags(self.layer),
-            self.duration_us,
-            self.ruling.ground.shown,
-            self.ruling.commands,
-        )
+        return answer_json(self.id, self.layer, self.duration_us, self.ruling)
 
     def decision(self) -> Decision:
         """Return the whole answer."""
@@ -41,11 +33,3 @@ def answered_of(decision: Decision) -> Answered:
     return Answered(
         decision.id, decision.layer, decision.duration_us, ruling(Judgement(*parts, commands=decision.commands))
     )
-
-
-def _flags(layer: str) -> bytes:
-    parts = {"layer": layer, "cached": layer in CACHED_LAYERS, "degraded": layer == "degraded"}
-    found = _json.encode(parts)[1:-1] + b","
-    if len(_known_flags) < 64:
-        _known_flags[layer] = found
-    return found

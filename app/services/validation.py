@@ -13,7 +13,7 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -137,16 +137,20 @@ class Validation:
 
     # ---- asking
 
-    def decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
-        """Answer a call by its deadline, once, in a later tick; `started_ns` is monotonic. Raises RequestInvalid."""
-        now = time.monotonic_ns()
+    def decide(
+        self, call: ToolCall, started_ns: int, answer: Answer, asked_under: Callable[[str], bytes] | None = None
+    ) -> None:
+        """Answer a call by its deadline, once, in a later tick; `started_ns` is monotonic. `asked_under` returns its
+        question under a policy's version, where that may be at hand. Raises RequestInvalid.
+        """
         version = self._policy.version
-        asked = encode_question(call, version)
+        asked = encode_question(call, version) if asked_under is None else asked_under(version)
         key = asked if len(asked) <= INLINE_BYTES else cache_key(version, asked)
         waiter = Waiter(call, started_ns, answer)
-        if self._cache_on and (found := self._cache.get_nowait(key, now)) is not None:
+        if self._cache_on and (found := self._cache.get_nowait(key, started_ns)) is not None:
             self._answering.finish(waiter, found, "local-cache")
             return
+        now = time.monotonic_ns()
         patience = patience_ms(self._deadline_ms, call.deadline_ms) if call.deadline_ms else 0
         if self._join_on and (flight := self._flights.get((key, patience) if patience else key)) is not None:
             self._figures.joined.add()

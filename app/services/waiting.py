@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from app.core.decisions import Ruling, ToolCall, Verdict
+from app.core.decisions import ToolCall, Verdict
 from app.services.answers import Answered
 
 Answer = Callable[[Answered], None]
@@ -52,16 +52,3 @@ class Asking(msgspec.Struct, frozen=True, array_like=True):
     deadline_ms: int
     calls: tuple[msgspec.Raw, ...]
     policy_version: str
-
-
-class Entry(msgspec.Struct, gc=False):
-    """A ruling in the local cache; see AsyncLRUCache."""
-
-    key: CacheKey
-    ruling: Ruling
-    created_ns: int
-    expires_ns: int
-    size_bytes: int
-    access_count: int = 0
-    count_before: int = 0
-    """Of accesses, when its turn to leave came last: it stays if there were more since."""

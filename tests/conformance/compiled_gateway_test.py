@@ -12,7 +12,7 @@ from config import compiled
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 UNIT = ROOT / "tests" / "unit"
-TESTS = [UNIT / "gateway_site", *(UNIT / f"{name}_test.py" for name in ("gateway_parts", "decision_cache", "reads"))]
+TESTS = [UNIT / "gateway_site", *(UNIT / f"{name}_test.py" for name in ("gateway_parts", "decision_cache", "known_calls", "reads"))]
 
 
 def environment(flags: str = "") -> dict[str, str]:
@@ -44,3 +44,20 @@ print(compiled.taken(), compiled.taken(compiled.ANSWERING))
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, cwd=ROOT, env=environment(flags), capture_output=True, text=True, check=True)
         assert done.stdout == f"{found}\n{found}\n", (flags, compiled.BUILDS)
+
+
+def test_what_the_cache_holds_is_no_work_for_the_collector() -> None:
+    code = """
+import gc
+from config import compiled
+assert compiled.take(part=compiled.ANSWERING)
+from app.core.decisions import Judgement, Verdict, ruling
+from app.services.decision_cache import AsyncLRUCache
+cache = AsyncLRUCache()
+assert cache.set_nowait(b"v1 ls", ruling(Judgement(Verdict.APPROVE, (), "", "", "v1")))
+print([gc.is_tracked(entry) for entry in cache._entries.values()])
+"""
+    subprocess.run([sys.executable, ROOT / "scripts" / "compile_judging.py"], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "[False]\n"

@@ -182,8 +182,8 @@ MECHANISMS = (
                 (
                     Edit(
                         "app/services/answering.py",
-                        "            self._spool.append([",
-                        "            _ = ([",
+                        "            self._spool.append_encoded(records, first)\n",
+                        "",
                     ),
                 ),
                 (
@@ -194,7 +194,7 @@ MECHANISMS = (
             ),
             Switch(
                 "records do not reach the disk",
-                (Edit("app/adapters/journal/spool.py", "            self._segment.append(parts, size)\n", ""),),
+                (Edit("app/adapters/journal/spool.py", "        self._segment.append(parts, size)\n", ""),),
                 (f"{_SPOOL}::test_every_answer_reaches_the_store_once_over_a_bad_broker[0]",),
                 (f"{_SPOOL}::test_answers_get_consecutive_numbers_and_one_write",),
             ),

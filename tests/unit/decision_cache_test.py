@@ -1,7 +1,6 @@
 """The gateway's local cache: what it keeps, what it counts, and that threads and time do not confuse it."""
 
 import asyncio
-import gc
 import random
 import threading
 import time
@@ -189,9 +188,3 @@ def test_what_goes_to_a_worker_is_the_question_without_the_policy() -> None:
     for version in ("v1", "0123456789abcdef" * 2):
         asked = msgspec.msgpack.decode(wire_of(encode_question(call, version), version), type=Asked)
         assert msgspec.structs.astuple(asked) == ("Bash", {"command": "ls"}, "a", "s", "/srv", {"branch": "x"})
-
-
-def test_what_is_held_is_no_work_for_the_collector() -> None:
-    cache = AsyncLRUCache()
-    cache.set_nowait(named(1), APPROVED)
-    assert not any(gc.is_tracked(entry) for entry in cache._entries.values())

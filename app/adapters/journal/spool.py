@@ -19,7 +19,7 @@ from app.adapters.journal.folder import SegmentFiles, try_lock
 from app.adapters.journal.reader import JournalReader
 from app.adapters.journal.segment import Segment
 from app.core.decisions import DecisionRecord
-from app.core.errors import JournalFull
+from app.core.errors import JournalError, JournalFull
 from app.core.frames import FRAME_FORMAT, JournalHeader, RecordType, Run, frame, run_body, split_run
 from app.core.messages import DECISIONS
 from app.ports import TailDamage
@@ -57,23 +57,35 @@ class DecisionSpool:
     def append(self, records: Sequence[DecisionRecord]) -> Sequence[int]:
         """See ports.DecisionSpool: numbers the records (whose own `sequence` is not looked at)."""
         with self._append_lock:
-            first = self.next_sequence
-            self._rotate_if_full()
-            encode = self._encoder.encode
-            bodies = [
-                encode(record if record.sequence == sequence else msgspec.structs.replace(record, sequence=sequence))
-                for sequence, record in enumerate(records, first)
-            ]
-            parts: list[bytes] = []
-            for run in _runs(bodies):
-                body = run_body(run)
-                parts += (frame(RecordType.DECISIONS, body, self._segment.seed), body)
-            size = sum(map(len, parts))
-            self._take(size)
-            self._segment.append(parts, size)
-            self._budget -= size
-            self.next_sequence += len(records)
+            first, encode = self.next_sequence, self._encoder.encode
+            self._append(
+                [
+                    encode(
+                        record if record.sequence == sequence else msgspec.structs.replace(record, sequence=sequence)
+                    )
+                    for sequence, record in enumerate(records, first)
+                ]
+            )
             return range(first, self.next_sequence)
+
+    def append_encoded(self, records: Sequence[bytes], first: int) -> None:
+        """See ports.DecisionSpool."""
+        with self._append_lock:
+            if first != self.next_sequence:
+                raise JournalError(f"records from {first} on, where {self.next_sequence} is the next")
+            self._append(records)
+
+    def _append(self, bodies: Sequence[bytes]) -> None:
+        self._rotate_if_full()
+        parts: list[bytes] = []
+        for run in _runs(bodies):
+            body = run_body(run)
+            parts += (frame(RecordType.DECISIONS, body, self._segment.seed), body)
+        size = sum(map(len, parts))
+        self._take(size)
+        self._segment.append(parts, size)
+        self._budget -= size
+        self.next_sequence += len(bodies)
 
     @property
     def filled(self) -> float:
@@ -184,7 +196,7 @@ def spool_files(folder: Path, project: str, spool: str) -> SegmentFiles:
     return SegmentFiles(folder, f"{spool}-", _SUFFIX, project, spool)
 
 
-def _runs(bodies: list[bytes]) -> Iterator[list[bytes]]:
+def _runs(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     """Cut a moment's answers where they pass RUN_MAX or RUN_BYTES: writev takes 1,024 parts, a frame 16 MiB."""
     for first in range(0, len(bodies), RUN_MAX):
         run = bodies[first : first + RUN_MAX]
@@ -194,7 +206,7 @@ def _runs(bodies: list[bytes]) -> Iterator[list[bytes]]:
             yield from _cut(run)
 
 
-def _cut(bodies: list[bytes]) -> Iterator[list[bytes]]:
+def _cut(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     start = size = 0
     for index, body in enumerate(bodies):
         if index > start and size + len(body) > RUN_BYTES:

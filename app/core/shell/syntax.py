@@ -51,8 +51,7 @@ _BRACES: Final = re.compile(r"(?:^|(?<=[;|&(\n ]))\{([^\s]{0,400},[^\s]{0,400})\
 _COMMA: Final = re.compile(r",(?![^{]*\})")
 BLANKS: Final = " \t\n"
 """What parts words in a shell; Python takes more for blanks: CR, FF, VT, and what Unicode has."""
-_CONTROLS: Final = re.compile(r"[\x01-\x08\x0b-\x1f\x7f]")
-_CONTROL_BYTES: Final = re.compile(_CONTROLS.pattern.encode())
+_CONTROL_BYTES: Final = re.compile(rb"[\x01-\x08\x0b-\x1f\x7f]")
 _DATA: Final = frozenset(
     ("raw_string", "ansi_c_string", "string", "string_content", "heredoc_body", "heredoc_content", "comment")
 )
@@ -90,7 +89,7 @@ def quoted_words(text: str) -> list[str] | None:
 def parse(text: str) -> Parsed:
     """Return the tree of `text` within the bounds."""
     parsed = _parsed(text)
-    return parsed if _CONTROLS.search(text) is None else _controlled(parsed)
+    return parsed if parsed.root is None or _CONTROL_BYTES.search(parsed.source) is None else _controlled(parsed)
 
 
 def _parsed(text: str) -> Parsed:
@@ -145,7 +144,7 @@ def parse_inner(text: str) -> Parsed:
     if len(text) > TEXT_MAX or "\0" in text:
         return Parsed(None, b"", doubt="too-long")
     parsed = _parsed_inner(text)
-    return parsed if _CONTROLS.search(text) is None else _controlled(parsed)
+    return parsed if parsed.root is None or _CONTROL_BYTES.search(parsed.source) is None else _controlled(parsed)
 
 
 def _parsed_inner(text: str) -> Parsed:
@@ -192,15 +191,15 @@ def _cut(text: str) -> tuple[str, tuple[str, ...]]:
         line_end = text.find("\n", found.end())
         tag = found[1] or found[2] or found[3]
         end = (
-            re.compile(r"^\t*" + re.escape(tag) + r"$", re.MULTILINE).search(text, line_end + 1)
+            re.compile(r"\n\t*" + re.escape(tag) + r"$", re.MULTILINE).search(text, line_end)
             if line_end >= 0
             else None
         )
         if end is None:
             break
         kept += [text[position : line_end + 1], f"{PLACEHOLDER} {len(bodies)}\n"]
-        bodies.append(text[line_end + 1 : end.start()])
-        position = end.start()
+        bodies.append(text[line_end + 1 : end.start() + 1])
+        position = end.start() + 1
     return "".join([*kept, text[position:]]), tuple(bodies)
 
 

@@ -18,6 +18,7 @@ from app.entry.gateway import access, bodies, hooks
 from app.entry.gateway.connection import HttpConnection
 from app.entry.gateway.explaining import Explainer
 from app.entry.gateway.forms import ExplanationBody, Health, Readiness
+from app.entry.gateway.known_calls import KnownCalls
 from app.entry.gateway.problems import Problem, document
 from app.entry.gateway.requests import JSON, Request
 from app.services.answers import Answered
@@ -40,8 +41,12 @@ _json: Final = msgspec.json.Encoder()
 class Decisions(Protocol):
     """The validation service as the site uses it."""
 
-    def decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
-        """Answer a call once, in a later tick. Raises RequestInvalid."""
+    def decide(
+        self, call: ToolCall, started_ns: int, answer: Answer, asked_under: Callable[[str], bytes] | None = None
+    ) -> None:
+        """Answer a call once, in a later tick. `asked_under` returns its question under a policy's version, where that
+        may be at hand. Raises RequestInvalid.
+        """
 
     def decision(self, decision_id: str) -> Decision | None:
         """Return a recent decision."""
@@ -98,6 +103,7 @@ class GatewaySite:
         self.connections: set[HttpConnection] = set()
         self._over_tcp = 0
         self.draining = False
+        self._calls = KnownCalls()
         self._requests: dict[tuple[str, int], Counter] = {}
         self._unknown_keys = metrics.counter(
             "weir_hook_unknown_keys_total", "Keys in hook bodies that are not known here."
@@ -190,9 +196,11 @@ class GatewaySite:
             self._requests[name, status] = counter
         return counter
 
-    def _decide(self, call: ToolCall, started_ns: int, answer: Answer) -> None:
+    def _decide(
+        self, call: ToolCall, started_ns: int, answer: Answer, asked_under: Callable[[str], bytes] | None = None
+    ) -> None:
         try:
-            self._decisions.decide(call, started_ns, answer)
+            self._decisions.decide(call, started_ns, answer, asked_under)
         except RequestInvalid as error:
             field, _, detail = str(error).partition(": ")
             raise Problem(
@@ -206,8 +214,9 @@ class GatewaySite:
         if not body.startswith(ONE) and bodies.is_many(body):
             self._validate_many(request)
             return
-        call = bodies.decode_one(body)
-        self._decide(call, request.started_ns, partial(self._give_one, request, call))
+        known = self._calls.of(body)
+        answer = partial(self._give_one, request, known.call)
+        self._decide(known.call, request.started_ns, answer, known.asked)
 
     def _given_one(self, request: Request, call: ToolCall, answered: Answered) -> None:
         if answered.ruling.ground.verdict is Verdict.ESCALATE and not call.dry_run:

@@ -6,15 +6,25 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 
-from app.core.decisions import Judgement, RuleRef, ToolCall, ValidateBatch, Verdict, ruling, validate_reply
+from app.core.decisions import (
+    DecisionRecord,
+    Judgement,
+    RuleRef,
+    ToolCall,
+    ValidateBatch,
+    Verdict,
+    ruling,
+    validate_reply,
+)
 from app.core.errors import BrokerUnavailable, JournalFull
 from app.core.messages import FORMAT, decode, encode
 from app.core.policy import Explanation
@@ -165,14 +175,14 @@ class Spool:
         self.appends = 0
         self.next_sequence = 1
 
-    def append(self, records: Any) -> range:
+    def append_encoded(self, records: Sequence[bytes], first: int) -> None:
         if self.full:
             raise JournalFull("no room")
+        assert first == self.next_sequence
         self.appends += 1
-        self.records.extend(records)
+        self.records.extend(msgspec.msgpack.decode(record, type=DecisionRecord) for record in records)
         self.next_sequence = len(self.records) + 1
         assert [record.sequence for record in self.records] == list(range(1, self.next_sequence))
-        return range(1)
 
 
 class Client:
@@ -265,7 +275,9 @@ class Stack:
         self.desk = EscalationDesk(
             "p" * 32, slow, Plain(), self.validation.settle, self.metrics, patience_ms=self.patience_ms
         )
-        self.site = GatewaySite(self.validation, self.desk, self.metrics, gate, openapi.encode(), Explainer(self.rules.explain))
+        self.site = GatewaySite(
+            self.validation, self.desk, self.metrics, gate, openapi.encode(), Explainer(self.rules.explain)
+        )
         line.start(self.validation.on_reply, self.validation.on_failure)
         slow.start(self.desk.on_reply, self.desk.on_failure)
         self.validation.sweep()

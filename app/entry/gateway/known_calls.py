@@ -1,0 +1,58 @@
+"""Bodies that were decoded before: what asks the same again and again sends the same bytes.
+
+A call is kept the second time that its body comes soon after the first; of one that comes once only a hash stays. A
+call is frozen and nothing writes into its input, so who sends the same bytes is given the same call.
+"""
+
+from typing import Final
+
+from app.core.decisions import ToolCall
+from app.entry.gateway import bodies
+from app.services.questions import encode_question
+
+BODY_BYTES_MAX: Final = 1024
+CALLS_MAX: Final = 4096
+_SLOTS: Final = 4096
+
+
+class KnownCall:
+    """A call, and the question that it asks under the policy's `version`."""
+
+    def __init__(self, call: ToolCall) -> None:
+        self.call = call
+        self._version = ""
+        self._asked = b""
+
+    def asked(self, version: str) -> bytes:
+        """Return the encoded question; raises RequestInvalid."""
+        if self._version != version:
+            self._asked = encode_question(self.call, version)
+            self._version = version
+        return self._asked
+
+
+class KnownCalls:
+    """At most CALLS_MAX calls of bodies of at most BODY_BYTES_MAX; all are forgotten when there is no more room."""
+
+    def __init__(self) -> None:
+        self._calls: dict[bytes, KnownCall] = {}
+        self._once = [0] * _SLOTS
+
+    def of(self, body: bytes) -> KnownCall:
+        """Return the call of a body; raises Problem, as bodies.decode_one."""
+        found = self._calls.get(body)
+        return found if found is not None else self._decoded(body)
+
+    def _decoded(self, body: bytes) -> KnownCall:
+        call = KnownCall(bodies.decode_one(body))
+        if len(body) > BODY_BYTES_MAX:
+            return call
+        name = hash(body)
+        slot = name % _SLOTS
+        if self._once[slot] != name:
+            self._once[slot] = name
+            return call
+        if len(self._calls) >= CALLS_MAX:
+            self._calls.clear()
+        self._calls[body] = call
+        return call
