@@ -265,7 +265,7 @@ class PolicyWatcher:
         return seen == stamp
 
     def _load(self, before: Policy | None) -> Policy:
-        with _uncollected(), _short_turns():
+        with uncollected(), _short_turns():
             files = rule_files(self._places, self._known)
             policy = compile_policy(files, before)
         held = {file.path: file for file in files}
@@ -294,7 +294,7 @@ def _short_turns() -> Iterator[None]:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """What is made here stays: the collector is kept from walking over it, in which no other thread runs."""
     enabled = gc.isenabled()
     gc.disable()
