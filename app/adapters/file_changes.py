@@ -32,52 +32,52 @@ class FileChanges:
         self._paths = paths
         self._pid = 0
         self._descriptor = _NONE
-        self._whole = False
 
     def __del__(self) -> None:
         """Let go of the kernel's instance."""
-        if self._pid == os.getpid():
-            self._close()
+        self._close()
 
     def maybe(self) -> bool:
         """Tell whether something may have changed since the last call; the first call says so."""
-        if self._pid != os.getpid():
-            # a child has its parent's descriptor, and would take its events
-            self._close()
-            self._pid, self._descriptor = os.getpid(), _libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-            return self._watch_again()
-        if not self._whole:
-            return self._watch_again()
-        try:
-            os.read(self._descriptor, _EVENTS_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError:
-            self._whole = False
-            return True
-        return self._watch_again()
-
-    def _watch_again(self) -> bool:
-        # after each change: a name may stand for another file now, and what was missing may be there
-        if self._descriptor != _NONE:
-            self._whole = all(self._watched(path) for path in self._paths())
+        if self._pid == os.getpid() and self._descriptor != _NONE:
+            try:
+                os.read(self._descriptor, _EVENTS_BYTES)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass
+        self.again()
         return True
+
+    def again(self) -> None:
+        """Watch what the paths name now: a name may stand for another file, and what was missing may be there. All
+        anew, since what once was watched would be so for ever.
+        """
+        self._close()
+        self._pid, self._descriptor = os.getpid(), _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._descriptor != _NONE and not all(self._watched(path) for path in self._paths()):
+            self._close()
 
     def _watched(self, path: str) -> bool:
         here = Path(path)
         for place in (here, *here.parents):
-            if _libc().inotify_add_watch(self._descriptor, os.fsencode(place), _ANY) != _NONE:
-                return True
-            if place.exists():
+            if self._watches(place):
+                # it may have come between the two
+                return place is here or not os.path.lexists(here) or self._watches(here)
+            if os.path.lexists(place):
                 return False
         return False
 
+    def _watches(self, place: Path) -> bool:
+        return bool(_libc.inotify_add_watch(self._descriptor, os.fsencode(place), _ANY) != _NONE)
+
     def _close(self) -> None:
-        if self._descriptor != _NONE:
+        # a child has its parent's number, which may stand for another file by now
+        if self._descriptor != _NONE and self._pid == os.getpid():
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
-            self._descriptor = _NONE
+        self._descriptor = _NONE
 
 
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+"""One for all: each has classes of its own, which only a full collection takes away."""

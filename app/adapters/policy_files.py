@@ -34,8 +34,8 @@ KEPT_VERSIONS: Final = 5
 TURN_S: Final = 0.00005
 
 
-Stamp = tuple[tuple[str, int, int, int], ...]
-"""Path, time of change in ns, size and inode of each file."""
+Stamp = tuple[tuple[str, int, int, int, int], ...]
+"""Of each file: path, times of its content's and of any change in ns (the second is nobody's to set), size, inode."""
 
 
 class _Loader(yaml.CSafeLoader):
@@ -167,7 +167,7 @@ def stamps(places: Sequence[Place]) -> Stamp:
                 status = os.stat(path)  # noqa: PTH116  # fifty times a second: 2 us, a Path's 5
             except OSError:
                 continue
-            found.append((path, status.st_mtime_ns, status.st_size, status.st_ino))
+            found.append((path, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
     return tuple(found)
 
 
@@ -257,6 +257,8 @@ class PolicyWatcher:
         if stamp == self._stamp:
             self._seen = stamp
             return None
+        if due:  # found by looking: what is watched is not what is there
+            self._changes.again()
         return stamp if force or self._settled(stamp) else None
 
     def _settled(self, stamp: Stamp) -> bool:

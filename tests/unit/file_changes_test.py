@@ -1,11 +1,14 @@
 """If these fail, a rule that a person took away stays in force, or each look at the rules costs every caller."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from app.adapters import file_changes
 from app.adapters.file_changes import FileChanges
 
 
@@ -88,11 +91,39 @@ def test_a_child_leaves_its_parent_what_happened(folder: Path) -> None:
 
 
 def test_without_a_watch_everything_may_have_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        def inotify_init1(self, _flags: int) -> int:
-            return -1
-
-    monkeypatch.setattr("app.adapters.file_changes._libc", Full)
+    monkeypatch.setattr(file_changes, "_libc", SimpleNamespace(inotify_init1=lambda _: -1))
     changes = changes_of(folder)
     assert changes.maybe()
     assert changes.maybe()
+
+
+def test_a_path_that_cannot_be_reached_ends_nothing(folder: Path) -> None:
+    (folder / "far.yaml").symlink_to("x" * 255 + "/" + "y" * 255)
+    (folder / "long.yaml").symlink_to("z" * 300)
+    (folder / "loop.yaml").symlink_to("loop.yaml")
+    changes = changes_of(folder)
+    assert changes.maybe(), "what cannot be watched is looked at each time"
+
+
+def test_files_that_leave_and_come_take_no_more_watches(folder: Path) -> None:
+    changes = changes_of(folder)
+    for number in range(20):
+        (folder / "a.yaml").rename(folder.parent / f"old-{number}")
+        (folder / "a.yaml").write_text("new")
+        assert changes.maybe()
+    facts = Path(f"/proc/self/fdinfo/{changes._descriptor}").read_text()
+    assert facts.count("inotify wd") <= 5
+
+
+def test_events_leave_nothing_behind_for_the_collector(folder: Path) -> None:
+    changes = changes_of(folder)
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        for number in range(50):
+            (folder / "a.yaml").write_text(f"{number}")
+            assert changes.maybe()
+        assert len(gc.get_objects()) - before < 50
+    finally:
+        gc.enable()

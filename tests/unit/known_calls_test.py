@@ -24,7 +24,7 @@ def test_what_comes_again_is_the_same_call_and_what_differs_in_one_byte_is_not()
 
 def test_the_question_of_a_known_call_names_the_policy_of_now() -> None:
     known = KnownCalls()
-    for version in ("v1", "v2", "v1"):
+    for version in ("", "v1", "v2", "v1"):
         for _ in range(3):
             call = known.of(body_of("ls"))
             assert call.asked(version) == encode_question(call.call, version)
@@ -41,7 +41,9 @@ def test_a_bad_body_is_refused_however_often_it_comes() -> None:
 def test_what_is_kept_is_bounded_in_number_and_size() -> None:
     known = KnownCalls()
     long = body_of("x" * BODY_BYTES_MAX)
-    assert known.of(long) is not known.of(long) is not known.of(long)
+    nested = body_of("x", context={"a": [[] for _ in range(50)]})
+    for body in (long, nested):
+        assert known.of(body) is not known.of(body) is not known.of(body)
     for number in range(CALLS_MAX + 100):
         for _ in range(2):
             known.of(body_of(f"ls {number}"))

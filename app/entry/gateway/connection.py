@@ -251,6 +251,7 @@ class HttpConnection(asyncio.Protocol):
         """See httptools."""
         request, self._current = self._current, None
         assert request is not None
+        request.started_ns = self.last_ns  # a call has arrived when all of it has
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._order.append(request)
         if self.closing:

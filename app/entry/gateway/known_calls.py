@@ -11,7 +11,9 @@ from app.entry.gateway import bodies
 from app.services.questions import encode_question
 
 BODY_BYTES_MAX: Final = 1024
-CALLS_MAX: Final = 4096
+CALLS_MAX: Final = 2048
+BRACKETS_MAX: Final = 16
+"""More of them hold many times the memory of their bytes."""
 _SLOTS: Final = 4096
 
 
@@ -20,7 +22,7 @@ class KnownCall:
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call
-        self._version = ""
+        self._version: str | None = None
         self._asked = b""
 
     def asked(self, version: str) -> bytes:
@@ -32,7 +34,9 @@ class KnownCall:
 
 
 class KnownCalls:
-    """At most CALLS_MAX calls of bodies of at most BODY_BYTES_MAX; all are forgotten when there is no more room."""
+    """At most CALLS_MAX calls of bodies of at most BODY_BYTES_MAX and few brackets; all are forgotten when there is no
+    more room.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[bytes, KnownCall] = {}
@@ -45,7 +49,7 @@ class KnownCalls:
 
     def _decoded(self, body: bytes) -> KnownCall:
         call = KnownCall(bodies.decode_one(body))
-        if len(body) > BODY_BYTES_MAX:
+        if len(body) > BODY_BYTES_MAX or body.count(b"[") + body.count(b"{") > BRACKETS_MAX:
             return call
         name = hash(body)
         slot = name % _SLOTS
