@@ -1,7 +1,6 @@
 """`weir status`: what runs, where, how far, and what is wrong."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app import bootstrap
+from app.services.asked import leave
 from app.services.status import gather
 from config import settings as weir_settings
 
@@ -35,7 +35,7 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
         print(json.dumps(found))
     else:
         _print(found)
-    sys.exit(0 if found["ready"] else 1)
+    leave(0 if found["ready"] else 1)
 
 
 def _print(found: dict[str, Any]) -> None:
