@@ -6,12 +6,11 @@ import sys
 import pytest
 
 ENDING = """
-import sys, time
+import atexit, time
 from app.services.asked import Asked, leave
 asked = Asked(lambda: time.sleep({takes_s}))
 print(asked.within(0.05))
-sys.unraisablehook = print
-import atexit; atexit.register(print, "whole end")
+atexit.register(print, "whole end")
 leave(3)
 """
 

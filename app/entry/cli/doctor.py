@@ -1,12 +1,12 @@
 """`weir doctor`: what is missing on this machine or wrong with this project, and the remedy."""
 
 import json
-import sys
 from typing import Annotated
 
 import typer
 
 from app import bootstrap
+from app.services.asked import leave
 from app.services.doctor import Outside, examine
 from config import settings as weir_settings
 
@@ -36,4 +36,4 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
             print(f"{'ok  ' if finding.ok else 'BAD '}{finding.name}: {finding.detail}")
             if finding.remedy:
                 print(f"      remedy: {finding.remedy}")
-    sys.exit(0 if well else 1)
+    leave(0 if well else 1)
