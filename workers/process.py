@@ -69,6 +69,7 @@ class Parts:
         """Validation; reads the project's scripts where a call runs one."""
         shared = self._kept(bootstrap.shared_decisions_if_on(self._settings))
         scripts = self._kept(bootstrap.stored_scripts(self._settings))
+        scripts.warm_up()
         rules = self._kept_fresh(bootstrap.policy(self._settings, sees=True, scripts=scripts))
         return WorkerValidator(self._settings.project, self._worker, rules, self._replies, shared)
 

@@ -26,6 +26,7 @@ from tests.conftest import PostgresServer
 pytestmark = pytest.mark.timeout(120)
 IN_TIME_S = 0.5
 """For a worker's answer with a store that hangs: what a call waits for is 20 ms, the rest is a busy machine."""
+LATE = "script-unreadable"
 
 
 class Mount:
@@ -92,6 +93,15 @@ class Site:
         (found,), _ = self.ask(command, cwd=cwd)
         return found.verdict.value
 
+    def verdict_read(self, command: str, cwd: str = "") -> str:
+        """The verdict once the script was read: on a busy machine the store may be late, which is a doubt, no answer."""
+        give_up = time.monotonic() + 30
+        while True:
+            (found,), _ = self.ask(command, cwd=cwd)
+            if LATE not in found.ground.reason:
+                return found.verdict.value
+            assert time.monotonic() < give_up, f"the script is never read: {command}"
+
     def until(self, command: str, verdict: Verdict) -> None:
         give_up = time.monotonic() + 30
         while self.verdict(command) != verdict.value:
@@ -115,10 +125,15 @@ def site(server_folder: Path, redis_server, start_worker) -> Iterator[Site]:
 
 def test_a_script_s_verdict_follows_its_content_at_once(site: Site) -> None:
     site.mount.make("bin", 0o040755)
-    for content, verdict in ((b"ls -la\n", "approve"), (b"rm -rf ~\n", "block"), (b"unheard-of\n", "escalate"), (b"ls\n", "approve")):
+    for content, verdict in (
+        (b"ls -la\n", "approve"),
+        (b"rm -rf ~\n", "block"),
+        (b"unheard-of\n", "escalate"),
+        (b"ls\n", "approve"),
+    ):
         site.mount.write("bin/x.sh", content)
         for command in ("bash bin/x.sh", "./bin/x.sh", "cd bin && sh x.sh", f"bash {site.cwd}/bin/x.sh"):
-            assert site.verdict(command) == verdict, (command, content)
+            assert site.verdict_read(command) == verdict, (command, content)
     (found,), reply = site.ask("bash bin/x.sh")
     assert (found.ground.reads, reply.layers) == (("script",), ("policy",))
 
@@ -127,7 +142,9 @@ def test_make_and_npm_run_what_their_files_say_now(site: Site) -> None:
     for recipe, verdict in (("ls", "approve"), ("rm -rf ~", "block"), ("ls -la", "approve")):
         site.mount.write("Makefile", f"all: list\nlist:\n\t@{recipe}\nother:\n\trm -rf /\n".encode())
         site.mount.write("package.json", f'{{"scripts": {{"list": "{recipe}", "other": "rm -rf /"}}}}'.encode())
-        assert [site.verdict(command) for command in ("make", "make -j 2 list", "npm run list", "yarn list")] == [verdict] * 4
+        assert [site.verdict_read(command) for command in ("make", "make -j 2 list", "npm run list", "yarn list")] == [
+            verdict
+        ] * 4
 
 
 def test_what_cannot_be_understood_or_is_reached_through_a_link_is_not_approved(site: Site) -> None:
@@ -137,20 +154,20 @@ def test_what_cannot_be_understood_or_is_reached_through_a_link_is_not_approved(
         assert site.verdict("bash odd.sh") == "escalate"
     assert site.verdict("bash link.sh") == "escalate"
     assert site.verdict("bash link.sh/x.sh") == "escalate"
-    assert site.verdict("bash not-there.sh") == "approve"  # as everywhere: nothing is known against it
+    assert site.verdict_read("bash not-there.sh") == "approve"  # as everywhere: nothing is known against it
     site.mount.write("program", b"\x7fELF" + bytes(SCRIPT_BYTES_MAX))
-    assert site.verdict("./program") == "approve"
+    assert site.verdict_read("./program") == "approve"
 
 
 def test_the_same_name_outside_of_the_mount_is_another_file(site: Site) -> None:
     site.mount.write("y.sh", b"rm -rf ~\n")
-    assert site.verdict("bash y.sh") == "block"
+    assert site.verdict_read("bash y.sh") == "block"
     assert site.verdict("bash y.sh", "/home/dev/elsewhere") == "approve"
 
 
 def test_a_store_that_hangs_or_is_gone_is_doubt_in_time_and_heals(site: Site) -> None:
     site.mount.write("z.sh", b"ls\n")
-    assert site.verdict("bash z.sh") == "approve"
+    assert site.verdict_read("bash z.sh") == "approve"
     site.mount.writer.close()
     with_backends = [site.postgres.process.pid, *_children(site.postgres.process.pid)]
     _signal(with_backends, signal.SIGSTOP)
