@@ -51,20 +51,20 @@ class StoredScripts:
             return Lack.ELSEWHERE
         if self._asking is not None and self._asking.is_alive():
             return Lack.UNREADABLE
-        found = self._ask(names)
-        self._asking.join(self._read_s)
+        asking, found = self._ask(names)
+        asking.join(self._read_s)
         return found[0] if found else Lack.UNREADABLE
 
     def warm_up(self) -> None:
         """Begin to connect, and return: a first question that had to wait for that would be too late."""
         self._ask([b""])
 
-    def _ask(self, names: list[bytes]) -> list[bytes | Lack]:
-        """Return where a thread, which is begun, puts what it finds."""
+    def _ask(self, names: list[bytes]) -> tuple[threading.Thread, list[bytes | Lack]]:
+        """Begin a thread; return it and where it puts what it finds."""
         found: list[bytes | Lack] = []
         self._asking = threading.Thread(target=lambda: found.append(self._read(names)), daemon=True)
         self._asking.start()
-        return found
+        return self._asking, found
 
     def _read(self, names: list[bytes]) -> bytes | Lack:
         try:
