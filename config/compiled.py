@@ -32,16 +32,21 @@ written
 """
 _GATEWAY: Final = "bodies connection heads known_calls repeats requests site"
 _TELEMETRY: Final = "histogram"
-_SERVICES: Final = "answer_json answering batching deadlines decision_cache overdue questions validation"
+_SERVICES: Final = """
+answer_json answering answers batching deadlines decision_cache overdue questions validation waiting
+"""
 
 
 class Part(NamedTuple):
-    """Modules that are compiled together. `sources`: folders whose constants and types are built in too."""
+    """Modules that are compiled together. `sources`: folders whose constants and types are built in too. `optimised`:
+    the compiler's level; judging is no faster at 3 and takes half as long again to build.
+    """
 
     prefix: str
     flag: str
     modules: tuple[str, ...]
     sources: tuple[str, ...]
+    optimised: str
 
 
 JUDGING: Final = Part(
@@ -52,6 +57,7 @@ JUDGING: Final = Part(
         *[f"app.core.shell.{name}" for name in _SHELL.split()],
     ),
     ("app/core",),
+    "1",
 )
 ANSWERING: Final = Part(
     "gateway-",
@@ -62,6 +68,7 @@ ANSWERING: Final = Part(
         *[f"app.telemetry.{name}" for name in _TELEMETRY.split()],
     ),
     ("app/core", "app/ports", "app/telemetry", "app/services", "app/entry/gateway"),
+    "3",
 )
 _JUDGES: Final = re.compile(rf"{re.escape(str(BUILDS))}/[0-9a-f]{{32}}/")
 _SUFFIX: Final = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
@@ -69,7 +76,7 @@ _SUFFIX: Final = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
 
 def folder(root: Path = ROOT, part: Part = JUDGING) -> Path:
     """Return where a build of the sources as they are now belongs, whether there is one or not."""
-    digest = hashlib.sha256(f"{sys.version} {_SUFFIX} {part.modules}".encode())
+    digest = hashlib.sha256(f"{sys.version} {_SUFFIX} {part.modules} {part.optimised}".encode())
     # the lock names the compiler's version
     sources = [path for folder in part.sources for path in sorted((root / folder).rglob("*.py"))]
     for path in (*sources, root / "requirements.lock"):

@@ -57,7 +57,7 @@ def compiled_into(build: Path, generated: Path, part: Part) -> None:
     from setuptools.command.build_ext import build_ext
 
     sources = [f"{name.replace('.', '/')}.py" for name in part.modules]
-    extensions = mypycify(sources, opt_level="1", debug_level="0", target_dir=str(generated))
+    extensions = mypycify(sources, opt_level=part.optimised, debug_level="0", target_dir=str(generated))
     command = build_ext(Distribution({"name": "weir-compiled", "ext_modules": extensions}))
     command.build_lib, command.build_temp, command.parallel = str(build), str(generated / "o"), 2
     command.ensure_finalized()

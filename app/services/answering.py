@@ -7,11 +7,11 @@ A spool that refuses makes every answer of that tick a block.
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from app.core.decisions import RECORD_FORMAT, Decision, Judgement, Ruling, Verdict, ruling
 from app.core.errors import JournalError
@@ -27,11 +27,7 @@ _json: Final = msgspec.json.Encoder()
 _record_of: Final = msgspec.msgpack.Encoder().encode
 
 
-Found = tuple[Waiter, str, Ruling, str]
-"""A caller, the layer that answers it, its ruling, and the task that gave it; plain: one is made for every call."""
-
-_Given = tuple[Waiter, Answered, str]
-"""A caller, its answer, and the task that gave it."""
+_Given = tuple[Waiter, Answered]
 
 
 class Answering:
@@ -39,7 +35,7 @@ class Answering:
 
     def __init__(self, spool: DecisionSpool, metrics: Metrics) -> None:
         self._spool = spool
-        self._found: list[Found] = []
+        self._found: list[Waiter] = []
         self._recent: list[Answered] = []
         self._before: list[Answered] = []
         self._nonce = secrets.token_hex(8)
@@ -71,30 +67,30 @@ class Answering:
 
     def finish(self, waiter: Waiter, found: Ruling, layer: str, task_id: str = "") -> None:
         """Answer a caller at the end of this tick."""
+        waiter.found, waiter.layer, waiter.task_id = found, layer, task_id
         if not self._found:
             asyncio.get_running_loop().call_soon(self._commit)
-        self._found.append((waiter, layer, found, task_id))
-
-    def finish_all(self, found: Sequence[Found]) -> None:
-        """Answer callers at the end of this tick."""
-        if found and not self._found:
-            asyncio.get_running_loop().call_soon(self._commit)
-        self._found += found
+        self._found.append(waiter)
 
     def _commit(self) -> None:
-        answers, self._found = self._found, []
+        waiters, self._found = self._found, []
         now = time.monotonic_ns()
-        given = [
-            (waiter, Answered(self._next_id(), layer, (now - waiter.started_ns) // 1000, found), task_id)
-            for waiter, layer, found, task_id in answers
-        ]
-        kept = [item for item in given if not item[0].call.dry_run]
+        given: list[_Given] = []
+        kept: list[_Given] = []
+        for waiter in waiters:
+            found = waiter.found
+            assert found is not None
+            item = waiter, Answered(self._next_id(), waiter.layer, (now - waiter.started_ns) // 1000, found)
+            given.append(item)
+            if not waiter.dry_run:
+                kept.append(item)
         refusal = self._write(kept) if kept else ""
         if refusal:
-            given = [item if item[0].call.dry_run else _unrecorded(item, refusal) for item in given]
-        self._keep(kept if not refusal else [item for item in given if not item[0].call.dry_run])
+            given = [item if item[0].dry_run else _unrecorded(item, refusal) for item in given]
+            kept = [item for item in given if not item[0].dry_run]
+        self._keep(kept)
         self._count(given)
-        for waiter, answered, _ in given:
+        for waiter, answered in given:
             waiter.answer(answered)
 
     def _next_id(self) -> str:
@@ -110,7 +106,7 @@ class Answering:
         # that to look through them is cheaper than a dict
         if len(self._recent) >= _RECENT_MAX:
             self._before, self._recent = self._recent, []
-        self._recent += [answered for _, answered, _ in given]
+        self._recent += [answered for _, answered in given]
 
     def _write(self, given: list[_Given]) -> str:
         # returns why the records could not be written; empty if they were
@@ -128,13 +124,14 @@ class Answering:
         return ""
 
     def _count(self, given: list[_Given]) -> None:
-        self._duration_us.record_all([answered.duration_us for _, answered, _ in given])
-        verdict, layer, number = given[0][1].ruling.ground.verdict, given[0][1].layer, 0
-        for _, answered, _ in given:
+        self._duration_us.record_all([answered.duration_us for _, answered in given])
+        first = given[0][1]
+        verdict, layer, number = first.verdict, first.layer, 0
+        for _, answered in given:
             # compared by identity first: a verdict's own hash is a Python call
-            if answered.ruling.ground.verdict is not verdict or answered.layer != layer:
+            if answered.verdict is not verdict or answered.layer != layer:
                 self._counter(verdict, layer).add(number)
-                verdict, layer, number = answered.ruling.ground.verdict, answered.layer, 0
+                verdict, layer, number = answered.verdict, answered.layer, 0
             number += 1
         self._counter(verdict, layer).add(number)
 
@@ -149,35 +146,37 @@ class Answering:
 
 def _unrecorded(item: _Given, reason: str) -> _Given:
     remedy = "free disk space under WEIR_HOME/spool and see `weir doctor`; nothing is approved that cannot be recorded"
-    waiter, answered, task_id = item
-    block = ruling(Judgement(Verdict.BLOCK, (), reason, remedy, answered.ruling.ground.policy_version))
-    return waiter, Answered(answered.id, "border", answered.duration_us, block), task_id
+    waiter, answered = item
+    block = ruling(Judgement(Verdict.BLOCK, (), reason, remedy, answered.ground.policy_version))
+    return waiter, Answered(answered.id, "border", answered.duration_us, block)
 
 
 def _record(item: _Given, at_ns: int, sequence: int) -> bytes:
     # an encoded DecisionRecord: as a plain tuple in its order, since a struct more for every call is one too many
-    waiter, answered, task_id = item
-    call, found, layer = waiter.call, answered.ruling.ground, answered.layer
+    waiter, answered = item
+    tool, value, agent, session, cwd, _, tool_call = astuple(waiter.call)[:7]
+    verdict, rules, reason, policy_version = astuple(answered.ground)[:4]
+    layer = answered.layer
     return _record_of(
         (
             RECORD_FORMAT,
             sequence,
             at_ns,
             answered.id,
-            call.agent,
-            call.session,
-            call.tool_call,
-            call.tool,
-            call.cwd,
-            _json.encode(call.input),
-            found.verdict,
-            found.rules,
-            found.reason,
+            agent,
+            session,
+            tool_call,
+            tool,
+            cwd,
+            _json.encode(value),
+            verdict,
+            rules,
+            reason,
             layer,
             layer in CACHED_LAYERS,
             layer == "degraded",
-            found.policy_version,
+            policy_version,
             answered.duration_us,
-            task_id,
+            waiter.task_id,
         )
     )

@@ -8,10 +8,12 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from app.core.decisions import ToolCall, ValidateBatch
 from app.core.errors import RequestInvalid
-from app.services.waiting import Asking, Question
+from app.services.asking import Asking
+from app.services.waiting import Question
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _SIX: Final = _encode((0,) * 6)[:1]
@@ -19,10 +21,28 @@ _SIX: Final = _encode((0,) * 6)[:1]
 
 def encode_question(call: ToolCall, policy_version: str) -> bytes:
     """Return the encoded question of a call under a policy; raises RequestInvalid where its input cannot be encoded."""
+    # all members at once: to look up each by its name took as long as to encode them
+    tool, value, agent, session, cwd, context = astuple(call)[:6]
     try:
-        return _encode((policy_version, call.tool, call.input, call.agent, call.session, call.cwd, call.context))
+        return _encode((policy_version, tool, value, agent, session, cwd, context))
     except (OverflowError, UnicodeEncodeError, RecursionError) as error:
         raise RequestInvalid(f"input: {error}; send integers of at most 64 bits and whole characters") from error
+
+
+class KnownCall:
+    """A call that was asked before, and the question that it asks under the policy's `version`."""
+
+    def __init__(self, call: ToolCall) -> None:
+        self.call = call
+        self._version: str | None = None
+        self._asked = b""
+
+    def asked(self, version: str) -> bytes:
+        """Return the encoded question; raises RequestInvalid."""
+        if self._version != version:
+            self._asked = encode_question(self.call, version)
+            self._version = version
+        return self._asked
 
 
 def wire_of(asked: bytes, policy_version: str) -> bytes:

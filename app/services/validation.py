@@ -13,7 +13,7 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -23,15 +23,15 @@ from app.core.decisions import Decision, Judgement, Ruling, ToolCall, ValidateRe
 from app.core.errors import PayloadRefused
 from app.core.messages import decode
 from app.ports import DecisionSpool, Policy
-from app.services.answering import Answering, Found
+from app.services.answering import Answering
 from app.services.batching import Batch, Batcher, Breaker
 from app.services.deadlines import Deadlines, patience_ms
 from app.services.decision_cache import INLINE_BYTES, TTL_S, AsyncLRUCache, cache_key
 from app.services.overdue import Overdue
-from app.services.questions import encode_batch, encode_question
+from app.services.questions import KnownCall, encode_batch, encode_question
 from app.services.task_line import Letter
 from app.services.validation_figures import ValidationFigures
-from app.services.waiting import Answer, Question, Waiter
+from app.services.waiting import Answer, CallbackWaiter, Question, Waiter
 from app.telemetry.metrics import Metrics
 
 TASK: Final = "weir.validate"
@@ -137,17 +137,14 @@ class Validation:
 
     # ---- asking
 
-    def decide(
-        self, call: ToolCall, started_ns: int, answer: Answer, asked_under: Callable[[str], bytes] | None = None
-    ) -> None:
-        """Answer a call by its deadline, once, in a later tick; `started_ns` is monotonic. `asked_under` returns its
-        question under a policy's version, where that may be at hand. Raises RequestInvalid.
+    def decide(self, waiter: Waiter, known: KnownCall | None = None) -> None:
+        """Answer a call by its deadline, once, in a later tick; `known` where it was asked before. Raises
+        RequestInvalid.
         """
-        version = self._policy.version
-        asked = encode_question(call, version) if asked_under is None else asked_under(version)
+        version, call = self._policy.version, waiter.call
+        asked = encode_question(call, version) if known is None else known.asked(version)
         key = asked if len(asked) <= INLINE_BYTES else cache_key(version, asked)
-        waiter = Waiter(call, started_ns, answer)
-        if self._cache_on and (found := self._cache.get_nowait(key, started_ns)) is not None:
+        if self._cache_on and (found := self._cache.get_nowait(key, waiter.started_ns)) is not None:
             self._answering.finish(waiter, found, "local-cache")
             return
         now = time.monotonic_ns()
@@ -161,7 +158,7 @@ class Validation:
 
     def settle(self, call: ToolCall, started_ns: int, judgement: Judgement, layer: str, answer: Answer) -> None:
         """Answer a call with a judgement made elsewhere, recorded first."""
-        self._answering.finish(Waiter(call, started_ns, answer), ruling(judgement), layer)
+        self._answering.finish(CallbackWaiter(call, started_ns, answer), ruling(judgement), layer)
 
     def _ask(self, question: Question, now: int) -> None:
         self._flights[self._flight_of(question)] = question
@@ -214,15 +211,14 @@ class Validation:
     def _take(self, batch: Batch, reply: ValidateReply, rulings: list[Ruling], now: int) -> None:
         self._figures.round_trip_us.record((now - batch.sent_ns) // 1000)
         self._figures.of_worker(reply)
-        settle, task_id = self._settle, reply.task_id
-        given: list[Found] = []
+        settle, finish, task_id = self._settle, self._answering.finish, reply.task_id
         for question, found, layer in zip(batch.questions, rulings, reply.layers, strict=True):
             if question.given is not None:
                 self._compare(question, found.verdict)
                 continue
             settle(question, found, now)
-            given += [(waiter, layer, found, task_id) for waiter in question.waiters]
-        self._answering.finish_all(given)
+            for waiter in question.waiters:
+                finish(waiter, found, layer, task_id)
         self._deadlines.drop_settled()
         self._flush()
         self._recheck(now)

@@ -426,8 +426,8 @@ MECHANISMS = (
                 (
                     Edit(
                         "app/services/answering.py",
-                        "Judgement(Verdict.BLOCK, (), reason, remedy, answered.ruling.ground.policy_version)",
-                        "Judgement(answered.ruling.verdict, (), reason, remedy, answered.ruling.ground.policy_version)",
+                        "Judgement(Verdict.BLOCK, (), reason, remedy, answered.ground.policy_version)",
+                        "Judgement(answered.verdict, (), reason, remedy, answered.ground.policy_version)",
                     ),
                 ),
                 (f"{_ANSWERS}::test_a_spool_that_is_full_blocks_every_call_even_a_cached_one",),

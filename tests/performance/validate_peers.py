@@ -17,7 +17,7 @@ from app.core.decisions import ToolCall, ValidateReply
 from app.core.messages import decode
 from app.ports import ReplyBox
 from app.services.questions import encode_batch, encode_question
-from app.services.waiting import Question, Waiter
+from app.services.waiting import CallbackWaiter, Question
 from config.settings import ROOT, Settings
 from tests.performance.validate_load import Run, summary
 
@@ -79,7 +79,7 @@ def _questions(first: int, version: str) -> list[Question]:
     for number in range(first, first + _BATCH):
         call = ToolCall("Bash", {"command": f"git log -n {number} -- src/app.py"}, "bench", cwd="/srv/project")
         asked = encode_question(call, version)
-        found.append(Question(call, asked, version, b"", 0, [Waiter(call, 0, lambda _: None)]))
+        found.append(Question(call, asked, version, b"", 0, [CallbackWaiter(call, 0, lambda _: None)]))
     return found
 
 

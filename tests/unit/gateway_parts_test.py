@@ -16,7 +16,7 @@ from app.core.decisions import (
 from app.core.errors import PayloadRefused
 from app.core.messages import decode, encode
 from app.services.batching import Batcher, Breaker
-from app.services.waiting import Question, Waiter
+from app.services.waiting import CallbackWaiter, Question
 from app.telemetry.histogram import Histogram
 from app.telemetry.metrics import Metrics
 
@@ -26,7 +26,7 @@ SECOND = 1_000_000_000
 
 def question(number: int) -> Question:
     call = ToolCall("Bash", {"n": number}, "a")
-    return Question(call, b"", "v1", b"v1%d" % number, 0, [Waiter(call, 0, lambda decision: None)])
+    return Question(call, b"", "v1", b"v1%d" % number, 0, [CallbackWaiter(call, 0, lambda decision: None)])
 
 
 def test_what_waits_is_shared_out_over_the_free_places():

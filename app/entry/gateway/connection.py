@@ -16,7 +16,7 @@ import httptools
 from app.core.errors import WeirError
 from app.entry.gateway.heads import Head, KnownHeads
 from app.entry.gateway.problems import Problem
-from app.entry.gateway.requests import Request
+from app.entry.gateway.requests import Line, Request
 
 HEAD_BYTES_MAX: Final = 32 * 1024
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -61,13 +61,12 @@ class Site(Protocol):
         """Forget a closed connection."""
 
 
-class HttpConnection(asyncio.Protocol):
-    """Parser callbacks and the queue of answers of one connection."""
+class HttpConnection(Line):
+    """Parser callbacks and the queue of answers of one connection: an asyncio.Protocol by what it has."""
 
     def __init__(self, site: Site, *, over_tcp: bool) -> None:
+        super().__init__(over_tcp=over_tcp)
         self._site = site
-        self.over_tcp = over_tcp
-        self.closing = False
         self.last_ns = 0
         self._begun_ns = 0
         self._transport: asyncio.Transport | None = None

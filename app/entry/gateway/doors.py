@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from app.entry.gateway.connection import HttpConnection
 
@@ -31,7 +31,7 @@ class Door:
     ) -> None:
         self._loop = loop
         self._listener = listener
-        self._factory = factory
+        self._factory = cast("Callable[[], asyncio.Protocol]", factory)  # which it is, by what it has
         self._full = full
         self._entering: set[asyncio.Task[object]] = set()
         listener.setblocking(False)

@@ -6,31 +6,14 @@ call is frozen and nothing writes into its input, so who sends the same bytes is
 
 from typing import Final
 
-from app.core.decisions import ToolCall
 from app.entry.gateway import bodies
-from app.services.questions import encode_question
+from app.services.questions import KnownCall
 
 BODY_BYTES_MAX: Final = 1024
 CALLS_MAX: Final = 2048
 BRACKETS_MAX: Final = 16
 """More of them hold many times the memory of their bytes."""
 _SLOTS: Final = 4096
-
-
-class KnownCall:
-    """A call, and the question that it asks under the policy's `version`."""
-
-    def __init__(self, call: ToolCall) -> None:
-        self.call = call
-        self._version: str | None = None
-        self._asked = b""
-
-    def asked(self, version: str) -> bytes:
-        """Return the encoded question; raises RequestInvalid."""
-        if self._version != version:
-            self._asked = encode_question(self.call, version)
-            self._version = version
-        return self._asked
 
 
 class KnownCalls:

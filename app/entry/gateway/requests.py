@@ -1,7 +1,7 @@
 """One request of a connection, and the bytes of its answer."""
 
 import http
-from typing import Final, Protocol
+from typing import Final
 
 from app.entry.gateway.access import Credentials
 
@@ -12,14 +12,16 @@ _usual: dict[int, bytes] = {}
 """Whole heads of answers of 200 in JSON on a connection that stays, by length of the body."""
 
 
-class Line(Protocol):
-    """The connection as its requests use it."""
+class Line:
+    """The connection as its requests use it; compiled, a class is called without looking its method up by name."""
 
-    over_tcp: bool
-    closing: bool
+    def __init__(self, *, over_tcp: bool) -> None:
+        self.over_tcp = over_tcp
+        self.closing = False
 
     def flush(self) -> None:
         """Write what is answered."""
+        raise NotImplementedError
 
 
 class Request:

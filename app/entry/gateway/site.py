@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
+from mypy_extensions import mypyc_attr
 
 from app.core.decisions import Decision, ToolCall, Verdict
 from app.core.errors import RequestInvalid
@@ -22,7 +23,8 @@ from app.entry.gateway.known_calls import KnownCalls
 from app.entry.gateway.problems import Problem, document
 from app.entry.gateway.requests import JSON, Request
 from app.services.answers import Answered
-from app.services.waiting import Answer
+from app.services.questions import KnownCall
+from app.services.waiting import Answer, CallbackWaiter, Waiter
 from app.telemetry.metrics import Counter, Metrics
 
 CONNECTIONS_MAX: Final = 4096
@@ -41,12 +43,8 @@ _json: Final = msgspec.json.Encoder()
 class Decisions(Protocol):
     """The validation service as the site uses it."""
 
-    def decide(
-        self, call: ToolCall, started_ns: int, answer: Answer, asked_under: Callable[[str], bytes] | None = None
-    ) -> None:
-        """Answer a call once, in a later tick. `asked_under` returns its question under a policy's version, where that
-        may be at hand. Raises RequestInvalid.
-        """
+    def decide(self, waiter: Waiter, known: KnownCall | None = None) -> None:
+        """Answer a call once, in a later tick; `known` where it was asked before. Raises RequestInvalid."""
 
     def decision(self, decision_id: str) -> Decision | None:
         """Return a recent decision."""
@@ -118,7 +116,6 @@ class GatewaySite:
             (b"GET", b"/openapi.json"): Route("openapi", access.READ, self._show_openapi),
         }
         self._hook = Route("hooks", access.VALIDATE, self._serve_hook)
-        self._give_one = self._given_one
         self._validated = self._counter("validate", 200)
         self._show = Route("decisions", access.READ, self._show_decision)
 
@@ -196,11 +193,9 @@ class GatewaySite:
             self._requests[name, status] = counter
         return counter
 
-    def _decide(
-        self, call: ToolCall, started_ns: int, answer: Answer, asked_under: Callable[[str], bytes] | None = None
-    ) -> None:
+    def _decide(self, waiter: Waiter, known: KnownCall | None = None) -> None:
         try:
-            self._decisions.decide(call, started_ns, answer, asked_under)
+            self._decisions.decide(waiter, known)
         except RequestInvalid as error:
             field, _, detail = str(error).partition(": ")
             raise Problem(
@@ -215,15 +210,14 @@ class GatewaySite:
             self._validate_many(request)
             return
         known = self._calls.of(body)
-        answer = partial(self._give_one, request, known.call)
-        self._decide(known.call, request.started_ns, answer, known.asked)
+        self._decide(_One(self, request, known.call), known)
 
-    def _given_one(self, request: Request, call: ToolCall, answered: Answered) -> None:
-        if answered.ruling.ground.verdict is Verdict.ESCALATE and not call.dry_run:
+    def given_one(self, request: Request, call: ToolCall, answered: Answered) -> None:
+        """Answer a request of one call, or let a person or an expert do so."""
+        if answered.verdict is Verdict.ESCALATE and not call.dry_run:
             self._desk.escalate(call, answered, request.started_ns, partial(self._show_one, request))
         else:
-            self._validated.add()
-            request.answer(200, answered.json())
+            self._show_one(request, answered)
 
     def _show_one(self, request: Request, answered: Answered) -> None:
         self._validated.add()
@@ -243,13 +237,13 @@ class GatewaySite:
                 self._reply(request, "validate-many", 200, body)
 
         def given(index: int, answered: Answered) -> None:
-            if answered.ruling.ground.verdict is Verdict.ESCALATE and not calls[index].dry_run:
+            if answered.verdict is Verdict.ESCALATE and not calls[index].dry_run:
                 self._desk.escalate(calls[index], answered, started_ns, partial(collect, index))
             else:
                 collect(index, answered)
 
         for index, call in enumerate(calls):
-            decide(call, started_ns, partial(given, index))
+            decide(CallbackWaiter(call, started_ns, partial(given, index)))
 
     def _explain_call(self, request: Request) -> None:
         call = msgspec.structs.replace(bodies.decode_one(request.body), dry_run=True, wait_ms=0)
@@ -265,7 +259,7 @@ class GatewaySite:
         def explain(answered: Answered) -> None:
             self._explainer.ask(call, partial(show, answered.decision()))
 
-        self._decide(call, request.started_ns, explain)
+        self._decide(CallbackWaiter(call, request.started_ns, explain))
 
     def _serve_hook(self, request: Request) -> None:
         name = _hook_name(request.path)
@@ -282,11 +276,11 @@ class GatewaySite:
             self._reply(request, "hooks", 200, b"{}")
             return
         bodies.check_call(hook.call, request.body)
-        self._decide(
-            hook.call,
-            request.started_ns,
-            lambda answered: self._reply(request, "hooks", 200, contract.answer(answered.decision())),
-        )
+
+        def answer(answered: Answered) -> None:
+            self._reply(request, "hooks", 200, contract.answer(answered.decision()))
+
+        self._decide(CallbackWaiter(hook.call, request.started_ns, answer))
 
     def _show_decision(self, request: Request) -> None:
         decision_id = request.path[len(DECISIONS) :].decode("latin-1")
@@ -310,6 +304,20 @@ class GatewaySite:
 
     def _show_openapi(self, request: Request) -> None:
         self._reply(request, "openapi", 200, self._openapi)
+
+
+@mypyc_attr(acyclic=True)
+class _One(Waiter):
+    """Who sent a request of one call."""
+
+    def __init__(self, site: GatewaySite, request: Request, call: ToolCall) -> None:
+        super().__init__(call, request.started_ns)
+        self._site = site
+        self._request = request
+
+    def answer(self, answered: Answered) -> None:
+        """See Waiter."""
+        self._site.given_one(self._request, self.call, answered)
 
 
 def means_hook(request: Request) -> bool:
