@@ -18,6 +18,7 @@ from app.core.errors import JournalError
 from app.ports import DecisionSpool
 from app.services.answer_json import CACHED_LAYERS
 from app.services.answers import Answered
+from app.services.questions import AGENT, CWD, INPUT, SESSION, TOOL, TOOL_CALL
 from app.services.waiting import Waiter
 from app.telemetry.metrics import Counter, Metrics
 
@@ -154,28 +155,26 @@ def _unrecorded(item: _Given, reason: str) -> _Given:
 def _record(item: _Given, at_ns: int, sequence: int) -> bytes:
     # an encoded DecisionRecord: as a plain tuple in its order, since a struct more for every call is one too many
     waiter, answered = item
-    tool, value, agent, session, cwd, _, tool_call = astuple(waiter.call)[:7]
-    verdict, rules, reason, policy_version = astuple(answered.ground)[:4]
-    layer = answered.layer
+    call, ground, layer = astuple(waiter.call), astuple(answered.ground), answered.layer
     return _record_of(
         (
             RECORD_FORMAT,
             sequence,
             at_ns,
             answered.id,
-            agent,
-            session,
-            tool_call,
-            tool,
-            cwd,
-            _json.encode(value),
-            verdict,
-            rules,
-            reason,
+            call[AGENT],
+            call[SESSION],
+            call[TOOL_CALL],
+            call[TOOL],
+            call[CWD],
+            _json.encode(call[INPUT]),
+            ground[0],
+            ground[1],
+            ground[2],
             layer,
             layer in CACHED_LAYERS,
             layer == "degraded",
-            policy_version,
+            ground[3],
             answered.duration_us,
             waiter.task_id,
         )
