@@ -28,9 +28,6 @@ _json: Final = msgspec.json.Encoder()
 _record_of: Final = msgspec.msgpack.Encoder().encode
 
 
-_Given = tuple[Waiter, Answered]
-
-
 class Answering:
     """Turns rulings into recorded answers; one event loop thread."""
 
@@ -76,23 +73,35 @@ class Answering:
     def _commit(self) -> None:
         waiters, self._found = self._found, []
         now = time.monotonic_ns()
-        given: list[_Given] = []
-        kept: list[_Given] = []
+        answers: list[Answered] = []
+        dry = False
         for waiter in waiters:
             found = waiter.found
             assert found is not None
-            item = waiter, Answered(self._next_id(), waiter.layer, (now - waiter.started_ns) // 1000, found)
-            given.append(item)
-            if not waiter.dry_run:
-                kept.append(item)
-        refusal = self._write(kept) if kept else ""
+            answers.append(Answered(self._next_id(), waiter.layer, (now - waiter.started_ns) // 1000, found))
+            dry = dry or waiter.dry_run
+        if dry:
+            self._record_some(waiters, answers)
+        else:
+            self._record_all(waiters, answers)
+        self._count(answers)
+        for place, answered in enumerate(answers):
+            waiters[place].answer(answered)
+
+    def _record_some(self, waiters: list[Waiter], answers: list[Answered]) -> None:
+        """As `_record_all`, but for the dry runs."""
+        places = [place for place, waiter in enumerate(waiters) if not waiter.dry_run]
+        kept = [answers[place] for place in places]
+        self._record_all([waiters[place] for place in places], kept)
+        for place, answered in zip(places, kept, strict=True):
+            answers[place] = answered
+
+    def _record_all(self, waiters: list[Waiter], answers: list[Answered]) -> None:
+        """Record answers; those that cannot be recorded are replaced by blocks."""
+        refusal = self._write(waiters, answers) if waiters else ""
         if refusal:
-            given = [item if item[0].dry_run else _unrecorded(item, refusal) for item in given]
-            kept = [item for item in given if not item[0].dry_run]
-        self._keep(kept)
-        self._count(given)
-        for waiter, answered in given:
-            waiter.answer(answered)
+            answers[:] = [_unrecorded(answered, refusal) for answered in answers]
+        self._keep(answers)
 
     def _next_id(self) -> str:
         # of two finished parts: to format a number for each took as long as all the rest
@@ -102,19 +111,19 @@ class Answering:
             self._start = f"{self._nonce}-{number // len(_LOW):x}"
         return self._start + _LOW[low]
 
-    def _keep(self, given: list[_Given]) -> None:
+    def _keep(self, answers: list[Answered]) -> None:
         # two halves, the older dropped whole: dropping one for each that comes was 1 us a call. Asked for so seldom
         # that to look through them is cheaper than a dict
         if len(self._recent) >= _RECENT_MAX:
             self._before, self._recent = self._recent, []
-        self._recent += [answered for _, answered in given]
+        self._recent += answers
 
-    def _write(self, given: list[_Given]) -> str:
+    def _write(self, waiters: list[Waiter], answers: list[Answered]) -> str:
         # returns why the records could not be written; empty if they were
         at_ns, started = time.time_ns(), time.monotonic_ns()
         try:
             first = self._spool.next_sequence
-            records = [_record(item, at_ns, sequence) for sequence, item in enumerate(given, first)]
+            records = [_record(waiters[at], answered, at_ns, first + at) for at, answered in enumerate(answers)]
             self._spool.append_encoded(records, first)
         except (JournalError, OSError) as error:
             self._failures.add()
@@ -124,11 +133,10 @@ class Answering:
         self._spool_us.record((time.monotonic_ns() - started) // 1000)
         return ""
 
-    def _count(self, given: list[_Given]) -> None:
-        self._duration_us.record_all([answered.duration_us for _, answered in given])
-        first = given[0][1]
-        verdict, layer, number = first.verdict, first.layer, 0
-        for _, answered in given:
+    def _count(self, answers: list[Answered]) -> None:
+        self._duration_us.record_all([answered.duration_us for answered in answers])
+        verdict, layer, number = answers[0].verdict, answers[0].layer, 0
+        for answered in answers:
             # compared by identity first: a verdict's own hash is a Python call
             if answered.verdict is not verdict or answered.layer != layer:
                 self._counter(verdict, layer).add(number)
@@ -145,16 +153,14 @@ class Answering:
         return counter
 
 
-def _unrecorded(item: _Given, reason: str) -> _Given:
+def _unrecorded(answered: Answered, reason: str) -> Answered:
     remedy = "free disk space under WEIR_HOME/spool and see `weir doctor`; nothing is approved that cannot be recorded"
-    waiter, answered = item
     block = ruling(Judgement(Verdict.BLOCK, (), reason, remedy, answered.ground.policy_version))
-    return waiter, Answered(answered.id, "border", answered.duration_us, block)
+    return Answered(answered.id, "border", answered.duration_us, block)
 
 
-def _record(item: _Given, at_ns: int, sequence: int) -> bytes:
+def _record(waiter: Waiter, answered: Answered, at_ns: int, sequence: int) -> bytes:
     # an encoded DecisionRecord: as a plain tuple in its order, since a struct more for every call is one too many
-    waiter, answered = item
     call, ground, layer = astuple(waiter.call), astuple(answered.ground), answered.layer
     return _record_of(
         (

@@ -27,7 +27,7 @@ PACE_S: Final = 0.5
 """Fewer than RECORDS_MAX records are sent this seldom: a batch costs sender, worker and store milliseconds, however
 small, on the cores that answer callers.
 """
-YIELD_S: Final = 0.25
+YIELD_S: Final = 0.5
 LOOK_S: Final = 2.0
 BACKOFF_MAX_S: Final = 2.0
 

@@ -9,6 +9,7 @@ from typing import Final
 _SUB_BITS: Final = 4
 _SUB: Final = 1 << _SUB_BITS
 _BUCKETS: Final = 64 * _SUB
+_TABLED: Final = 4096
 
 
 class Histogram:
@@ -27,8 +28,7 @@ class Histogram:
             value = max(value, 0)
             self._counts[value] += times
         else:
-            shift = value.bit_length() - _SUB_BITS - 1
-            self._counts[shift * _SUB + (value >> shift)] += times
+            self._counts[_bucket(value)] += times
         self.total += value * times
         self.maximum = max(self.maximum, value)
 
@@ -36,8 +36,7 @@ class Histogram:
         """Count values of zero or more: `record` for each, at a third of the price."""
         counts = self._counts
         for value in values:
-            shift = max(value.bit_length() - _SUB_BITS - 1, 0)
-            counts[shift * _SUB + (value >> shift)] += 1
+            counts[_BUCKET_OF[value] if value < _TABLED else _bucket(value)] += 1
         self.total += sum(values)
         self.maximum = max(self.maximum, max(values, default=0))
 
@@ -67,9 +66,17 @@ class Histogram:
             )
 
 
+def _bucket(value: int) -> int:
+    shift = max(value.bit_length() - _SUB_BITS - 1, 0)
+    return shift * _SUB + (value >> shift)
+
+
 def lower_edge(index: int) -> int:
     """Return the smallest value that falls into a bucket."""
     if index < 2 * _SUB:
         return index
     shift = index // _SUB - 1
     return (index - shift * _SUB) << shift
+
+
+_BUCKET_OF: Final = [_bucket(value) for value in range(_TABLED)]
