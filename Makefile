@@ -111,7 +111,7 @@ bench-visibility: setup ## from a close on one mount to the content on another; 
 	@$(BIN)/weir up
 	@$(BIN)/python tests/performance/bench_visibility.py $(BENCH)
 
-soak: setup ## 540,000 operations by four clients in ten minutes: nothing grows, nothing is lost; SOAK="--operations 20000 --seconds 30 --warm-up 8"
+soak: setup ## 810,000 operations by four clients, five minutes to warm up and ten to look: nothing grows, nothing is lost; SOAK="--operations 20000 --seconds 30 --warm-up 8"
 	@$(BIN)/weir up
 	@$(BIN)/python tests/performance/soak.py $(SOAK)
 

@@ -6,6 +6,8 @@ Each call is timed alone (CPU us of the thread), 14 ordinary commands in 150 spe
 kinds: programs of their own, more of git's sub-commands, arguments of npm, and agents. cedarpy judges the same number of
 policies on the same program and text, given to it resolved: it parses no shell. `waits`: one thread judges without
 end while another loads rules; the longest time between two answers, with the switch interval that gateway and workers have.
+Where a stack runs (WEIR_HOME), calls are also judged beside it while 1,000 are in flight there and its mount is written:
+wall us of each, in a process of its own.
 Writes $WEIR_HOME/bench/policy/latest.json.
 """
 
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import cedarpy
+from busy_stack import busy, running
 from report import environment, figure, ratios, write
 
 from config import compiled
@@ -35,12 +38,14 @@ from app.core.decisions import ToolCall  # noqa: E402
 from app.core.policy import Policy, RuleFile, compile_policy  # noqa: E402
 from app.core.policy.source import Tier  # noqa: E402
 from app.core.shell import canonical  # noqa: E402
+from config.settings import load  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 BUDGETS = tomllib.loads((ROOT / "config" / "budgets.toml").read_text())["policy"]
 CWD = "/home/dev/project"
 SPELLINGS = 150
 LOADS = 3
+BUSY_S = 10.0
 JUDGING = "compiled code" if compiled.taken() else "the sources"
 ORDINARY = [
     "git status src{n}",
@@ -177,6 +182,26 @@ def waits(count: int) -> dict[str, Any]:
     return figure(f"longest wait of a call while {count} rules load", "weir", gaps[-1], p99, "ms", gaps[-3:])
 
 
+def beside() -> Iterator[dict[str, Any]]:
+    """Yield how long judging takes beside a stack at work; nothing where none runs."""
+    stack = running(load())
+    if stack is None:
+        return
+    policy, _ = loaded(added(100))
+    calls = [ToolCall("Bash", {"command": text.format(n=n)}, "a", "s", CWD) for n in range(SPELLINGS) for text in ORDINARY]
+    times, clock = [], time.perf_counter
+    with busy(*stack, BUSY_S) as had:
+        until = clock() + BUSY_S
+        while (begun := clock()) < until:
+            policy.judge(calls[len(times) % len(calls)])
+            times.append((clock() - begun) * 1e6)
+            if not len(times) % 20:
+                time.sleep(0.002)  # as a worker waits for its next batch
+    name = f"judge, {had[0].per_second:.0f} calls a second beside"
+    p50, p99 = statistics.median(times), sorted(times)[int(len(times) * 0.99)]
+    yield figure(name, "weir", p50, p99, "us wall a call", [p50])
+
+
 def missed(figures: list[dict[str, Any]]) -> Iterator[str]:
     by = {one["figure"]: one for one in figures if one["system"] == "weir"}
     few, many = by["judge, 100 rules added"], by["judge, 10000 rules added"]
@@ -186,6 +211,8 @@ def missed(figures: list[dict[str, Any]]) -> Iterator[str]:
     if many["median"] > few["median"] * BUDGETS["judge_flat_ratio_max"]:
         yield f"judging is not flat: {many['median'] / few['median']:.2f}"
     for one in figures:
+        if one["figure"].endswith("beside") and one["p99"] > BUDGETS["judge_beside_p99_us"]:
+            yield f"{one['figure']}: p99 {one['p99']} us"
         if one.get("to_n_log_n") and one["to_n_log_n"] > 1:
             yield f"{one['figure']}: grew {one['to_n_log_n']} times n log n"
         if one["figure"].startswith("longest") and one["median"] > BUDGETS["reload_wait_ms_max"]:
@@ -199,7 +226,7 @@ def main() -> int:
     begun = environment()
     gc.freeze()  # as gateway and workers do
     gc.set_threshold(50_000, 20, 100)
-    figures = [*judged(), *loading(most), *[waits(count) for count in (100, 1_000, 10_000)]]
+    figures = [*judged(), *loading(most), *[waits(count) for count in (100, 1_000, 10_000)], *beside()]
     ratios(figures)
     write("policy", begun | {"judging": JUDGING}, figures)
     print(f"judged by {JUDGING}")

@@ -1,6 +1,7 @@
-"""Ten minutes of mixed work by four clients on a running stack: does anything grow, is anything lost?
+"""Ten minutes of mixed work by four clients on a running stack, after five to warm up: does anything grow, is anything
+lost?
 
-usage: soak.py [--operations 540000] [--seconds 600] [--warm-up 150] [--clients 4]
+usage: soak.py [--operations 810000] [--seconds 900] [--warm-up 300] [--clients 4]
 Needs a running stack (WEIR_HOME, default .weir). Works in a folder of its own below current/, and removes it.
 Writes $WEIR_HOME/bench/soak/latest.json: the mix, every sample, and of each program the slope of its resident memory with its
 95 % interval. Exit code 1: a program of Weir's grows, or the tree is not what returned calls left.
@@ -147,9 +148,9 @@ def judged(soak: Soak, after_s: float) -> tuple[dict[str, Any], list[str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--operations", type=int, default=540_000)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--warm-up", type=float, default=150)
+    parser.add_argument("--operations", type=int, default=810_000)
+    parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--warm-up", type=float, default=300)
     parser.add_argument("--clients", type=int, default=4)
     wanted, begun = parser.parse_args(), environment()
     soak = Soak(wanted)

@@ -41,6 +41,8 @@ _CALLED_BY_THE_SHELL: Final = frozenset(
 """Functions that a shell calls itself."""
 _OF_THE_SHELL: Final = frozenset(BUILTINS) | {"source", ".", "command", "builtin"}
 
+_ITSELF: Final = frozenset(("$PATH", "${PATH}"))
+
 
 def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | None = None) -> Form:
     """Return the canonical form of a shell text that would run in `cwd` of the project at `project`; what it runs of
@@ -186,7 +188,7 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         return name
     if value is not None and prints_secret(frame.text(value), frame.scope):
         reading.doubt("renames-a-secret")
-    text = value_of(reading, value, before or frame) if value is not None else ""
+    text = _given(reading, name, value, before or frame) if value is not None else ""
     frame.scope.assign(name, text, append=append)
     if name in frame.scope.counts:
         doubt_output(reading, text)
@@ -194,6 +196,12 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         reading.doubt("evaluates-a-subscript")
     note_environment(reading, frame.span(node), frame, name, text)
     return name
+
+
+def _given(reading: Reading, name: str, value: Node, frame: Frame) -> str:
+    text = value_of(reading, value, frame)
+    itself = name != "PATH" or frame.text(value).strip('"') in _ITSELF
+    return text if itself or text != UNKNOWN else 2 * UNKNOWN  # which is not what PATH was before
 
 
 def _assignments(reading: Reading, node: Node, frame: Frame) -> str:
