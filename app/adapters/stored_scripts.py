@@ -39,6 +39,7 @@ class StoredScripts:
         self._roots: tuple[str, ...] = ()
         self._looked_s = -LOOKED_EVERY_S
         self._asking: threading.Thread | None = None
+        self._warming: threading.Thread | None = None
 
     def close(self) -> None:
         """Close the store."""
@@ -49,15 +50,18 @@ class StoredScripts:
         names = self._names(path)
         if names is None:
             return Lack.ELSEWHERE
+        if self._warming is not None:
+            self._warming.join(self._read_s)
         if self._asking is not None and self._asking.is_alive():
             return Lack.UNREADABLE
+        self._warming = None
         asking, found = self._ask(names)
         asking.join(self._read_s)
         return found[0] if found else Lack.UNREADABLE
 
     def warm_up(self) -> None:
-        """Begin to connect, and return: a first question that had to wait for that would be too late."""
-        self._ask([b""])
+        """Begin to connect, and return; before the first question. One that had to wait for it would be too late."""
+        self._warming, _ = self._ask([b""])
 
     def _ask(self, names: list[bytes]) -> tuple[threading.Thread, list[bytes | Lack]]:
         """Begin a thread; return it and where it puts what it finds."""

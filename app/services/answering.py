@@ -23,6 +23,11 @@ from app.services.waiting import Waiter
 from app.telemetry.metrics import Counter, Metrics
 
 _RECENT_MAX: Final = 1_000
+# places of a Ground's members
+VERDICT: Final = 0
+RULES: Final = 1
+REASON: Final = 2
+POLICY_VERSION: Final = 3
 _LOW: Final = tuple([f"{number:03x}" for number in range(4096)])
 _json: Final = msgspec.json.Encoder()
 _record_of: Final = msgspec.msgpack.Encoder().encode
@@ -174,13 +179,13 @@ def _record(waiter: Waiter, answered: Answered, at_ns: int, sequence: int) -> by
             call[TOOL],
             call[CWD],
             _json.encode(call[INPUT]),
-            ground[0],
-            ground[1],
-            ground[2],
+            ground[VERDICT],
+            ground[RULES],
+            ground[REASON],
             layer,
             layer in CACHED_LAYERS,
             layer == "degraded",
-            ground[3],
+            ground[POLICY_VERSION],
             answered.duration_us,
             waiter.task_id,
         )

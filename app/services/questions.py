@@ -16,6 +16,7 @@ from app.services.asking import Asking
 from app.services.waiting import Question
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+# places of a ToolCall's members. All are read at once: to look up each by its name took as long as to encode them
 TOOL: Final = 0
 INPUT: Final = 1
 AGENT: Final = 2
@@ -23,7 +24,6 @@ SESSION: Final = 3
 CWD: Final = 4
 CONTEXT: Final = 5
 TOOL_CALL: Final = 6
-"""Places of a ToolCall's members. All are read at once: to look up each by its name took as long as to encode them."""
 _SIX: Final = _encode((0,) * 6)[:1]
 
 
@@ -37,7 +37,7 @@ def encode_question(call: ToolCall, policy_version: str) -> bytes:
 
 
 class KnownCall:
-    """A call that was asked before, and the question that it asks under the policy's `version`."""
+    """A call, and the question that it asks under the policy's `version`, encoded once."""
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call

@@ -138,8 +138,8 @@ class Validation:
     # ---- asking
 
     def decide(self, waiter: Waiter, known: KnownCall | None = None) -> None:
-        """Answer a call by its deadline, once, in a later tick; `known` where it was asked before. Raises
-        RequestInvalid.
+        """Answer a call by its deadline, once, in a later tick; `known` is its question where that is at
+        hand, of the waiter's own call. Raises RequestInvalid.
         """
         version, call = self._policy.version, waiter.call
         asked = encode_question(call, version) if known is None else known.asked(version)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from validate_load import Door, Run, Shape, run_gateway
+from validate_load import Door, Run, Shape, program, run_gateway
 
 from config.settings import Settings
 
@@ -38,8 +38,9 @@ def running(settings: Settings) -> tuple[Door, Path] | None:
 
 @contextmanager
 def busy(door: Door, current: Path, seconds: float) -> Iterator[list[Run]]:
-    """Keep the stack busy for `seconds`, at most as long as the block; what the callers had is in the list then."""
+    """Keep the stack busy for `seconds`, which the block should last; what the callers had is in the list afterwards."""
     had: list[Run] = []
+    program()  # compiled before the time begins
     asking = threading.Thread(target=lambda: had.append(run_gateway(door, FLIGHTS, seconds, cached=False)))
     with tempfile.TemporaryDirectory(prefix="busy-", dir=current) as folder:
         writers = [subprocess.Popen([sys.executable, "-c", _WRITER, folder]) for _ in range(WRITERS)]
@@ -47,6 +48,8 @@ def busy(door: Door, current: Path, seconds: float) -> Iterator[list[Run]]:
             asking.start()
             yield had
             asking.join()
+            if not had or any(writer.poll() is not None for writer in writers):
+                raise SystemExit("the stack was not kept busy: its callers or writers ended; see `weir status`")
         finally:
             for writer in writers:
                 writer.kill()

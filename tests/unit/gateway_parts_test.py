@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from app.core.decisions import (
+    Ground,
     InnerCommand,
     Judgement,
     RuleRef,
@@ -15,6 +16,7 @@ from app.core.decisions import (
 )
 from app.core.errors import PayloadRefused
 from app.core.messages import decode, encode
+from app.services import answering, questions
 from app.services.batching import Batcher, Breaker
 from app.services.waiting import CallbackWaiter, Question
 from app.telemetry.histogram import Histogram
@@ -22,6 +24,14 @@ from app.telemetry.metrics import Metrics
 
 APPROVED = ruling(Judgement(Verdict.APPROVE, (), "fine", "", "v1"))
 SECOND = 1_000_000_000
+
+
+def test_members_that_are_read_by_place_stand_there():
+    names = [(questions, ToolCall, ("tool", "input", "agent", "session", "cwd", "context", "tool_call"))]
+    names += [(answering, Ground, ("verdict", "rules", "reason", "policy_version"))]
+    for module, struct, members in names:
+        for member in members:
+            assert struct.__struct_fields__[getattr(module, member.upper())] == member
 
 
 def question(number: int) -> Question:

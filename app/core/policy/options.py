@@ -2,7 +2,6 @@
 global options.
 """
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
@@ -41,9 +40,6 @@ _GLOBAL_VALUES: Final = {
 }
 VALUES: Final = {name: frozenset(text.split()) for name, text in _GLOBAL_VALUES.items()}
 _PREFIX_MIN: Final = 3
-_RUNNERS: Final = frozenset(("npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bun", "uvx", "pipx"))
-_VERSIONED: Final = re.compile(r"(@?[\w.-]+(?:/[\w.-]+)?)(?:@|==)(?:[~^v]?\d[\w.+*-]*|[a-z]+)")
-"""A package with its version, as those who fetch and run one take it: `prisma@5` does what `prisma` does."""
 
 
 class Line:
@@ -65,7 +61,7 @@ class Line:
                 skip = False
             elif ended or not word.startswith("-") or word == "-":
                 if positions or not word.startswith("+") or program != "cargo":
-                    positions.append(_unversioned(word) if program in _RUNNERS else word)
+                    positions.append(word)
             elif word == "--":
                 ended = True
             else:
@@ -96,11 +92,6 @@ class Line:
         if not self.flags.isdisjoint(wanted):
             return True
         return strict and self.long and any(name.startswith("--") and self._begins(name) for name in wanted)
-
-
-def _unversioned(word: str) -> str:
-    found = _VERSIONED.fullmatch(word) if "@" in word or "=" in word else None
-    return word if found is None else str(found[1])
 
 
 @lru_cache(maxsize=4096)

@@ -7,7 +7,7 @@ project, options that are known. Any other name may hold what it likes, but not 
 import re
 from typing import Final
 
-from app.core.shell.form import UNKNOWN, Command, marks_of
+from app.core.shell.form import Command, marks_of
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.runners import acts
@@ -95,7 +95,7 @@ def _carries(name: str, value: str, frame: Frame) -> bool:
     if name in _NEVER or name.startswith(_NEVER_BEGINNINGS):
         return bool(value) and not (name == "BROWSER" and value in {"none", "true", ":"})
     if name == "PATH":
-        return value != UNKNOWN  # itself; anything else, nothing too, is another place to find `ls` in
+        return True  # nothing too is another place to find `ls` in
     accepted = _VALUES.get(name)
     if accepted is not None:
         return accepted.fullmatch(value) is None

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from app.core.shell.follow import Span, inside, kept, moved, text_of
-from app.core.shell.form import UNKNOWN, marks_of
+from app.core.shell.form import UNKNOWN, Command, marks_of
 from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.stored_make import NAMES, asked, follow_make
@@ -83,10 +83,20 @@ def runs_package(reading: Reading, words: list[str], frame: Frame, span: Span) -
         index = 2
     while index < len(words) and words[index].startswith("-"):
         index += 2 if words[index] in _VALUES else 1
-    name = words[index] if index < len(words) else ""
+    name = _package(words[index]) if index < len(words) else ""
+    plain = (*words[: 1 if verbs == ("",) else 2], name, *words[index + 1 :])
+    if name and plain != tuple(words):
+        # judged besides, so that what is known of a package holds for each of its versions too
+        reading.emit(Command(words[0], plain, frame.wrappers, span))
     if " " in name or program_of(name) in _SYSTEM:
-        reading.run_words(reading, words[index:], inside(frame, words[0], span), span)
+        reading.run_words(reading, [name, *words[index + 1 :]], inside(frame, words[0], span), span)
     return None
+
+
+def _package(word: str) -> str:
+    """Return the package's name: `prisma@5`, `x@npm:prisma@5` and `prisma==5` are prisma."""
+    word = word.partition("@npm:")[2] or word
+    return word[:1] + re.split(r"@|==", word[1:], maxsplit=1)[0]
 
 
 def set_scripts(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:

@@ -36,7 +36,15 @@ GIVEN: Final = {
 
 _OF_THE_MOMENT: Final = frozenset(("_", "FUNCNAME", "BASH_COMMAND", "BASH_REMATCH", "DIRSTACK"))
 """What a shell sets anew itself: an assignment does not last."""
-STEERS: Final = frozenset(("CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"))
+_LOADS_TEXT: Final = """
+PATH LD_PRELOAD LD_AUDIT LD_LIBRARY_PATH BASH_ENV PROMPT_COMMAND PERL5OPT RUBYOPT PYTHONSTARTUP GIT_SSH
+GIT_EXTERNAL_DIFF GIT_EXEC_PATH LESSOPEN
+"""
+LOADS: Final = frozenset(_LOADS_TEXT.split())
+"""What decides which code later programs are. An assignment of one is a command of its own (environment.py); `read`,
+`for`, `printf -v` and others set them too.
+"""
+STEERS: Final = LOADS | {"CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"}
 """What says where `cd`, `cd -` and `~` lead."""
 VALUE_LOOKED_AT: Final = 256
 CONTENTS_MAX: Final = 4
@@ -147,7 +155,7 @@ class Scope:
             value = self.value(name) + value if self.has(name) else unknown(value)
         self.variables["0" if name == "BASH_ARGV0" else name] = value
         self.arrays.pop(name, None)
-        if name in STEERS:
+        if name in STEERS and (value or name == "PATH" or name not in LOADS):
             self.steered.add(name)
 
     def assign_array(self, name: str, items: list[str]) -> None:

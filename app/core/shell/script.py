@@ -19,7 +19,7 @@ from app.core.shell.launch import run_words
 from app.core.shell.lone import lone_command
 from app.core.shell.reading import DEPTH_MAX, NODE_DEPTH_MAX, VALUE_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects, run_redirected
-from app.core.shell.scope import Function, Scope
+from app.core.shell.scope import LOADS, Function, Scope
 from app.core.shell.stored import Scripts
 from app.core.shell.syntax import BLANKS, WORDS_MAX, parse, plain_words
 from app.core.shell.words import evaluate, run_inside, text_words, value_of, words_of
@@ -39,9 +39,8 @@ _CALLED_BY_THE_SHELL: Final = frozenset(
     ("command_not_found_handle", "command_not_found_handler", "precmd", "preexec", "chpwd", "periodic", "zshexit")
 )
 """Functions that a shell calls itself."""
-_OF_THE_SHELL: Final = frozenset(BUILTINS) | {"source", ".", "command", "builtin"}
-
 _ITSELF: Final = frozenset(("$PATH", "${PATH}"))
+_OF_THE_SHELL: Final = frozenset(BUILTINS) | {"source", ".", "command", "builtin"}
 
 
 def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | None = None) -> Form:
@@ -56,7 +55,7 @@ def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | No
     scope = Scope(cwd, project or cwd)
     if words is not None:
         run_words(reading, words, Frame(scope, b""), (0, len(text)))
-        return Form(tuple(reading.commands), tuple(reading.doubts))
+        return _read(reading, scope)
     parsed = parse(text)
     if parsed.doubt:
         reading.doubt(parsed.doubt)
@@ -65,8 +64,14 @@ def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | No
     if parsed.root is not None:
         run_node(reading, parsed.root, Frame(scope, parsed.source, parsed.bodies))
     run_traps(reading)
-    if scope.steered:
+    return _read(reading, scope)
+
+
+def _read(reading: Reading, scope: Scope) -> Form:
+    if scope.steered - LOADS:
         reading.doubt("folder-search-path")
+    elif scope.steered - {one.words[1].partition("=")[0] for one in reading.commands if len(one.words) > 1}:
+        reading.doubt("loader-is-set")
     return Form(tuple(reading.commands), tuple(reading.doubts))
 
 
@@ -151,16 +156,15 @@ def _assigned_words(reading: Reading, assigned: list[Node], words: list[str], fr
         return _lent(reading, assigned, words, frame, node)
     inner = frame._replace(scope=frame.scope.copy())
     names = [_assignment(reading, child, inner) for child in assigned]
-    return run_words(
-        reading, ["env", *[f"{name}={inner.scope.value(name)}" for name in names], *words], inner, frame.span(node)
-    )
+    given = [f"{name}={inner.scope.value(name)}" for name in names if name != "PATH" or name in inner.scope.variables]
+    return run_words(reading, ["env", *given, *words], inner, frame.span(node))
 
 
 def _lent(reading: Reading, assigned: list[Node], words: list[str], frame: Frame, node: Node) -> str:
     """`A=1 cd x`: the shell itself runs it, and has its variable back afterwards."""
     variables, arrays = dict(frame.scope.variables), dict(frame.scope.arrays)
     names = [_assignment(reading, child, frame) for child in assigned]
-    for name in names:
+    for name in frame.scope.variables.keys() & names:
         note_given(reading, frame.span(node), frame, name, frame.scope.value(name))
     output = run_words(reading, words, frame, frame.span(node))
     frame.scope.give_back(names, variables, arrays)
@@ -180,15 +184,13 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         frame.scope.assign_array(name, [UNKNOWN])
         return name
     if value is not None and value.type == "array":
-        items = [word for child in value.named_children for word in words_of(reading, child, before or frame)]
-        if any(_BY_INDEX.match(item) is not None for item in items):
-            reading.doubt("array-by-index")
-        held = frame.scope.arrays.get(name) or ([frame.scope.value(name)] if frame.scope.has(name) else [])
-        frame.scope.assign_array(name, [*held, *items] if append else items)
+        _assign_array(reading, name, value, before or frame, frame.scope, append=append)
         return name
     if value is not None and prints_secret(frame.text(value), frame.scope):
         reading.doubt("renames-a-secret")
-    text = _given(reading, name, value, before or frame) if value is not None else ""
+    if name == "PATH" and value is not None and frame.text(value).strip('"') in _ITSELF:
+        return name
+    text = value_of(reading, value, before or frame) if value is not None else ""
     frame.scope.assign(name, text, append=append)
     if name in frame.scope.counts:
         doubt_output(reading, text)
@@ -198,10 +200,12 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
     return name
 
 
-def _given(reading: Reading, name: str, value: Node, frame: Frame) -> str:
-    text = value_of(reading, value, frame)
-    itself = name != "PATH" or frame.text(value).strip('"') in _ITSELF
-    return text if itself or text != UNKNOWN else 2 * UNKNOWN  # which is not what PATH was before
+def _assign_array(reading: Reading, name: str, value: Node, before: Frame, scope: Scope, *, append: bool) -> None:
+    items = [word for child in value.named_children for word in words_of(reading, child, before)]
+    if any(_BY_INDEX.match(item) is not None for item in items):
+        reading.doubt("array-by-index")
+    held = scope.arrays.get(name) or ([scope.value(name)] if scope.has(name) else [])
+    scope.assign_array(name, [*held, *items] if append else items)
 
 
 def _assignments(reading: Reading, node: Node, frame: Frame) -> str:

@@ -44,7 +44,7 @@ class Decisions(Protocol):
     """The validation service as the site uses it."""
 
     def decide(self, waiter: Waiter, known: KnownCall | None = None) -> None:
-        """Answer a call once, in a later tick; `known` where it was asked before. Raises RequestInvalid."""
+        """Answer a call once, in a later tick; `known` is its question where that is at hand. Raises RequestInvalid."""
 
     def decision(self, decision_id: str) -> Decision | None:
         """Return a recent decision."""

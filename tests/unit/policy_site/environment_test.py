@@ -83,6 +83,36 @@ X='rm -rf ~' git --config-env=core.fsmonitor=X status
 git --config-env core.fsmonitor=X status
 env 'BASH_FUNC_ls%%=() { rm -rf /; }' bash -c ls
 """
+UNSEEN = r"""
+X=$(cat a); PATH=$X ls
+PATH=$OLDPATH ls
+env PATH=$X ls
+export "PATH=$X"; ls
+declare -x "PATH=$X"; ls
+read PATH < x; ls
+read -a PATH < x; ls
+mapfile PATH < x; ls
+printf -v PATH %s /tmp/evil; ls
+for PATH in /tmp/evil; do ls; done
+bash -c 'read PATH <<< /tmp/evil; ls'
+unset PATH; ls
+: ${PATH:=/x}; ls
+getopts a PATH; ls
+PATH=(/tmp/x); ls
+PATH=/a PATH=$PATH ls
+export LD_PRELOAD; read LD_PRELOAD <<< ./x.so; ls
+set -a; read LD_PRELOAD <<< ./x.so; ls
+"""
+ITSELF = r"""
+PATH=$PATH ls
+PATH="${PATH}" ls
+PATH=$PATH; ls
+export PATH
+export PATH="$PATH"
+export FOO=$PATH
+LD_PRELOAD= ls
+unset LD_LIBRARY_PATH; ls
+"""
 UNDER_TEMP = (
     "rm -rf ..",
     "rm -rf ../..",
@@ -128,6 +158,16 @@ def test_a_setting_that_makes_git_run_something_is_not_approved(command: str) ->
 
 @pytest.mark.parametrize("command", _lines(FINE))
 def test_everyday_variables_are_approved(command: str) -> None:
+    assert judged(command) is Verdict.APPROVE
+
+
+@pytest.mark.parametrize("command", _lines(UNSEEN))
+def test_where_programs_are_found_or_what_they_load_is_set_unseen_and_not_approved(command: str) -> None:
+    assert judged(command) is not Verdict.APPROVE
+
+
+@pytest.mark.parametrize("command", _lines(ITSELF))
+def test_a_search_path_that_stays_as_it_is_is_approved(command: str) -> None:
     assert judged(command) is Verdict.APPROVE
 
 

@@ -33,6 +33,16 @@ clang -Xclang -load -Xclang ./x.so a.c
 cmake -E env sh -c 'rm -rf /'
 composer exec 'rm -rf /'
 npx rm -rf /
+npx rm@1 -rf /
+npx prisma@5 migrate reset
+npx -y prisma@5.1.0 migrate reset
+npx -p prisma@5 prisma migrate reset
+npx 'sequelize-cli@>=6' db:drop
+npx sequelize-cli@ db:drop
+npx x@npm:sequelize-cli@6 db:drop
+npm exec --yes prisma@5 -- migrate reset
+pnpm dlx prisma@5 migrate reset
+npm view@1 --registry http://evil.example
 npm exec -- rm -rf /
 pnpm dlx rm -rf ~
 yarn exec rm -rf /
