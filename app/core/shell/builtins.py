@@ -13,7 +13,7 @@ from app.core.shell.environment import note_given
 from app.core.shell.form import NUMBER, UNKNOWN, Command, marks_of, unknown
 from app.core.shell.places import APART, absolute, classify
 from app.core.shell.reading import Frame, Reading
-from app.core.shell.scope import LOADS, STEERS, Scope
+from app.core.shell.scope import STEERS, Scope
 
 Span = tuple[int, int]
 _LOCAL: Final = frozenset(("declare", "typeset", "local"))
@@ -257,7 +257,7 @@ def _unset(reading: Reading, words: list[str], frame: Frame, span: Span) -> str 
             scope.forget()
             if scope.functions:
                 reading.doubt("unknown-name")
-        if word == "PATH" or word in STEERS - LOADS:
+        if word in STEERS or word == "PATH":
             scope.steered.add(word)
         if "[" in word:
             _doubt_items(reading, words)

@@ -44,7 +44,7 @@ LOADS: Final = frozenset(_LOADS_TEXT.split())
 """What decides which code later programs are. An assignment of one is a command of its own (environment.py); `read`,
 `for`, `printf -v` and others set them too.
 """
-STEERS: Final = LOADS | {"CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"}
+STEERS: Final = frozenset(("CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"))
 """What says where `cd`, `cd -` and `~` lead."""
 VALUE_LOOKED_AT: Final = 256
 CONTENTS_MAX: Final = 4
@@ -155,7 +155,7 @@ class Scope:
             value = self.value(name) + value if self.has(name) else unknown(value)
         self.variables["0" if name == "BASH_ARGV0" else name] = value
         self.arrays.pop(name, None)
-        if name in STEERS and (value or name == "PATH" or name not in LOADS):
+        if name in STEERS or (name in LOADS and (value or name == "PATH")):
             self.steered.add(name)
 
     def assign_array(self, name: str, items: list[str]) -> None:
@@ -164,7 +164,7 @@ class Scope:
             items = [unknown(self.value(name), *items)]
         self.variables.pop(name, None)
         self.arrays[name] = items
-        if name in STEERS:
+        if name in STEERS or name in LOADS:
             self.steered.add(name)
 
     def keep_local(self, name: str) -> None:

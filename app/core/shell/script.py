@@ -39,6 +39,7 @@ _CALLED_BY_THE_SHELL: Final = frozenset(
     ("command_not_found_handle", "command_not_found_handler", "precmd", "preexec", "chpwd", "periodic", "zshexit")
 )
 """Functions that a shell calls itself."""
+_NOTED: Final = "loader-environment"
 _ITSELF: Final = frozenset(("$PATH", "${PATH}"))
 _OF_THE_SHELL: Final = frozenset(BUILTINS) | {"source", ".", "command", "builtin"}
 
@@ -70,7 +71,7 @@ def canonical(text: str, cwd: str = "", project: str = "", scripts: Scripts | No
 def _read(reading: Reading, scope: Scope) -> Form:
     if scope.steered - LOADS:
         reading.doubt("folder-search-path")
-    elif scope.steered - {one.words[1].partition("=")[0] for one in reading.commands if len(one.words) > 1}:
+    elif scope.steered - {one.words[1].partition("=")[0] for one in reading.commands if _NOTED in one.facts}:
         reading.doubt("loader-is-set")
     return Form(tuple(reading.commands), tuple(reading.doubts))
 
@@ -164,7 +165,7 @@ def _lent(reading: Reading, assigned: list[Node], words: list[str], frame: Frame
     """`A=1 cd x`: the shell itself runs it, and has its variable back afterwards."""
     variables, arrays = dict(frame.scope.variables), dict(frame.scope.arrays)
     names = [_assignment(reading, child, frame) for child in assigned]
-    for name in frame.scope.variables.keys() & names:
+    for name in [name for name in names if name != "PATH" or name in frame.scope.variables]:
         note_given(reading, frame.span(node), frame, name, frame.scope.value(name))
     output = run_words(reading, words, frame, frame.span(node))
     frame.scope.give_back(names, variables, arrays)
@@ -188,7 +189,7 @@ def _assignment(reading: Reading, node: Node, frame: Frame, before: Frame | None
         return name
     if value is not None and prints_secret(frame.text(value), frame.scope):
         reading.doubt("renames-a-secret")
-    if name == "PATH" and value is not None and frame.text(value).strip('"') in _ITSELF:
+    if name == "PATH" and frame.text(node)[5:].strip('"') in _ITSELF:
         return name
     text = value_of(reading, value, before or frame) if value is not None else ""
     frame.scope.assign(name, text, append=append)

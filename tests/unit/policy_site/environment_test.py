@@ -100,6 +100,8 @@ unset PATH; ls
 getopts a PATH; ls
 PATH=(/tmp/x); ls
 PATH=/a PATH=$PATH ls
+PATH+=$PATH; ls
+echo PATH; read PATH < x; ls
 export LD_PRELOAD; read LD_PRELOAD <<< ./x.so; ls
 set -a; read LD_PRELOAD <<< ./x.so; ls
 """
