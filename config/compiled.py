@@ -26,7 +26,7 @@ BUILDS: Final = Path(sys.prefix) / "weir-compiled"
 _POLICY: Final = "calls index match options policy shape verbs"
 _SHELL: Final = """
 arithmetic builtins chains checkpoints environment escapes expansion follow form git_launch grammar hazards hidden
-launch launchers loading lone names numbers operands output outputs places reading redirect runners scope script
+launch launchers listed loading lone names numbers operands output outputs places reading redirect runners scope script
 script_options searches stored stored_packages syntax tool_hazards touches transfers triggers unpacking words wrappers
 written
 """

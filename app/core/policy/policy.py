@@ -24,7 +24,7 @@ from app.core.policy.world import NOWHERE, SCRIPT, Moment, World
 from app.core.shell.form import SHOWN
 from app.core.shell.stored import Scripts
 
-ENGINE: Final = "18"
+ENGINE: Final = "19"
 EXAMPLE_CWD: Final = "/home/dev/project"
 WORDS_SHOWN_MAX: Final = 64
 ORDERS_A_FILE: Final = 1 << 32

@@ -10,7 +10,7 @@ from typing import Final
 
 from app.core.shell.arithmetic import doubt_evaluated, doubt_output
 from app.core.shell.environment import note_given
-from app.core.shell.form import NUMBER, UNKNOWN, Command, marks_of, unknown
+from app.core.shell.form import BELOW, NUMBER, UNKNOWN, Command, marks_of, unknown
 from app.core.shell.places import APART, absolute, classify
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.scope import STEERS, Scope
@@ -19,6 +19,7 @@ Span = tuple[int, int]
 _LOCAL: Final = frozenset(("declare", "typeset", "local"))
 _CHANGES_VALUES: Final = frozenset("nluc")
 """Options by which a variable is another one's name, or holds something else than what is assigned to it."""
+_STEMS: Final = frozenset((UNKNOWN, BELOW))
 _TAKES_PART: Final = re.compile(r" -[a-zA-Z]*[nNtuei]")
 """`read` with these takes a part of its input, or of another one."""
 _ASSIGNS: Final = re.compile(r"(\w+)[-+*/%&|^<>]*=(?!=)")
@@ -179,7 +180,7 @@ def _read(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
         doubt_output(reading, text)
     fields = _fields(text, frame.scope.value("IFS"), len(names))
     for index, name in enumerate(names):
-        stem = frame.stdin if frame.stdin and marks_of(frame.stdin) == UNKNOWN and len(names) == 1 else None
+        stem = frame.stdin if frame.stdin and marks_of(frame.stdin) in _STEMS and len(names) == 1 else None
         frame.scope.assign(
             name, stem or (fields[index] if index < len(fields) else (unknown(text) if marks_of(text) else ""))
         )

@@ -2,8 +2,8 @@
 
 A value is a str. UNKNOWN stands for text that only the run would show, NUMBER for digits of it, NETWORK for bytes
 that came from another machine, SECRET for bytes of a credential, FOREIGN for what nobody could read where it lay: bytes
-that came out of an archive or a cipher, or from outside the project. Input that holds one of these characters is
-refused at once.
+that came out of an archive or a cipher, or from outside the project. BELOW stands for the rest of a path that a listing
+gave: behind the folder that it was asked for, without `..`. Input that holds one of these is refused at once.
 """
 
 from typing import Final, NamedTuple
@@ -13,9 +13,10 @@ NETWORK: Final = "\ue001"
 SECRET: Final = "\ue002"
 FOREIGN: Final = "\ue003"
 NUMBER: Final = "\ue004"
-MARKS: Final = (UNKNOWN, NETWORK, SECRET, FOREIGN, NUMBER)
+BELOW: Final = "\ue005"
+MARKS: Final = (UNKNOWN, NETWORK, SECRET, FOREIGN, NUMBER, BELOW)
 SHOWN: Final = str.maketrans(
-    {UNKNOWN: "<?>", NUMBER: "<number>", NETWORK: "<net>", SECRET: "<secret>", FOREIGN: "<foreign>"}
+    {UNKNOWN: "<?>", NUMBER: "<number>", NETWORK: "<net>", SECRET: "<secret>", FOREIGN: "<foreign>", BELOW: "<?>"}
 )
 
 
@@ -56,5 +57,5 @@ def marks_of(value: str) -> str:
 
 
 def unknown(*sources: str) -> str:
-    """Return an unknown value that carries the marks of its sources."""
-    return marks_of(UNKNOWN + "".join(sources))
+    """Return an unknown value that carries the marks of its sources; it may be anything, so no path below a folder."""
+    return marks_of(UNKNOWN + "".join(sources)).replace(BELOW, "")

@@ -11,8 +11,9 @@ from itertools import pairwise
 from typing import Final
 
 from app.core.shell.follow import Span, inside, kept, moved, text_of
-from app.core.shell.form import UNKNOWN, Command, marks_of, unknown
+from app.core.shell.form import BELOW, UNKNOWN, Command, marks_of, unknown
 from app.core.shell.git_launch import run_git
+from app.core.shell.listed import paths_found
 from app.core.shell.operands import touch
 from app.core.shell.reading import Frame, Reading
 from app.core.shell.runners import runs_package, runs_recipes, runs_texts, set_scripts
@@ -205,7 +206,7 @@ def _find(reading: Reading, words: list[str], frame: Frame, span: Span) -> str |
             if end == len(words):
                 reading.doubt("exec-without-an-end")
             for start in starts or ["."]:
-                path = f"{start.rstrip('/') or ''}/{UNKNOWN}"
+                path = paths_found(words[:index], start, frame)
                 inner = [word.replace("{}", path) for word in words[index + 1 : end]]
                 place = moved(frame, start) if words[index].endswith("dir") else frame
                 printed += _followed(reading, inner, inside(place, "find", span), span)
@@ -222,8 +223,8 @@ def _fd(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | N
         if option in words:
             inner = words[words.index(option) + 1 :]
             if not any("{" in word for word in inner):
-                inner = [*inner, f"./{UNKNOWN}"]
-            _followed(reading, [word.replace("{}", f"./{UNKNOWN}") for word in inner], inside(frame, "fd", span), span)
+                inner = [*inner, f"./{BELOW}"]
+            _followed(reading, [word.replace("{}", f"./{BELOW}") for word in inner], inside(frame, "fd", span), span)
     return None
 
 

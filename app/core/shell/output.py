@@ -12,10 +12,10 @@ from typing import Final
 
 from app.core.shell.escapes import ansi_c
 from app.core.shell.form import FOREIGN, NETWORK, NUMBER, SECRET, UNKNOWN, Touch, marks_of, unknown
+from app.core.shell.listed import LISTED
 from app.core.shell.numbers import prints_numbers
-from app.core.shell.places import classify
 from app.core.shell.reading import Frame
-from app.core.shell.searches import SEARCHERS, name_found, searched
+from app.core.shell.searches import SEARCHERS, searched
 from app.core.shell.unpacking import decodes
 from app.core.shell.written import FETCHERS, fill_files
 
@@ -299,54 +299,6 @@ def _basename(words: list[str], frame: Frame) -> str | None:
     return (words[1].rstrip("/").rpartition("/")[2] or words[1][:1]) + "\n"
 
 
-def _paths_below(words: list[str], frame: Frame) -> str | None:
-    """Find and ls name paths below where they look: known as far as their folder."""
-    starts = [word for word in words[1:] if not word.startswith("-")] if words[0].endswith("ls") else _starts(words)
-    start = starts[0] if len(starts) == 1 else "." if not starts else None
-    if start is None or marks_of(start) or any(_PRINTS_ELSE.match(word) for word in words[1:]):
-        return None
-    itself = words[0].endswith("ls") and any(_LISTS_ITSELF.match(word) for word in words[1:])
-    itself = itself or (start != "." and "-type f" not in " ".join(words) and _BELOW.isdisjoint(words))
-    if itself and "project-root" in classify(start, frame.scope.cwd, frame.scope.project):
-        return None
-    name = "" if words[0].endswith("ls") else name_found(words, start, frame)
-    return f"{start.rstrip(chr(47))}/{UNKNOWN}{'/' if name else ''}{name}"
-
-
-def _starts(words: list[str]) -> list[str]:
-    starts: list[str] = []
-    for word in words[1:]:
-        if word.startswith(("-", "(", "!")):
-            break
-        starts.append(word)
-    return starts
-
-
-_WRITES_ELSE: Final = ("--format", "--pretty", "--line-prefix", "--no-index", "--full-name", "-C", "--git-d", "--work")
-_PRINTS_ELSE: Final = re.compile(r"-(?:printf|exec|ok)")
-_LISTS_ITSELF: Final = re.compile(r"-[a-zA-Z]*d|--d")
-_BELOW: Final = frozenset(("-name", "-iname", "-mindepth", "-path", "-regex"))
-"""Tests which the folder that find begins in does not meet by the way."""
-
-
-def _tracked(words: list[str], _frame: Frame) -> str | None:
-    """What git tracks lies below the folder that it is asked in, unless it is told how to write that."""
-    if any(word.startswith(_WRITES_ELSE) for word in words):
-        return None
-    return f"./{UNKNOWN}" if words[1:2] == ["ls-files"] or "--name-only" in words else None
-
-
-def _lines(words: list[str], frame: Frame) -> str | None:
-    """Some of the lines that come in: of paths that are not known, such paths."""
-    text = frame.stdin
-    if text is None or UNKNOWN not in text or "\n" in text or any(not _COUNT.match(word) for word in words[1:]):
-        return None
-    return text
-
-
-_COUNT: Final = re.compile(r"-?\d+\Z|-[a-zA-Z]\d*\Z|--[a-z-]+(?:=\d+)?\Z")
-
-
 def _nothing(words: list[str], frame: Frame) -> str:
     return ""
 
@@ -356,6 +308,7 @@ def _pwd(words: list[str], frame: Frame) -> str:
 
 
 _KNOWN: Final[dict[str, Callable[[list[str], Frame], str | None]]] = {
+    **LISTED,
     "echo": _echo,
     "printf": _printf,
     "cat": _cat,
@@ -371,10 +324,6 @@ _KNOWN: Final[dict[str, Callable[[list[str], Frame], str | None]]] = {
     "which": _which,
     "command": _which,
     "basename": _basename,
-    "find": _paths_below,
-    **dict.fromkeys(("head", "tail", "sort", "uniq"), _lines),
-    "ls": _paths_below,
-    "git": _tracked,
     "true": _nothing,
     ":": _nothing,
     "cd": _nothing,

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 from typing import Final
 
-from app.core.shell.form import MARKS, marks_of
+from app.core.shell.form import BELOW, MARKS, NUMBER, marks_of
 from app.core.shell.known_paths import (
     AGENT_PARTS,
     HARMLESS_ENDS,
@@ -29,6 +29,8 @@ from app.core.shell.known_paths import (
 )
 
 _GLOB: Final = frozenset("*?[")
+_STAYING: Final = frozenset((NUMBER, BELOW))
+"""Marks of what leads out of no folder."""
 GLOB_MAX: Final = 1024
 """A longer glob counts as reaching everything: 5 KiB of `?*` cost 23 ms of matching."""
 REMEMBERED_MAX: Final = 512
@@ -40,6 +42,7 @@ _NEVER: Final = frozenset(("bin", "boot", "dev", "etc", "lib", "lib32", "lib64",
 _SYSTEM_PARTS: Final = frozenset(
     ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share", "include", "local", "log", "spool", "cache", "run")
 )
+_KEPT_IN: Final = ("/srv/", "/mnt/", "/media/", "/opt/")
 _ABOVE_SECRETS: Final = frozenset(str(folder) for path in SECRETS for folder in PurePosixPath(path).parents) | {"/home"}
 _SEEN_AGAIN: Final = re.compile(
     r"/proc/(?:(?:self|thread-self)/(?:task/[^/]+/)?(cwd)|[^/]+/(?:task/[^/]+/)?(?:root|cwd))(?=/|\Z)"
@@ -93,10 +96,12 @@ def classify_slowly(path: str, cwd: str, project: str) -> tuple[str, ...]:
     if project and not _fit(project):
         project = ""
     marked = bool(marks_of(full))
+    if not path.isascii() and _leads_out(path):
+        return ("unknown", "unresolved", *_kinds(full, full.split("/")))
     parts = full.split("/")
     kinds = [*_kinds(full, parts)]
     if marked:
-        return (_stem_location(full, project), "unresolved", *kinds, *_beside_secrets(full), *_if_empty(full))
+        return (*_stem_location(full, project), "unresolved", *kinds, *_beside_secrets(full), *_if_empty(full))
     location = _location(full, parts, project)
     return (*location, *kinds)
 
@@ -154,14 +159,31 @@ def _fit(project: str) -> bool:
     return parts[1] not in _NEVER and not (parts[1] in {"usr", "var"} and parts[2] in _SYSTEM_PARTS)
 
 
-def _stem_location(full: str, project: str) -> str:
-    """Where a partly unknown path can only lie; `unknown` unless its known beginning settles it."""
-    stem = full[: min(full.find(mark) for mark in marks_of(full))]
-    if ".." in full[len(stem) :] or "/" not in stem:
-        return "unknown"
-    folder = stem.rpartition("/")[0]
-    location = _location(folder or "/", folder.split("/"), project)[0] if folder else "root"
-    return "unknown" if location == "project" and not stem.startswith(project or "./") else location
+def _stem_location(full: str, project: str) -> tuple[str, ...]:
+    """Where a partly unknown path can only lie; `unknown` unless its known beginning settles it.
+
+    It does so for digits and for what a listing gave; any other text may lead out again by `..`.
+    """
+    marks = marks_of(full)
+    stem = full[: min(full.find(mark) for mark in marks)]
+    if ".." in full[len(stem) :] or ("/" not in stem and stem[:1] == "~"):
+        return ("unknown",)
+    sure, folder = _STAYING.issuperset(marks), stem.rpartition("/")[0]
+    if "/" in stem and not folder:
+        return ("root",)
+    location = _location(folder, folder.split("/"), project) if folder else ("project", "project-root")
+    if location[0] == "project":
+        every = sure and location[1:] == ("project-root",) and full[len(stem) :] == BELOW
+        return location if every else ("project",) if sure else ("unknown",)
+    return location[:1]
+
+
+def _leads_out(path: str) -> bool:
+    """Tell whether `..` stands behind what is not known, and may take away more than that: `src/$X/../y`."""
+    marks = marks_of(path)
+    if ".." not in path or _STAYING.issuperset(marks):
+        return False
+    return ".." in path[min(path.find(mark) for mark in marks) :]
 
 
 def _if_empty(full: str) -> tuple[str, ...]:
@@ -185,9 +207,17 @@ def _location(full: str, parts: list[str], project: str) -> tuple[str, ...]:
         return _in_project(rest)
     if home_project and _is_temp(full) and _is_temp(home_project) and _reaches(parts, home_project.split("/")):
         return ("parent", "parent-root")
+    if home_project and _is_beside(full, home_project):
+        return ("parent", "parent-root") if full == home_project.rpartition("/")[0] else ("parent",)
     if full.startswith("~"):
         return ("home", "home-root") if all(_wide(part) for part in parts[1:]) else ("home",)
     return _top(full, parts)
+
+
+def _is_beside(full: str, project: str) -> bool:
+    """Tell whether a path is in the folder that holds the project, in one where people keep such folders."""
+    above = project.rpartition("/")[0]
+    return above.count("/") > 1 and above.startswith(_KEPT_IN) and (full == above or full.startswith(above + "/"))
 
 
 def _reaches(parts: list[str], project: list[str]) -> bool:

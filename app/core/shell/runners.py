@@ -31,7 +31,12 @@ _VERBS: Final = {
 }
 _SETS: Final = frozenset(("pkg", "set-script"))
 _GIVEN: Final = frozenset(("-c", "--call"))
-_VALUES: Final = frozenset(("-p", "--package", "-w", "--workspace", "--from", "--with", "--spec", "--python", "--root"))
+_VALUES_TEXT: Final = """
+-p --package -w --workspace --from --with --spec --python --root --cache --userconfig --globalconfig --prefix --loglevel
+--node-options --registry --script-shell --shell -C --dir --cwd --directory --project --index-url --index
+--extra-index-url --env-file --pip-args --fetcher --filter --store-dir --tag --otp
+"""
+_VALUES: Final = frozenset(_VALUES_TEXT.split())
 _SYSTEM: Final = (
     CHANGERS
     | DELETERS

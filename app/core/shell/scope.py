@@ -334,4 +334,4 @@ def _between(name: str, begins: str, ends: str) -> bool:
 
 def _few(texts: tuple[str, ...]) -> tuple[str, ...]:
     few = len(texts) <= CONTENTS_MAX and sum(map(len, texts)) <= CONTENT_MAX
-    return texts if few else (marks_of("".join(texts) + UNKNOWN),)
+    return texts if few else (unknown(*texts),)

@@ -21,9 +21,9 @@ _EVERYWHERE: Final = {
     "ag": re.compile(r"-[a-zA-Z]*[ua]|--hid|--unre|--all-t"),
     "ack": re.compile(r""),
 }
-_FOUND: Final = frozenset(("-name", "-iname"))
+FOUND: Final = frozenset(("-name", "-iname"))
 _NOT: Final = frozenset(("!", "-not"))
-_OTHERS: Final = frozenset(("!", "-not", "-o", "-or", ","))
+OTHERS: Final = frozenset(("!", "-not", "-o", "-or", ","))
 _SIGNS: Final = frozenset("*?[")
 _GLOBBED: Final = frozenset(("--include", "-g", "--glob", "--iglob", "-G"))
 
@@ -47,7 +47,7 @@ def name_found(words: list[str], start: str, frame: Frame) -> str:
     """Return what the paths that `find` prints end with, '' where that is not known: the name that it was told, of
     several the one that credentials have. What it leaves out is not found.
     """
-    names = [_as_compared(*two) for two in pairwise(words) if two[0] in _FOUND and "/" not in two[1]]
+    names = [_as_compared(*two) for two in pairwise(words) if two[0] in FOUND and "/" not in two[1]]
     threes = list(zip(words, words[1:], words[2:], strict=False))
     left_out = {_as_compared(test, name) for before, test, name in threes if before in _NOT}
     left_out |= {_as_compared(test, name) for test, name, then in threes if then == "-prune"}
@@ -55,7 +55,7 @@ def name_found(words: list[str], start: str, frame: Frame) -> str:
     secret = [spelled for spelled in map(_spelled, names) if _is_credential(spelled, start, frame)]
     if secret:
         return secret[0]
-    return names[0] if len(names) == 1 and not _OTHERS.intersection(words) and not _SIGNS.intersection(names[0]) else ""
+    return names[0] if len(names) == 1 and not OTHERS.intersection(words) and not _SIGNS.intersection(names[0]) else ""
 
 
 def _spelled(name: str) -> str:

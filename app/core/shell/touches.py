@@ -311,6 +311,11 @@ def _unknown(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     return tuple(found)
 
 
+def _targets(words: list[str], frame: Frame) -> tuple[Touch, ...]:
+    """`//app:all` is a target of the project, no path from the root."""
+    return _unknown([word for word in words if word[:2] not in {"//", "-/"}], frame)
+
+
 def _moved_in(words: list[str], frame: Frame) -> list[Touch]:
     """`zip -m` deletes what it has taken in."""
     moves = any(re.fullmatch(r"-[a-zA-Z0-9]*m[a-zA-Z0-9]*|--move", word) for word in words[1:])
@@ -324,6 +329,7 @@ _ACCESS: Final = {
     **dict.fromkeys(WRITERS, "write"),
 }
 _SPECIAL: Final = {
+    **dict.fromkeys(("bazel", "bazelisk", "buck", "buck2", "pants", "plz"), _targets),
     **dict.fromkeys(CHANGERS, _changed),
     "git": git_touches,
     "history": _history,
