@@ -12,12 +12,13 @@ from typing import Final
 
 import llfuse
 
+from app.core.attributes import NAMESPACES
 from app.core.ids import NAME_MAX
 from app.core.operations import RemoveXattr, SetXattr
 from app.core.tree import Node
 from fuse_mount.asked_attributes import setattr_of
 from fuse_mount.errno_map import refuse
-from fuse_mount.local_calls import NAMESPACES, SIZE_MAX
+from fuse_mount.local_calls import SIZE_MAX
 from fuse_mount.namespace_calls import NamespaceCalls
 from fuse_mount.sections import is_section
 from fuse_mount.who import Who

@@ -15,6 +15,7 @@ from typing import Final
 
 import llfuse
 
+from app.core.attributes import NAMESPACES
 from app.core.ids import LOCAL
 from app.core.operations import SetAttr
 from app.core.tree import Node
@@ -27,7 +28,6 @@ from fuse_mount.state import MountState
 from fuse_mount.who import Who
 
 SIZE_MAX: Final = 1 << 43
-NAMESPACES: Final = (b"user.", b"trusted.", b"security.")
 ROOM_LOOK_BYTES: Final = 4 * 1024 * 1024
 ROOM_BYTES: Final = 1024 * 1024 * 1024
 ROOM_SHARE: Final = 20

@@ -11,6 +11,8 @@ from app.core.nodes import I64, REGULAR, TYPE_BITS, U32, Node, TreeState, is_dir
 from app.core.operations import Content, RemoveXattr, SetAttr, SetXattr
 
 XATTR_MAX: Final = 64 * 1024
+NAMESPACES: Final = (b"user.", b"trusted.", b"security.")
+"""Of extended attributes that are kept. Access control lists (`system.`) are not."""
 
 
 def fold_setattr(state: TreeState, op: SetAttr, at_ns: int) -> Outcome:

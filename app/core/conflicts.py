@@ -13,6 +13,8 @@ from app.core.nodes import TreeState
 from app.core.operations import Content, FileOperationRequest, Link, Make, Rename, Rmdir, Unlink
 
 ORIGIN_NAME_MAX: Final = 64
+APPEND_MAX_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of one append that are composed: the store has them in memory for it. A mount seals after 8 MiB."""
 
 SHADOWED: Final = Outcome("shadowed")
 INVALID: Final = Outcome("rejected", reason="invalid")
@@ -113,5 +115,9 @@ def affected(state: TreeState, request: FileOperationRequest, outcome: Outcome) 
 
 
 def is_append_conflict(content: Content, version: tuple[int, int], size: int) -> bool:
-    """Tell whether appended bytes must follow other bytes than those that their writer saw."""
-    return content.append_from >= 0 and (content.base != version or content.append_from != size)
+    """Tell whether appended bytes must follow other bytes than those that their writer saw. Of more than a mount ever
+    seals at once the later is the content, whole.
+    """
+    if content.append_from < 0 or content.size - content.append_from > APPEND_MAX_BYTES:
+        return False
+    return content.base != version or content.append_from != size

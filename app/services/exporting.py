@@ -13,6 +13,7 @@ from app.core.ids import CHUNK_BYTES, EMPTY_VERSION, ROOT_INODE
 from app.core.memory_tree import MemoryTree
 from app.core.tree import Node
 from app.ports import FileEventReader
+from app.services import extended_attributes
 
 GROUP_CHUNKS: Final = 32
 
@@ -102,7 +103,7 @@ class _Export:
         for inode, path in [*reversed(entries), (start, target)]:
             node = self._tree.nodes[inode]
             if stat.S_ISDIR(node.mode) and inode != ROOT_INODE:
-                _set_attributes(path, node)
+                self._attributes(path, node)
 
     def _refuse_what_is_in_the_way(self, entries: Sequence[tuple[int, bytes]]) -> None:
         for inode, path in entries:
@@ -142,7 +143,12 @@ class _Export:
         elif not self._special(node, path):
             del self._written[inode]
             return
-        _set_attributes(path, node)
+        self._attributes(path, node)
+
+    def _attributes(self, path: bytes, node: Node) -> None:
+        failed = _set_attributes(path, node)
+        if failed:
+            self.counts.skipped.append((path, failed))
 
     def _special(self, node: Node, path: bytes) -> bool:
         try:
@@ -182,9 +188,14 @@ class _Export:
                 view, offset = view[done:], offset + done
 
 
-def _set_attributes(path: bytes, node: Node) -> None:
+def _set_attributes(path: bytes, node: Node) -> str:
+    """Owner first, which takes a capability away; then what a file that may not be written would refuse. Return which
+    extended attributes could not be given, and why.
+    """
     if os.geteuid() == 0:
         os.chown(path, node.uid, node.gid, follow_symlinks=False)
+    failed = extended_attributes.write(path, node.xattrs)
     if not stat.S_ISLNK(node.mode):
         os.chmod(path, stat.S_IMODE(node.mode))
     os.utime(path, ns=(node.mtime_ns, node.mtime_ns), follow_symlinks=False)
+    return failed

@@ -30,6 +30,7 @@ from app.core.operations import (
 )
 from app.core.tree import Node, apply
 from app.ports import FileEventReader, OperationLog
+from app.services import extended_attributes
 from app.services.inline_courier import POLL_S, ImportOrigin, RunningCourier
 from app.services.source_folder import READ_BYTES, check_outside, data_from, walk
 
@@ -188,7 +189,7 @@ class _Bringing:
         self._key = project_key(parts.project)
         self._linked: dict[tuple[int, int], int] = {}
         self._folders: dict[bytes, int] = {}
-        self._finished: list[tuple[int, bytes, os.stat_result]] = []
+        self._finished: list[tuple[int, bytes, bytes, os.stat_result]] = []
 
     def run(self, source: bytes) -> None:
         """Bring everything in; folders get their times when all is in them."""
@@ -201,8 +202,8 @@ class _Bringing:
                 self._one(path, path[len(source) :].lstrip(b"/"), parent, name, found)
             self._count = count
             self._report(count)
-        for inode, relative, found in reversed(self._finished):
-            self._set_attributes(inode, relative, found)
+        for inode, path, relative, found in reversed(self._finished):
+            self._set_attributes(inode, path, relative, found)
 
     def _destination(self) -> int:
         inode: int = ROOT_INODE
@@ -231,7 +232,7 @@ class _Bringing:
         elif kind == stat.S_IFREG:
             self._file(path, relative, parent, name, found, there)
         else:
-            self._special(relative, parent, name, found, there)
+            self._special(path, relative, parent, name, found, there)
 
     def _make(self, relative: bytes, parent: int, name: bytes, found: os.stat_result, target: bytes = b"") -> int:
         inode = self._writer.fresh_inode()
@@ -245,7 +246,7 @@ class _Bringing:
     ) -> None:
         inode = self._make(relative, parent, name, found) if there is None else there
         self._folders[path] = inode
-        self._finished.append((inode, relative, found))
+        self._finished.append((inode, path, relative, found))
         self.counts.directories += 1
 
     def _symlink(
@@ -254,21 +255,23 @@ class _Bringing:
         target = os.readlink(path)  # noqa: PTH115 - names are bytes
         self.counts.symlinks += 1
         if there is not None and self._tree.nodes[there].target == target:
-            self.counts.unchanged += not self._set_attributes(there, relative, found)
+            self.counts.unchanged += not self._set_attributes(there, path, relative, found)
             return
         if there is not None:
             self._writer.do(Unlink(parent, name, there), relative)
             self.counts.replaced += 1
-        self._set_attributes(self._make(relative, parent, name, found, target), relative, found)
+        self._set_attributes(self._make(relative, parent, name, found, target), path, relative, found)
 
-    def _special(self, relative: bytes, parent: int, name: bytes, found: os.stat_result, there: int | None) -> None:
+    def _special(
+        self, path: bytes, relative: bytes, parent: int, name: bytes, found: os.stat_result, there: int | None
+    ) -> None:
         kind = stat.S_IFMT(found.st_mode)
         if kind == stat.S_IFSOCK or not self._options.special:
             self.counts.refused.append((relative, _SPECIAL.get(kind, "unknown kind")))
             return
         self.counts.special += 1
         inode = self._make(relative, parent, name, found) if there is None else there
-        self._set_attributes(inode, relative, found)
+        self._set_attributes(inode, path, relative, found)
 
     def _file(
         self, path: bytes, relative: bytes, parent: int, name: bytes, found: os.stat_result, there: int | None
@@ -306,16 +309,16 @@ class _Bringing:
         node = self._tree.nodes[there] if there is not None else None
         if there is not None and node is not None:
             if self._is_same(descriptor, there, node, found.st_size):
-                self.counts.unchanged += not self._set_attributes(there, relative, found)
+                self.counts.unchanged += not self._set_attributes(there, descriptor, relative, found)
                 return there
             self.counts.replaced += 1
             base = self._writer.do(Content(there, node.version, 0, found.st_mtime_ns, truncated=True), relative)
             self._copy(descriptor, there, relative, base, found)
-            self._set_attributes(there, relative, found)
+            self._set_attributes(there, descriptor, relative, found)
             return there
         inode = self._make(relative, parent, name, found)
         self._copy(descriptor, inode, relative, EMPTY_VERSION, found)
-        self._set_attributes(inode, relative, found)
+        self._set_attributes(inode, descriptor, relative, found)
         return inode
 
     def _copy(self, descriptor: int, inode: int, relative: bytes, base: VersionId, found: os.stat_result) -> None:
@@ -349,12 +352,13 @@ class _Bringing:
             offset += CHUNK_BYTES
         return known.keys() <= looked
 
-    def _set_attributes(self, inode: int, relative: bytes, found: os.stat_result) -> bool:
-        """Bring mode, owner and time to those of the source; return whether anything differed."""
+    def _set_attributes(self, inode: int, place: bytes | int, relative: bytes, found: os.stat_result) -> bool:
+        """Bring extended attributes, mode, owner and time to those of the source; return whether anything differed."""
         node = self._tree.nodes.get(inode)
         if node is None:
             return False
         mode = stat.S_IMODE(found.st_mode)
+        differing: list[Operation] = [*extended_attributes.changes(inode, node.xattrs, self._extended(place, relative))]
         change = SetAttr(
             inode,
             mode=mode if stat.S_IMODE(node.mode) != mode and not stat.S_ISLNK(node.mode) else None,
@@ -362,7 +366,15 @@ class _Bringing:
             gid=found.st_gid if node.gid != found.st_gid else None,
             mtime_ns=found.st_mtime_ns if node.mtime_ns != found.st_mtime_ns else None,
         )
-        if change == SetAttr(inode):
-            return False
-        self._writer.do(change, relative)
-        return True
+        if change != SetAttr(inode):
+            differing.append(change)
+        for operation in differing:
+            self._writer.do(operation, relative)
+        return bool(differing)
+
+    def _extended(self, place: bytes | int, relative: bytes) -> dict[bytes, bytes]:
+        try:
+            return extended_attributes.read(place)
+        except OSError as error:
+            self.counts.refused.append((relative, f"extended attributes: {os.strerror(error.errno or 0)}"))
+            return {}

@@ -64,8 +64,9 @@ def tree(root: Path) -> dict[bytes, tuple]:
                 with open(path, "rb") as file:
                     content = file.read()
             target = os.readlink(path) if stat.S_ISLNK(one.st_mode) else None
+            more = {key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)}
             groups.setdefault(one.st_ino, []).append(relative)
-            found[relative] = (one.st_mode, one.st_uid, one.st_gid, content, target, one.st_mtime_ns, one.st_ino)
+            found[relative] = (one.st_mode, one.st_uid, one.st_gid, content, target, more, one.st_mtime_ns, one.st_ino)
     return {path: (*value[:-1], tuple(sorted(groups[value[-1]]))) for path, value in found.items()}
 
 
@@ -88,6 +89,9 @@ def make_project(root: Path, seed: int = 1, files: int = 60) -> None:
         file.seek(2_000_000)
         file.write(b"island")
     os.link(root / "big", folders[-1] / "big-again")
+    os.setxattr(root / "big", "user.origin", b"a\0b")
+    os.setxattr(root / "big", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
+    os.setxattr(folders[1], "user.kind", b"a folder's")
     (root / "symlink").symlink_to("folder0/nowhere")
     (root / "absolute").symlink_to("/etc/passwd")
     os.utime(root / "symlink", ns=(5, 1_500_000_000_000_000_001), follow_symlinks=False)
@@ -129,6 +133,7 @@ def test_a_changed_file_is_replaced_and_a_new_one_added(settings, parts, tmp_pat
     (source / "new").write_bytes(b"new")
     (source / "symlink").unlink()
     (source / "symlink").symlink_to("elsewhere")
+    os.removexattr(source / "folder0", "user.kind")
     again = import_folder(parts, source, Options(into=b"third"))
     assert again.replaced == 2
     export_tree(parts.reader, target, b"third")

@@ -87,6 +87,13 @@ def test_appends_of_two_mounts_are_both_kept_and_the_composition_has_its_own_ver
     assert store.commit(A, Content(10, (B, -2), 11, 1, append_from=9)).kind == "applied"
 
 
+def test_an_append_of_more_than_the_store_would_hold_in_memory_is_a_write(store: Store) -> None:
+    store.commit(A, Make(1, b"x", 10, FILE, 0, 0))
+    store.commit(A, Content(10, (0, 0), 5, 1, append_from=0))
+    assert store.commit(B, Content(10, (0, 0), 1 << 43, 1, append_from=0)) == Outcome("applied")
+    assert (store.tree.nodes[10].version, store.tree.nodes[10].size) == ((B, 1), 1 << 43)
+
+
 def test_a_write_to_a_removed_file_does_not_bring_its_name_back(store: Store) -> None:
     store.commit(A, Make(1, b"x", 10, FILE, 0, 0))
     store.commit(A, Unlink(1, b"x", 10))
