@@ -21,10 +21,16 @@ KUBECTL_EXTERNAL_DIFF
 CDPATH OLDPWD DOTNET_STARTUP_HOOKS OPENSSL_CONF OPENSSL_MODULES OPENSSL_ENGINES NPM_CONFIG_REGISTRY PIP_INDEX_URL
 PIP_EXTRA_INDEX_URL UV_INDEX_URL UV_DEFAULT_INDEX HOME BROWSER R_PROFILE R_PROFILE_USER R_ENVIRON PHPRC
 PHP_INI_SCAN_DIR HGRCPATH RIPGREP_CONFIG_PATH AWS_CONFIG_FILE OPENER LESSEDIT
-XDG_CONFIG_HOME XDG_CONFIG_DIRS
+XDG_CONFIG_HOME XDG_CONFIG_DIRS SUNPRO_DEPENDENCIES DEPENDENCIES_OUTPUT FFREPORT UNZIP ZIPOPT ZIP
+PIP_BREAK_SYSTEM_PACKAGES CYPRESS_INSTALL_BINARY DOCKER_HOST DOCKER_CONTEXT
 """
 _NEVER: Final = frozenset(_NEVER_TEXT.split())
-_NEVER_BEGINNINGS: Final = ("DYLD_", "GIT_CONFIG", "WEIR_", "BASH_FUNC_", "LD_")
+_NEVER_BEGINNINGS: Final = ("DYLD_", "GIT_CONFIG", "WEIR_", "BASH_FUNC_", "LD_", "LUA_INIT")
+_NPM: Final = re.compile(
+    r"npm_config_(?:script_shell|shell|global|prefix|node_options|registry|userconfig|globalconfig|git|editor|viewer)",
+    re.IGNORECASE,
+)
+_OTHERS_PROXY: Final = re.compile(r"(?:https?|all|ftp|npm_config_(?:https?_)?)_?proxy", re.IGNORECASE)
 _PAGERS: Final = re.compile(r"(?:(?:cat|less|more|most|bat|true|:)(?: -[FRXSKMiqe]+)*)?")
 _EDITORS: Final = re.compile(r"(?:(?:true|:|cat|vi|vim|nvim|nano|emacs|code|ed|pico|micro|hx)(?: --?w(?:ait)?)?)?")
 _VALUES: Final = {
@@ -37,6 +43,8 @@ _VALUES: Final = {
         r"ssh(?: -v+)*(?: -o (?:StrictHostKeyChecking|BatchMode|ConnectTimeout|IdentitiesOnly)=\w+)*"
     ),
     "GOPROXY": re.compile(r"direct|off"),
+    "HISTFILE": re.compile(r"(?:/dev/null)?"),
+    "PYTHONBREAKPOINT": re.compile(r"0?"),
 }
 """What these may hold."""
 _TELLS: Final = re.compile(
@@ -94,6 +102,10 @@ def _note(reading: Reading, span: tuple[int, int], frame: Frame, name: str, valu
 def _carries(name: str, value: str, frame: Frame) -> bool:
     if name in _NEVER or name.startswith(_NEVER_BEGINNINGS):
         return bool(value) and not (name == "BROWSER" and value in {"none", "true", ":"})
+    if _NPM.fullmatch(name) is not None:
+        return bool(value)
+    if _OTHERS_PROXY.fullmatch(name) is not None:
+        return bool(value) and _LOCAL.fullmatch(value if "://" in value else f"http://{value}") is None
     if name == "PATH":
         return True  # nothing too is another place to find `ls` in
     accepted = _VALUES.get(name)
@@ -117,6 +129,9 @@ def _is_tame(part: str, frame: Frame) -> bool:
     scope = frame.scope
     if scope.contents(part):
         return False
+    named = part.rpartition("=")[2]  # `linker=/tmp/x`
+    if named != part and (named[:1] in {"/", "~"} or ".." in named or "linker" in part):
+        return "linker" not in part and classify(named, scope.cwd, scope.project)[0] == "project"
     if part.startswith("/") or ".." in part:
         return all(classify(one, scope.cwd, scope.project)[0] == "project" for one in part.split(":") if one)
     return _WORD.fullmatch(part) is not None and "://" not in part

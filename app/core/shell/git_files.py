@@ -54,10 +54,24 @@ _FILES: Final[dict[str, _Files]] = {
     "apply": _Files((), (), ("-p", "-C", "--directory", "--exclude", "--include", "--whitespace")),
     "am": _Files((), (), ("-p", "-C", "--directory", "--exclude", "--include", "--whitespace", "--patch-format")),
     "hash-object": _Files((), (), ("-t", "--path")),
-    "clone": _Files((), (), ("-b", "--branch", "-o", "--origin", "-j", "--jobs", "--depth", "--filter", "-c")),
-    "init": _Files((), (), ("-b", "--initial-branch", "--object-format", "--ref-format")),
+    "clone": _Files(
+        ("--separate-git-dir",),
+        (),
+        ("-b", "--branch", "-o", "--origin", "-j", "--jobs", "--depth", "--filter", "-c"),
+    ),
+    "init": _Files(("--separate-git-dir",), (), ("-b", "--initial-branch", "--object-format", "--ref-format")),
+    "fast-export": _Files(("--export-marks",), ("--import-marks", "--import-marks-if-exists")),
+    "fast-import": _Files(("--export-marks", "--export-pack-edges"), ("--import-marks", "--import-marks-if-exists")),
+    **dict.fromkeys(("diagnose", "bugreport", "cliff"), _Files(("-o", "--output", "--output-directory"))),
 }
 _NONE: Final = _Files()
+_LOOKS_TEXT: Final = """
+status log show diff blame grep ls-files ls-tree ls-remote rev-parse rev-list describe shortlog cat-file remote branch
+config reflog for-each-ref show-ref name-rev merge-base diff-tree diff-index diff-files whatchanged version help
+count-objects var check-ignore check-attr symbolic-ref tag stash fetch archive
+"""
+_LOOKS: Final = frozenset(_LOOKS_TEXT.split()) - {"stash"}
+"""Sub-commands that change no file of the tree; what else they do is asked of their words."""
 
 
 def _telling(known: _Files) -> re.Pattern[str]:
@@ -92,6 +106,8 @@ def git_touches(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     at = sub_command(words)
     verb = words[at] if at < len(words) else ""
     step = _OPERANDS.get(verb)
+    if at > 1 and verb not in _LOOKS and (elsewhere := _elsewhere(words, at, frame)):
+        return elsewhere
     if step is None and _TELLS.get(verb, _TELLS_LEAST).search("\0".join(words)) is None:
         return ()
     frame, after = _placed(words, at, frame), words[at + 1 :]
@@ -101,6 +117,16 @@ def git_touches(words: list[str], frame: Frame) -> tuple[Touch, ...]:
     if step is not None:
         found += [touch(access, path, frame) for access, path in step(after, _plain(after, known))]
     return (*[one for one in found if one.path not in {"", "-"}], *_contents(after, frame))
+
+
+def _elsewhere(words: list[str], at: int, frame: Frame) -> tuple[Touch, ...]:
+    """Return the tree that `-C` or `--work-tree` names, which the sub-command may change, where it is another one."""
+    place = _placed(words, at, frame).scope.cwd
+    named = [following for word, following in pairwise(words[1:at]) if word == "--work-tree"]
+    named += [word.partition("=")[2] for word in words[1:at] if word.startswith("--work-tree=")]
+    named += [place] if place != frame.scope.cwd else []
+    found = [touch("change", path, frame) for path in named]
+    return tuple([one for one in found if one.where[0] not in {"project", "temp"}])
 
 
 def foreign_repository(words: list[str], frame: Frame) -> str:
@@ -227,7 +253,7 @@ def _bundled(after: list[str], plain: list[str]) -> list[tuple[str, str]]:
 
 
 def _written(after: list[str], plain: list[str]) -> list[tuple[str, str]]:
-    glued = [word for word in after if word[:1] in {"/", "~"} or ".." in word]
+    glued = [word.removeprefix("-o") for word in after if word[:1] in {"/", "~"} or ".." in word or word[:2] == "-o"]
     return [("write", word) for word in dict.fromkeys([*plain, *glued])]
 
 

@@ -64,14 +64,14 @@ _RUNS_OTHERS: Final = (
     )
 )
 _GIT_RUNS: Final = (
-    "--open-files",
+    "--open",
     "--upload-p",
     "--receive-p",
     "--extcmd",
     "--exec",
     "--exec-path=",
-    "--unsafe-paths",
-    "--template",
+    "--unsafe",
+    "--temp",
     "--ext-diff",
     "--textconv",
     "--show-signature",
@@ -100,7 +100,11 @@ _SED_FLAG: Final = re.compile(r"s([^\w\s\\])(?>(?:\\.|(?!\1)[^\\])*)\1(?>(?:\\.|
 _SED_MAX: Final = 512
 """A longer script is doubted: reading it costs the square of its length."""
 _COMPOUNDS: Final = frozenset(("{", "(", "((", "[[", "if", "for", "while", "until", "case", "select", "function"))
-_TAR_RUNS: Final = ("--abs", "--to-c", "--checkpoint-act", "--use-c", "-I", "--one-top-level=/", "--rsh", "--rmt")
+_TAR_RUNS: Final = (
+    "--abs", "--to-c", "--checkpoint-act", "--use-c", "-I", "--one-top-level=/", "--rsh", "--rmt", "--inf", "--new-v"
+)  # fmt: skip
+_TAR_FILE: Final = re.compile(r"-[A-Za-z]*f|--fi(?:le)?")
+_FAR_ARCHIVE: Final = re.compile(r"(?:-[A-Za-z]*f|--file=)?[\w.@-]+:.*", re.DOTALL)
 _SAME_VIEW: Final = frozenset(
     (
         "--",
@@ -264,7 +268,7 @@ def _another_view(words: list[str], frame: Frame) -> str:
 
 
 def _sort(words: list[str], frame: Frame) -> str:
-    if any(word.startswith("--compress-prog") for word in words):
+    if any(word.startswith("--co") for word in words):
         return "sort-runs-a-program"
     writes = any(re.match(r"-[a-zA-Z]*o|--o", word) for word in words[1:])
     return "sort-writes" if writes else ""
@@ -290,7 +294,13 @@ def _tar(words: list[str], frame: Frame) -> str:
         letters = word if index == 1 or re.match(r"-[A-Za-z]", word) else ""
         if "P" in letters.partition("=")[0] or word.startswith(_TAR_RUNS):
             return "tar-writes-outside"
-    return ""
+        if letters[:2] != "--" and "F" in letters.partition("=")[0]:
+            return "tar-runs-a-program"
+    files = [words[2:3] if "f" in words[1][:8] and words[1][:2] != "--" else []] if len(words) > 1 else []
+    named = [*[one for file in files for one in file], *[b for a, b in pairwise(words) if _TAR_FILE.fullmatch(a)]]
+    named += [word for word in words if word.startswith("--file=")]
+    far = any(_FAR_ARCHIVE.fullmatch(word) for word in named) and "--force-local" not in words
+    return "tar-on-another-machine" if far else ""
 
 
 def _bare(words: list[str], frame: Frame) -> str:

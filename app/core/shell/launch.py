@@ -16,7 +16,7 @@ from app.core.shell.names import CODERS, PREFIXES, SHELLS, program_of
 from app.core.shell.output import facts_of, output_of
 from app.core.shell.reading import DEPTH_MAX, Frame, Reading
 from app.core.shell.redirect import apply_redirects
-from app.core.shell.runners import smuggles
+from app.core.shell.runners import runs_beside, smuggles
 from app.core.shell.stored import follow_code, follow_path, follow_shell, follow_source
 from app.core.shell.touches import touches_of
 from app.core.shell.triggers import follow_made
@@ -219,6 +219,8 @@ def shell_text(reading: Reading, code: str, frame: Frame, words: list[str], span
 def _coder(reading: Reading, words: list[str], frame: Frame, span: tuple[int, int]) -> str | None:
     if "-m" in words and (module := words[words.index("-m") + 1 :])[:1] and module[0] in _MODULES:
         return run_words(reading, module, inside(frame, words[0], span), span)
+    if words[0] in {"bun", "deno"}:
+        runs_beside(reading, words, frame, span)
     follow_code(reading, words, frame, span)
     return run_code(reading, words, frame, span, leaf)
 

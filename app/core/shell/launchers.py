@@ -286,7 +286,7 @@ def _container(reading: Reading, words: list[str], frame: Frame, span: Span) -> 
 
 def _npx(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     for index, word in enumerate(words[:-1]):
-        if word in {"-c", "--call"}:
+        if word in {"-c", "--call"} and words[0] != "pnpm":  # there it says that the words are for a shell
             return text_of(reading, words[index + 1], words, inside(frame, words[0], span), span)
     set_scripts(reading, words, frame, span)
     return runs_package(reading, words, frame, span)

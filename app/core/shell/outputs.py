@@ -10,7 +10,9 @@ from app.core.shell.reading import Frame
 _NAMED: Final = re.compile(
     r"--?(?:(?:[a-z0-9]+-)?(?:out(?:put)?|outfile|outdir|output-\w+|out-\w+|log|log-?file|logfile|report|report-file|save"
     r"|save-\w+|dump-header|cookie-jar|trace|trace-ascii|stderr|hsts|hsts-file|etag-save|libcurl|append-output|rejected-log|warc-\w+"
-    r"|state-out|write-\w+|export-marks|destination|dest|target-directory|index-output))(?:=(.*))?",
+    r"|state-out|write-\w+|export-marks|destination|dest|target-directory|index-output|results?-directory|target-dir|site-dir"
+    r"|backup-dir|alt-svc|directory-pre\w*|coverprofile|cpuprofile|memprofile|blockprofile|mutexprofile|trace-out|iidfile"
+    r"|metadata-file|log-out|log-io|working-directory|basetemp|junit-?xml))(?:=(.*))?",
     re.DOTALL,
 )
 _FAR: Final = re.compile(r"[/~]|\.\.(?:/|$)")
@@ -25,6 +27,19 @@ _COMPRESSORS_TEXT: Final = """
 gzip gunzip bzip2 bunzip2 xz unxz zstd unzstd compress uncompress lzma unlzma lz4 pigz pbzip2 pixz lzip plzip brotli
 lzop
 """
+_COMPILES: Final = re.compile(r"-(?:M[FD]|odir|hidir|stubdir|dumpdir|dumpbase|outputdir|aux-info)")
+_GLUED: Final = {
+    **dict.fromkeys(("gcc", "g++", "cc", "c++", "clang", "clang++", "ghc", "gfortran"), _COMPILES),
+    **dict.fromkeys(("pip", "pip3", "uv"), re.compile(r"-t|--target")),
+    "mktemp": re.compile(r"-p|--tmpdir"),
+    "script": re.compile(r"-[OBI]|--log-(?:out|io|in)"),
+    "patch": re.compile(r"-d|--dir(?:ectory)?|-o|--output|-r|--reject-file"),
+    "mkdocs": re.compile(r"-d|--site-dir"),
+    "aria2c": re.compile(r"-l|--log|-d|--dir"),
+    "rsync": re.compile(r"-M--log-file|--log-file|--backup-dir"),
+    "go": re.compile(r"-C|-o|-(?:test\.)?\w*profile|-outputdir|-trace"),
+}
+"""Options, glued to their value or not, by which programs write where it says."""
 COMPRESSORS: Final = frozenset(_COMPRESSORS_TEXT.split())
 _KEEPS: Final = re.compile(r"-[a-zA-Z0-9]*k[a-zA-Z0-9]*|--keep")
 _TO_OUTPUT: Final = re.compile(r"-[a-zA-Z0-9]*[cltVh]|--(?:stdout|to-stdout|list|test|version|help)")
@@ -37,6 +52,10 @@ def written_by_option(program: str, words: list[str], frame: Frame) -> tuple[Tou
         if word[:1] != "-" or len(word) < 2:
             continue
         following = words[index + 1] if index + 1 < len(words) else ""
+        if program in _GLUED and (glued := _GLUED[program].match(word)) is not None:
+            path = word[glued.end() :].lstrip("=") or following
+            found += [touch("write", path, frame)] if _FAR.match(path) is not None else []
+            continue
         if (word.partition("=")[2] or following)[:1] not in _BEGINS and word[:2] != "-o":
             continue  # most options: 0.2 us instead of 0.8
         value = _value(program, word, following)

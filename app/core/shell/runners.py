@@ -23,12 +23,14 @@ _VERBS: Final = {
     "npm": ("exec", "x"),
     "pnpm": ("exec", "dlx"),
     "yarn": ("exec", "dlx", "run"),
-    "bun": ("x",),
+    "bun": ("x", "run"),
     "composer": ("exec",),
     "dune": ("exec",),
     "pipx": ("run",),
-    "deno": ("task",),
+    "deno": ("task", "run"),
 }
+_EVALUATED: Final = frozenset(("--eval", "-e"))
+_SHELL_MODE: Final = frozenset(("-c", "--shell-mode"))
 _SETS: Final = frozenset(("pkg", "set-script"))
 _GIVEN: Final = frozenset(("-c", "--call"))
 _VALUES_TEXT: Final = """
@@ -78,18 +80,18 @@ _TELLS: Final = QUIET | PATTERN_FIRST | LISTERS | SHELLS | frozenset(CODERS) | f
 
 def runs_package(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:
     """Follow `npx rm -rf /`; the launcher itself is kept as a command in any case."""
-    index = 1
     if words[0] in RUNNERS:
         follow_package(reading, words, frame, span)
     verbs = _VERBS[words[0]]
+    verb = _behind_options(words, 1)
     if verbs != ("",):
-        if len(words) < 2 or words[1] not in verbs:
+        if verb >= len(words) or words[verb] not in verbs:
             return None
-        index = 2
-    while index < len(words) and words[index].startswith("-"):
-        index += 2 if words[index] in _VALUES else 1
+        if not _SHELL_MODE.isdisjoint(words[1:verb]):  # one text for a shell
+            text_of(reading, " ".join(words[verb + 1 :]), words, inside(frame, words[0], span), span)
+    index = verb if verbs == ("",) else _behind_options(words, verb + 1)
     name = _package(words[index]) if index < len(words) else ""
-    plain = (*words[: 1 if verbs == ("",) else 2], name, *words[index + 1 :])
+    plain = (words[0], *(() if verbs == ("",) else words[verb : verb + 1]), name, *words[index + 1 :])
     if name and plain != tuple(words):
         # judged besides, so that what is known of a package holds for each of its versions too
         reading.emit(Command(words[0], plain, frame.wrappers, span))
@@ -98,9 +100,26 @@ def runs_package(reading: Reading, words: list[str], frame: Frame, span: Span) -
     return None
 
 
+def runs_beside(reading: Reading, words: list[str], frame: Frame, span: Span) -> None:
+    """What interpreters of JavaScript run that is no script: `bun exec TEXT`, `bun x rm`, `deno run npm:rimraf`."""
+    verb = _behind_options(words, 1)
+    rest = words[verb + 1 :]
+    if words[verb : verb + 1] == ["exec"] or (words[verb : verb + 1] == ["task"] and not _EVALUATED.isdisjoint(rest)):
+        texts = [word.removeprefix("--eval=") for word in rest if word not in _EVALUATED]
+        text_of(reading, " ".join(texts), words, inside(frame, words[0], span), span)
+    elif words[verb : verb + 1] in (["x"], ["run"], ["task"]):
+        runs_package(reading, words, frame, span)
+
+
+def _behind_options(words: list[str], index: int) -> int:
+    while index < len(words) and words[index].startswith("-"):
+        index += 2 if words[index] in _VALUES else 1
+    return index
+
+
 def _package(word: str) -> str:
-    """Return the package's name: `prisma@5`, `x@npm:prisma@5` and `prisma==5` are prisma."""
-    word = word.partition("@npm:")[2] or word
+    """Return the package's name: `prisma@5`, `npm:prisma`, `x@npm:prisma@5` and `prisma==5` are prisma."""
+    word = word.partition("@npm:")[2] or word.removeprefix("npm:").removeprefix("jsr:")
     return word[:1] + re.split(r"@|==", word[1:], maxsplit=1)[0]
 
 
@@ -133,11 +152,16 @@ def runs_texts(reading: Reading, words: list[str], frame: Frame, span: Span) -> 
     """Programs whose every operand is a text for a shell, and those with an option that is one."""
     for index, word in enumerate(words[1:], 1):
         name, sign, value = word.partition("=")
-        if word.startswith("--filter=") or (sign and name in _TEXTS):
+        before = words[index - 1]
+        if sign and (_is_filter(name) or name in _TEXTS):
             text_of(reading, value, words, inside(frame, words[0], span), span)
-        elif words[index - 1] in {"--filter", *_TEXTS} or (words[0] == "hyperfine" and not word.startswith("-")):
+        elif _is_filter(before) or before in _TEXTS or (words[0] == "hyperfine" and not word.startswith("-")):
             text_of(reading, word, words, inside(frame, words[0], span), span)
     return kept(reading, words, frame, span)
+
+
+def _is_filter(word: str) -> bool:
+    return len(word) > 3 and "--filter".startswith(word)
 
 
 def runs_recipes(reading: Reading, words: list[str], frame: Frame, span: Span) -> str | None:

@@ -47,6 +47,7 @@ LOADS: Final = frozenset(_LOADS_TEXT.split())
 STEERS: Final = frozenset(("CDPATH", "DIRSTACK", "HOME", "OLDPWD", "PWD"))
 """What says where `cd`, `cd -` and `~` lead."""
 VALUE_LOOKED_AT: Final = 256
+LINKS_MAX: Final = 8
 CONTENTS_MAX: Final = 4
 CONTENT_MAX: Final = 64 * 1024
 _GLOB: Final = re.compile(r"[*?\[]")
@@ -210,8 +211,17 @@ class Scope:
         self.arrays = {name: [UNKNOWN] for name in self.arrays}
 
     def pointed(self, path: str) -> str:
-        """Return where a path leads if the script itself made it a link."""
-        return self.links.get(absolute(path, self.cwd), path) if self.links else path
+        """Return where a path leads if the script itself made it, or a folder of it, a link."""
+        if not self.links:
+            return path
+        full = absolute(path, self.cwd)
+        for _ in range(LINKS_MAX):
+            link = next((one for one in self.links if full == one or full.startswith(one + "/")), None)
+            if link is None:
+                break
+            full = absolute(self.links[link] + full[len(link) :], "")
+            path = full
+        return path
 
     def join(self, other: "Scope") -> bool:
         """Make this scope what holds after either of two ways; False when functions or aliases differ."""

@@ -21,6 +21,8 @@ _EVERYWHERE: Final = {
     "ag": re.compile(r"-[a-zA-Z]*[ua]|--hid|--unre|--all-t"),
     "ack": re.compile(r""),
 }
+_CLASSES: Final = re.compile(r"\[\^?\]?[^\]]*\]|\{\d*,?\d*\}|\\[wWdDsSbB]")
+"""What of an expression stands for any letter, and how often."""
 FOUND: Final = frozenset(("-name", "-iname"))
 _NOT: Final = frozenset(("!", "-not"))
 OTHERS: Final = frozenset(("!", "-not", "-o", "-or", ","))
@@ -31,11 +33,11 @@ _GLOBBED: Final = frozenset(("--include", "-g", "--glob", "--iglob", "-G"))
 def searched(program: str, words: list[str], frame: Frame, touches: tuple[Touch, ...]) -> set[str]:
     """Return `searches-secrets` for a search that would show credentials of the project, else nothing."""
     everywhere = _EVERYWHERE[program]
-    if not any(everywhere.match(word) for word in words[1:]):
-        return set()
     globs = _globs(words)
     if any("secret" in classify(glob, frame.scope.cwd, frame.scope.project) for glob in globs):
-        return {"searches-secrets"}
+        return {"searches-secrets"}  # what is named is looked into, hidden or not
+    if not any(everywhere.match(word) for word in words[1:]):
+        return set()
     if globs or not _whole(touches, words, program):
         return set()
     patterns = [word for word in words[1:] if not word.startswith("-")][:1]
@@ -72,7 +74,8 @@ def _as_compared(test: str, name: str) -> str:
 
 
 def _takes_credentials(pattern: str) -> bool:
-    return _NAMED.search(pattern) is not None or not any(letter.isalnum() for letter in pattern)
+    plain = _CLASSES.sub("", pattern)
+    return _NAMED.search(pattern) is not None or not any(letter.isalnum() for letter in plain)
 
 
 def _globs(words: list[str]) -> list[str]:

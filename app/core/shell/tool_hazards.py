@@ -89,6 +89,81 @@ def _reads_code(words: list[str], frame: Frame) -> str:
     return "runs-its-input" if frame.stdin is not None else ""
 
 
+def _asked(*verbs: str) -> Hazard:
+    """Return a hazard of a program that runs what comes in where one of these words is said."""
+    known = frozenset(verbs)
+
+    def step(words: list[str], frame: Frame) -> str:
+        return "" if frame.stdin is None or known.isdisjoint(words[1:]) else "runs-its-input"
+
+    return step
+
+
+def _alone(words: list[str], frame: Frame) -> str:
+    """An interpreter that is named no script, or `-`, runs what comes in."""
+    plain = [word for word in words[1:] if word[:1] != "-" or word == "-"]
+    return "runs-its-input" if frame.stdin is not None and plain[:1] in ([], ["-"]) else ""
+
+
+def _script(words: list[str], frame: Frame) -> str:
+    """`script` records a shell, which reads what comes in; its log may be any file."""
+    if any(re.match(r"-[a-zA-Z]*[OBI]|--log", word) for word in words[1:]):
+        return "option-runs-or-writes"
+    told = any(re.match(r"-[a-zA-Z]*c|--c", word) for word in words[1:])
+    return "runs-its-input" if frame.stdin is not None and not told else ""
+
+
+def _pipes(*options_: str) -> Hazard:
+    """Return a hazard of an output file that is a command: behind one of these options, glued or not."""
+
+    def step(words: list[str], _frame: Frame) -> str:
+        given = [word[len(option) :].lstrip("=") for word in words for option in options_ if word.startswith(option)]
+        given += [following for word, following in pairwise(words) if word in options_]
+        return "output-is-a-command" if any(value[:1] in {"|", "!"} for value in given if value) else ""
+
+    return step
+
+
+def _sox(words: list[str], _frame: Frame) -> str:
+    return "file-is-a-command" if any(word[:1] == "|" for word in words[1:]) else ""
+
+
+def _ghostscript(words: list[str], _frame: Frame) -> str:
+    runs = any(word.startswith(("-c", "-dNOSAFER")) or "%pipe%" in word for word in words[1:])
+    return "option-runs-or-writes" if runs else ""
+
+
+def _sbt(words: list[str], frame: Frame) -> str:
+    """What sbt is told to set is code."""
+    sets = any(word.lstrip().startswith(("set ", "eval ")) for word in words[1:])
+    return "runs-code" if sets else _alone(words, frame)
+
+
+def _run_operand(*verbs: str) -> Hazard:
+    """Return a hazard of a program behind one of these words that lies outside the project."""
+
+    def step(words: list[str], frame: Frame) -> str:
+        rest = words[1:]
+        if verbs:
+            rest = words[2:] if words[1:2] and words[1] in verbs else []
+        named = [word for word in rest if word[:1] in {"/", "~"} or word.startswith("..")]
+        here = frame.scope.cwd, frame.scope.project
+        return "runs-from-outside" if any(classify(one, *here)[0] != "project" for one in named[:1]) else ""
+
+    return step
+
+
+def _plugins(words: list[str], frame: Frame) -> str:
+    """Linkers, compilers and their kin load, or run, what an option names by a path."""
+    for word, following in pairwise([*words[1:], ""]):
+        found = _PLUGIN.match(word)
+        value = found[1] or following if found is not None else ""
+        named = value.rpartition("=")[2]
+        if found is not None and (named[:1] in {"/", "~", "."} or "linker=" in value or "extld" in word):
+            return "loads-a-plugin"
+    return ""
+
+
 def _transfer(words: list[str], _frame: Frame) -> str:
     if any(word.startswith(("--proto-default", "--proto-def")) for word in words[1:]):
         return "reads-files-as-pages"
@@ -123,7 +198,7 @@ def _ffmpeg(words: list[str], _frame: Frame) -> str:
 
 def _gradle(words: list[str], frame: Frame) -> str:
     for word in words[1:]:
-        path = re.sub(r"^-I|^--init-script=", "", word)
+        path = re.sub(r"^-I|^--init-?s\w*=", "", word)
         if path.startswith(("/", "~", "..")) and classify(path, frame.scope.cwd, frame.scope.project)[0] != "project":
             return "init-script-from-outside"
     return ""
@@ -158,7 +233,29 @@ _CONSOLES: Final = """
 irb pry jshell ghci erl ocaml utop sbcl clisp guile racket gst octave R groovysh jython bpython ptpython psysh swipl
 maxima gap sage scala kotlin janet
 """
+_PLUGIN: Final = re.compile(
+    r"-{1,2}(?:plugin|extld|C(?=\s*linker|$)|D\w*(?:COMPILER|LAUNCHER|LINKER)\w*|load)(?:[= ]|(?<=C)(?=linker))?(.*)",
+    re.DOTALL,
+)
 _OPTIONS: Final[dict[str, Hazard]] = {
+    "pee": _reads_code,
+    "script": _script,
+    **dict.fromkeys(("strace", "ltrace"), _pipes("-o", "--output")),
+    **dict.fromkeys(("sox", "play", "rec", "soxi"), _sox),
+    "sbt": _sbt,
+    "gnuplot": _alone,
+    **dict.fromkeys(("pipenv", "poetry", "hatch", "rye", "pdm"), _asked("shell")),
+    "flask": _asked("shell"),
+    **dict.fromkeys(("rails", "bin/rails"), _asked("console", "c", "runner", "r", "dbconsole", "db")),
+    **dict.fromkeys(("jupyter", "ipython"), _asked("console", "-")),
+    "php": both(runs_from_elsewhere, _asked("artisan", "tinker")),
+    **dict.fromkeys(("terraform", "tofu"), both(_asked("console"), loads_from_outside)),
+    **dict.fromkeys(("clojure", "clj", "lein", "swift", "kotlinc"), _alone),
+    **dict.fromkeys(("ld", "nm", "ar", "protoc", "gold", "lld"), _plugins),
+    "zig": _run_operand("run", "test", "build-exe"),
+    "tox": loads_from_outside,
+    **dict.fromkeys(("nox", "gunicorn", "uvicorn", "hypercorn"), loads_from_outside),
+    "ctest": options("-S", "--script"),
     "rename": _rename,
     "prename": _rename,
     "jq": _jq,
@@ -166,12 +263,12 @@ _OPTIONS: Final[dict[str, Hazard]] = {
     **dict.fromkeys(("http", "https", "httpie", "xh", "curlie"), _httpie),
     "yarn": options("-e", "--eval"),
     **dict.fromkeys(("rpm", "rpmbuild", "rpmspec"), options("--eval", "-E", "--define", "-D", "--pipe", "--load")),
-    "python": _python,
-    "cmake": _cmake,
+    "python": both(_python, _asked("shell", "shell_plus", "dbshell")),
+    "cmake": both(_cmake, _plugins),
     **dict.fromkeys(("curl", "wget", "aria2c", "axel"), _transfer),
     **dict.fromkeys(("complete", "compgen"), _compgen),
     "ctags": _ctags,
-    **dict.fromkeys(_CONSOLES.split(), _reads_code),
+    **dict.fromkeys([one for one in _CONSOLES.split() if one != "gnuplot"], _reads_code),
     **dict.fromkeys(("ag", "ack", "bat", "delta", "glow"), options("--pager", "--ackrc", "--config-file")),
     **dict.fromkeys(("npm", "pnpm", "npx"), options("--script-shell", "--node-options", "--editor", "--viewer")),
     **dict.fromkeys(
@@ -184,7 +281,7 @@ _OPTIONS: Final[dict[str, Hazard]] = {
     **dict.fromkeys(("npx", "bunx", "pnpx", "uvx", "pipx"), runs_from_elsewhere),
     "kustomize": options("--enable-exec", "--enable-alpha"),
     "fzf": options("--bind", "--listen"),
-    "gs": options("-c", "-dNOSAFER"),
+    "gs": _ghostscript,
     "openssl": options("-engine", "-provider"),
     "exiftool": options("-config", "-execute"),
     "pylint": options("--init-hook", "--load-plugins"),
@@ -192,14 +289,23 @@ _OPTIONS: Final[dict[str, Hazard]] = {
     "ffmpeg": _ffmpeg,
     **dict.fromkeys(("gradle", "./gradlew"), _gradle),
     **dict.fromkeys(("gcc", "g++", "cc", "c++", "clang", "clang++", "gfortran"), _COMPILER),
-    **dict.fromkeys(("deno", "bun", "node", "php", "ts-node", "tsx"), runs_from_elsewhere),
-    "go": both(go, options("-exec", "--exec", "-toolexec", "--toolexec", "-vettool", "--vettool")),
-    "cargo": options("--config"),
-    "rustc": options("-Clinker=/", "-Zcodegen-backend"),
+    **dict.fromkeys(("deno", "bun"), both(runs_from_elsewhere, _asked("-"))),
+    "node": runs_from_elsewhere,
+    **dict.fromkeys(("ts-node", "tsx"), both(runs_from_elsewhere, _alone)),
+    "dotnet": both(loads_from_outside, both(_asked("fsi"), _run_operand())),
+    "go": both(
+        go,
+        _plugins,
+        _run_operand("run"),
+        options("-exec", "--exec", "-toolexec", "--toolexec", "-vettool", "--vettool"),
+    ),
+    "cargo": both(options("--config"), _plugins),
+    "rustc": both(_plugins, options("-Clinker=", "-Zcodegen-backend")),
     "mvn": options("-Dexec.", "-Dant."),
     "bazel": options("--run_under", "--workspace_status_command", "--bazelrc"),
-    "mix": options("-e", "--eval", "eval", "cmd"),
-    **dict.fromkeys(("elixir", "iex"), options("-e", "--eval", "--rpc-eval", "-r", "--erl")),
+    "mix": both(options("-e", "--eval", "eval", "cmd"), _asked("-")),
+    "elixir": both(options("-e", "--eval", "--rpc-eval", "-r", "--erl"), _alone),
+    "iex": both(options("-e", "--eval", "--rpc-eval", "-r", "--erl"), _reads_code),
     **dict.fromkeys(("mapfile", "readarray"), options("-C")),
     "hash": options("-p"),
     "bind": options("-x"),

@@ -2,6 +2,7 @@
 of the store would be. What the project's own programs printed into a file is as much the project's as the rest of it.
 """
 
+import re
 from collections.abc import Iterator
 from posixpath import basename, dirname
 from typing import Final
@@ -18,14 +19,28 @@ from app.core.shell.unpacking import stem_of
 _TOOLS: Final = """
 pytest py.test tox nox coverage npm npx pnpm yarn bun bunx pnpx deno jest vitest mocha ava tsx ts-node vite webpack
 cargo go mvn gradle make gmake just task cmake ninja pip uv uvx poetry hatch pdm pipenv flask gunicorn uvicorn celery
-django-admin streamlit rake bundle rspec composer phpunit prove direnv pre-commit
+django-admin streamlit rake bundle rspec composer phpunit prove direnv pre-commit mix elixir iex
 """
 _RUN_THE_PROJECT: Final = frozenset(_TOOLS.split()) | frozenset(CODERS)
+_COMPOSE: Final = re.compile(r"(?:^|/)(?:(?:docker-)?compose[\w.-]*\.ya?ml|Dockerfile[\w.-]*|[\w.-]+\.Dockerfile)\Z")
+_COMPILED: Final = re.compile(r"\.(?:c|cc|cpp|cxx|h|hpp|m|mm|rs|hs|swift|zig|d|nim|cr|java|kt|scala|cs|fs|go|ml)\Z")
+_ONLY: Final = {
+    "git": re.compile(r"(?:^|/)\.(?:githooks|husky)/"),
+    **dict.fromkeys(("docker", "docker-compose", "podman", "podman-compose", "nerdctl"), _COMPOSE),
+    **dict.fromkeys(("terraform", "tofu", "terragrunt"), re.compile(r"\.(?:tf|hcl|tf\.json)\Z")),
+    **dict.fromkeys(("gcc", "g++", "cc", "c++", "clang", "clang++", "tcc", "rustc", "ghc", "swiftc", "zig"), _COMPILED),
+    **dict.fromkeys(("javac", "kotlinc", "scalac", "dotnet", "nim", "crystal", "swift", "stack", "cabal"), _COMPILED),
+    **dict.fromkeys(("inv", "invoke"), re.compile(r"(?:^|/)tasks\.py\Z")),
+    **dict.fromkeys(("foreman", "honcho", "overmind", "hivemind"), re.compile(r"(?:^|/)Procfile[\w.-]*\Z")),
+    **dict.fromkeys(("eslint", "prettier", "stylelint", "babel", "rollup"), re.compile(r"(?:rc|config)(?:\.\w+)?\Z")),
+}
+"""Programs that run such files of a project, and no others."""
 _LANGUAGES: Final = {
     **dict.fromkeys(("py", "pyi", "pth"), "python"),
     **dict.fromkeys(("js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "go", "rs", "java", "kt"), "node"),
     **dict.fromkeys(("rb", "rake", "gemspec"), "ruby"),
     **dict.fromkeys(("pl", "pm", "t"), "perl"),
+    **dict.fromkeys(("c", "cc", "cpp", "cxx", "h", "hpp", "hs", "swift", "zig", "cs", "scala", "nim", "cr"), "node"),
     "php": "php",
     "lua": "lua",
 }
@@ -33,32 +48,50 @@ _FINDERS: Final = "pytest py.test tox nox coverage jest vitest mocha ava deno go
 _FIND_TESTS: Final = frozenset(_FINDERS.split())
 """They look into all folders for what to run."""
 _NAMES: Final = """
-Makefile makefile GNUmakefile package.json Cargo.toml pyproject.toml setup.cfg tox.ini pytest.ini pom.xml
-CMakeLists.txt Justfile justfile Taskfile.yml meson.build mix.exs .npmrc .pre-commit-config.yaml composer.json
+Makefile makefile GNUmakefile package.json Cargo.toml pyproject.toml setup.cfg tox.ini pytest.ini pom.xml Procfile
+CMakeLists.txt Justfile justfile .justfile Taskfile.yml Taskfile.yaml config.toml .eslintrc
+meson.build mix.exs .npmrc .pre-commit-config.yaml composer.json
 """
 _TOLD: Final = frozenset(_NAMES.split())
 _TOLD_ENDS: Final = (".mk", ".gradle", ".kts", ".cmake", ".so", ".pyc", ".class", ".jar", ".exs", ".bzl", ".node")
 """Files that tell such a tool what to run."""
 _OF_A_NAME: Final = {"Rakefile": "ruby", "Gemfile": "ruby"}
 _SHELL_ENDS: Final = (".sh", ".bash", ".zsh", "/.envrc", "/.bashrc", "/.bash_profile", "/.profile", "/.zshrc")
+_HOOKS: Final = re.compile(r"(?:^|/)\.(?:githooks|husky)/[\w-]+\Z")
+_HARM: Final = re.compile(
+    r"(?:^|[^\w.-])(?:rm\s+-\w*[rf]|git\s+(?:push|reset|clean)|(?:curl|wget)\s(?![^\n]*(?:localhost|127\.0\.0\.1))|mkfs"
+    r"|dd\s+if=|sudo\s|n?cat?\s+-\w*[el]|ssh\s|scp\s|shutdown|reboot|pkill|killall|rimraf|(?:ba|z|da)?sh\s+-c)"
+    r"|REMOVE_RECURSE|rmtree|docker\.sock|privileged|(?:^|[\s\"'\[-])/:/|rustc-wrapper|linker\s*=|local-exec"
+    r"|~/\.(?:ssh|aws|kube)|/etc/(?:passwd|shadow|cron)|[\"']rm[\"']|[\"'](?:ba)?sh[\"'],\s*[\"']-c",
+    re.MULTILINE,
+)
+"""In a file that tells a tool what to run: what a person is asked about."""
 
 
 def follow_made(reading: Reading, program: str, words: list[str], frame: Frame, span: Span) -> None:
     """Read what the text wrote where this command may run it without a word of it."""
     if "/" not in words[0]:
         _follow_named(reading, words, frame, span)
-    if program not in _RUN_THE_PROJECT:
+    only = _ONLY.get(program)
+    if only is None and program not in _RUN_THE_PROJECT:
         return
     inner = inside(frame, program, span)
     for text in _unpacked(reading, program, words, frame):
         _emit_unknown(reading, program, words, frame, span, text)
-    for path, text in list(_unread(reading, frame)):
+    for path, text in list(_unread(reading, frame, only)):
         if NETWORK in text or FOREIGN in text:
             _emit_unknown(reading, program, words, frame, span, text)
-        elif path.endswith(_SHELL_ENDS) and not marks_of(text):
-            text_of(reading, text, words, inner._replace(scope=frame.scope.copy(), stdin=None), span)
-        elif language := _language(path):
-            weigh_code(reading, [language], text, inner, span)
+        else:
+            _weigh_made(reading, path, text, words, inner, span)
+
+
+def _weigh_made(reading: Reading, path: str, text: str, words: list[str], inner: Frame, span: Span) -> None:
+    if (path.endswith(_SHELL_ENDS) or _HOOKS.search(path)) and not marks_of(text):
+        text_of(reading, text, words, inner._replace(scope=inner.scope.copy(), stdin=None), span)
+    elif language := _language(path):
+        weigh_code(reading, [language], text, inner, span)
+    elif _HARM.search(text):
+        reading.doubt("runs-what-was-written")
 
 
 def _emit_unknown(reading: Reading, program: str, words: list[str], frame: Frame, span: Span, text: str) -> None:
@@ -84,10 +117,12 @@ def _unpacked(reading: Reading, program: str, words: list[str], frame: Frame) ->
     ]
 
 
-def _unread(reading: Reading, frame: Frame) -> Iterator[tuple[str, str]]:
-    """Yield paths and texts of code that was not judged yet, each once."""
+def _unread(reading: Reading, frame: Frame, only: re.Pattern[str] | None) -> Iterator[tuple[str, str]]:
+    """Yield paths and texts of code that was not judged yet, each once; of those that a pattern is for."""
     for path, texts in frame.scope.files.items():
-        told = basename(path) in _TOLD or path.endswith(_TOLD_ENDS)
+        if only is not None and only.search(path) is None:
+            continue
+        told = only is not None or basename(path) in _TOLD or path.endswith(_TOLD_ENDS)
         if not told and not path.endswith(_SHELL_ENDS) and not _language(path):
             continue
         for text in texts:
