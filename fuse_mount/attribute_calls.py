@@ -25,6 +25,8 @@ from fuse_mount.who import Who
 
 XATTR_BYTES_MAX: Final = 64 * 1024
 BLOCK: Final = 4096
+TRUSTED: Final = b"trusted."
+"""Names that only root is told of."""
 
 
 class AttributeCalls(NamespaceCalls):
@@ -110,13 +112,16 @@ class AttributeCalls(NamespaceCalls):
             for held, value in self.state.node(self.state.inode(inode)).xattrs:
                 if held == name:
                     return value
+        if name in NAMESPACES:
+            raise refuse(errno.EINVAL)
         raise refuse(llfuse.ENOATTR if name.startswith(NAMESPACES) else errno.EOPNOTSUPP)
 
     def listxattr(self, inode: int, ctx: llfuse.RequestContext) -> list[bytes]:
         """See llfuse.Operations."""
         if is_section(inode):
             return []
-        return [name for name, _ in self.state.node(self.state.inode(inode)).xattrs]
+        held = self.state.node(self.state.inode(inode)).xattrs
+        return [name for name, _ in held if not ctx.uid or not name.startswith(TRUSTED)]
 
     def setxattr(self, inode: int, name: bytes, value: bytes, ctx: llfuse.RequestContext) -> None:
         """See llfuse.Operations. Access control lists are not kept: EOPNOTSUPP, as on a filesystem without them."""

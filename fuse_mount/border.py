@@ -154,7 +154,9 @@ class Border:
         if found:
             self.names[directory] = found
             self.ever.update(found)
-            self.changed_ns[directory] = os.stat(self.inodes.place(directory)).st_mtime_ns  # noqa: PTH116 - bytes
+            status = os.stat(self.inodes.place(directory))  # noqa: PTH116 - bytes
+            given = status.st_mtime_ns != status.st_ctime_ns  # by a utimens, which the tree has
+            self.changed_ns[directory] = _LONG_AGO_NS if given else status.st_mtime_ns
 
     def follow_merges(self) -> None:
         """Two mounts made one directory, which is one now: the ephemeral names of the one that went go there."""

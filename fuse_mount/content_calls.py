@@ -110,7 +110,7 @@ class ContentCalls(AttributeCalls):
         return found
 
     def write(self, fh: int, off: int, buf: bytes) -> int:
-        """See llfuse.Operations; appended bytes go to the end that the tree knows, not to the kernel's."""
+        """See llfuse.Operations; appended bytes go to the end that the tree knows, not to the kernel's (appends.py)."""
         state = self.state
         handle = state.files.handles[fh]
         if not handle.writable:
@@ -152,15 +152,21 @@ class ContentCalls(AttributeCalls):
         if file.map is None or file.map or file.places:  # else no chunk of it can be cold
             file = self._warmed(file, handle, off, len(buf))
         handle.dirty = True
-        at = file.size if handle.append else off
-        self.state.changes.write(file, at, buf, handle.who, appended=handle.append)
+        end, appends = file.size, self.state.appends
+        if not (handle.append and appends.is_append(handle.inode, off, end)):
+            self.state.changes.write(file, off, buf, handle.who, appended=False)
+            return
+        self.state.changes.write(file, end, buf, handle.who, appended=True)
+        if appends.ends:
+            appends.appended(handle.inode, off, len(buf), end)
 
     def _warmed(self, file: FileContent, handle: Handle, off: int, length: int) -> FileContent:
         """Return the content with nothing cold of what a write covers in part. Releases llfuse.lock."""
         state = self.state
 
         def cold(held: FileContent) -> list[int]:
-            return state.contents.cold_for_write(held, held.size if handle.append else off, length)
+            at_end = handle.append and state.appends.is_append(handle.inode, off, held.size)
+            return state.contents.cold_for_write(held, held.size if at_end else off, length)
 
         return state.warm(handle.inode, state.content, cold) if cold(file) else file
 

@@ -284,6 +284,7 @@ class Feed:
                 and any(handle.inode == inode and handle.writable for handle in files.handles.values())
             ):
                 self._state.superseded.add(inode, held[inode], position, files.next_number)
+                self._state.appends.changed(inode, held[inode].size)
 
     def _lost(self, loss: Loss) -> None:
         self._state.counters[f"own operation lost: {loss.outcome.kind} {loss.outcome.reason}"] += 1
@@ -320,6 +321,8 @@ class Feed:
         for inode, node in held.items():
             if inode not in state.tree.nodes:
                 state.keep_orphan(inode, node, node.ctime_ns)
+            elif state.tree.nodes[inode].size != node.size:
+                state.appends.changed(inode, node.size)
         state.border.follow_merges()
         self.position, self.hash = snapshot.head
         with state.progress:

@@ -32,7 +32,8 @@ ROOM_LOOK_BYTES: Final = 4 * 1024 * 1024
 ROOM_BYTES: Final = 1024 * 1024 * 1024
 ROOM_SHARE: Final = 20
 """A twentieth of the disk, at most 1 GiB, stays for the journal: what is recorded must not stop for what is not."""
-_OPEN: Final = os.O_ACCMODE | os.O_APPEND | os.O_TRUNC
+_OPEN: Final = os.O_ACCMODE | os.O_TRUNC
+"""Without O_APPEND: the kernel says where the end is, and pages of a shared mapping come through such a handle too."""
 _SAFELY: Final = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """The kernel opens fifos and devices itself; were one asked for here, nothing would wait for its other end."""
 _WOULD_WAIT: Final = frozenset((errno.EAGAIN, errno.EOPNOTSUPP))

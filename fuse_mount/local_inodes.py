@@ -76,19 +76,23 @@ class LocalInodes:
         return number
 
     def get(self, number: int) -> Known:
-        """Return what is known of a number; ENOENT where nothing is."""
+        """Return what is known of a number; ESTALE where nothing is."""
         known = self.known.get(number)
         if known is None:
-            raise refuse(errno.ENOENT)
+            raise refuse(errno.ESTALE)
         return known
 
-    def chain(self, number: int) -> tuple[int, bytes]:
-        """Return the tracked directory that a number lies below, and the path from there; b'' for itself."""
+    def chain(self, number: int, gone: int = errno.ESTALE) -> tuple[int, bytes]:
+        """Return the tracked directory that a number lies below, and the path from there; b'' for itself.
+
+        Raises `gone` where it has no name any more. ESTALE: the kernel looks the name up again, which leads to another
+        inode where a rename has replaced this one.
+        """
         parts: list[bytes] = []
         while number >= LOCAL:
             names = self.get(number).names
             if not names:
-                raise refuse(errno.ENOENT)
+                raise refuse(gone)
             number, name = names[0]
             parts.append(name)
             if len(parts) > PARTS_MAX:
@@ -100,7 +104,7 @@ class LocalInodes:
         """Return where a directory, or a name in it, lies on the disk."""
         if name is not None and (name in _NO_NAMES or b"/" in name):
             raise refuse(errno.EINVAL)  # no kernel sends these: out of the folder, or a directory as a name in itself
-        top, below = self.chain(parent)
+        top, below = self.chain(parent, errno.ESTALE if name is None else errno.ENOENT)
         return b"/".join(filter(None, (self.folder, b"%x" % top, below, name)))
 
     def listed(self, parent: int) -> list[tuple[bytes, int, int]]:

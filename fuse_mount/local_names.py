@@ -87,7 +87,7 @@ class LocalNames(LocalCalls):
             return self.open(entry.st_ino, flags, ctx), entry
         who = self.state.callers.who(ctx.pid)
         parent, place, mode, gid = self._to_make(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx)
-        access = flags & (os.O_ACCMODE | os.O_APPEND)
+        access = flags & os.O_ACCMODE
         descriptor = os.open(place, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             entry = self._made(parent, name, (mode, ctx.uid, gid))

@@ -23,6 +23,7 @@ from app.core.errors import ContentUnavailable, JournalFull
 from app.core.ids import INODE_BITS, NAME_MAX, ROOT_INODE
 from app.core.layers import LayeredTree
 from app.core.tree import Node
+from fuse_mount.appends import Appends
 from fuse_mount.attributes import entry_of
 from fuse_mount.border import Border
 from fuse_mount.changes import Changes
@@ -83,6 +84,7 @@ class MountState:
     files: OpenFiles = field(default_factory=OpenFiles)
     lookups: dict[int, int] = field(default_factory=dict)
     superseded: Superseded = field(default_factory=Superseded)
+    appends: Appends = field(default_factory=Appends)
     shown: Shown = field(init=False)
     readers: Readers = field(default_factory=lambda: Readers(1))
     progress: threading.Condition = field(default_factory=threading.Condition)
@@ -189,7 +191,8 @@ class MountState:
 
     def content_written(self, handle: Handle, fh: int, offset: int, length: int) -> FileContent:
         """Return the content that a write goes to; for a page mapped before a foreign version came, the one before."""
-        before = None if handle.append else self.superseded.written(handle.inode, fh, offset, length)
+        appended = handle.append and offset in self.appends.ends.get(handle.inode, ())
+        before = None if appended else self.superseded.written(handle.inode, fh, offset, length)
         if before is not None and handle.inode not in self.contents.dirty:
             self.counters["pages written to a version that another mount had replaced"] += 1
             self.contents.drop(handle.inode)
@@ -232,6 +235,8 @@ class MountState:
     def released(self, inode: int) -> None:
         """After a last close or a forget: let an inode without a name go."""
         self.shown.released(inode)
+        if self.appends.ends and not self.files.counts.get(inode):
+            self.appends.released(inode)
         if inode in self.changes.orphans and not self.files.counts.get(inode):
             self.contents.let_go(inode)
             if not self.lookups.get(inode):

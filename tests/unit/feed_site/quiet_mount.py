@@ -189,8 +189,11 @@ class Mount:
                 return int(self.calls.create(CURRENT, name, 0o644, flags & ~os.O_TRUNC, Context())[0])
             return int(self.calls.open(inode, flags, Context()))
 
-    def write(self, handle: int, data: bytes, offset: int = 0) -> None:
-        """As the kernel does it: at most 128 KiB a request, cut where the file's pages are."""
+    def write(self, handle: int, data: bytes, offset: int | None = None) -> None:
+        """As the kernel does it: at most 128 KiB a request, cut where the file's pages are; O_APPEND at the end."""
+        if offset is None:
+            held = self.state.files.handles[handle]
+            offset = self.state.content(held.inode).size if held.append else 0
         while data:
             length = min(len(data), CHUNK_BYTES - offset % CHUNK_BYTES)
             with llfuse.lock:
