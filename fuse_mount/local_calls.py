@@ -71,7 +71,7 @@ class LocalCalls:
             return self.inodes.place(inode), False
         if known.descriptors:
             return b"/proc/self/fd/%d" % known.descriptors[0], True
-        raise refuse(errno.ENOENT)
+        raise refuse(errno.ESTALE)  # the kernel looks its name up again: a rename may have replaced it
 
     def _status(self, inode: int) -> os.stat_result:
         known = self.inodes.get(inode)

@@ -335,3 +335,14 @@ def test_weir_up_knows_by_the_file_itself_whether_it_has_a_history(mount: LoneMo
         path.write_text("x")
     (mount.tree / ".weirignore").write_text("hello.txt\n")
     assert (is_ephemeral(ignored), is_ephemeral(recorded)) == (True, False)
+
+
+def test_a_time_that_a_directory_was_given_is_no_change_time_after_a_restart(mount: LoneMount) -> None:
+    folder = mount.tree / "c"
+    (folder / "node_modules").mkdir(parents=True)
+    os.utime(folder, (2_000_000_000, 2_000_000_000))
+    before = folder.stat()
+    restarted(mount)
+    after = (mount.tree / "c").stat()
+    assert after.st_mtime == before.st_mtime == 2_000_000_000
+    assert abs(after.st_ctime - before.st_ctime) < 1

@@ -344,7 +344,7 @@ _HAZARDS: Final[dict[str, Callable[[list[str], Frame], str]]] = {
     **dict.fromkeys(("shopt", *SHELLS), _shell_options),
     **dict.fromkeys(("coproc", "time"), _before_compound),
     "xargs": _xargs,
-    "parallel": _xargs,
+    "parallel": both(_xargs, _options("-S", "--sshl", "--slf", "--basef", "--bf", "--onall", "--nonall")),
     "git": both(foreign_repository, _git),
     **dict.fromkeys(("make", "gmake"), _make),
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _awk),

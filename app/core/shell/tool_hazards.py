@@ -124,6 +124,16 @@ def _pipes(*options_: str) -> Hazard:
     return step
 
 
+def _attaches(words: list[str], _frame: Frame) -> str:
+    """A tracer that is put on a process that runs, or sends signals; what it starts has options of its own."""
+    for before, word in pairwise(words):
+        if word[:1] != "-" and before not in _TRACE_VALUES:
+            return ""
+        if word.startswith(("-p", "--attach")) or (before in _TRACE_VALUES and word.startswith(("inject", "fault"))):
+            return "attaches-to-a-process"
+    return ""
+
+
 def _sox(words: list[str], _frame: Frame) -> str:
     return "file-is-a-command" if any(word[:1] == "|" for word in words[1:]) else ""
 
@@ -233,6 +243,9 @@ _CONSOLES: Final = """
 irb pry jshell ghci erl ocaml utop sbcl clisp guile racket gst octave R groovysh jython bpython ptpython psysh swipl
 maxima gap sage scala kotlin janet
 """
+_TRACE_VALUES: Final = frozenset(
+    ["-e", "-o", "-s", "-u", "-a", "-S", "-E", "-P", "-I", "-b", "-O", "-U", "-X", "--trace", "--inject", "--fault"]
+)
 _PLUGIN: Final = re.compile(
     r"-{1,2}(?:plugin|extld|C(?=\s*linker|$)|D\w*(?:COMPILER|LAUNCHER|LINKER)\w*|load)(?:[= ]|(?<=C)(?=linker))?(.*)",
     re.DOTALL,
@@ -240,7 +253,7 @@ _PLUGIN: Final = re.compile(
 _OPTIONS: Final[dict[str, Hazard]] = {
     "pee": _reads_code,
     "script": _script,
-    **dict.fromkeys(("strace", "ltrace"), _pipes("-o", "--output")),
+    **dict.fromkeys(("strace", "ltrace"), both(_pipes("-o", "--output"), _attaches)),
     **dict.fromkeys(("sox", "play", "rec", "soxi"), _sox),
     "sbt": _sbt,
     "gnuplot": _alone,
