@@ -9,7 +9,7 @@ from app.core.policy.glob import argument_expression, compiled, needles, path_ex
 from app.core.policy.options import Line
 from app.core.policy.source import Stated, Tier, WhenSource, names, refusal
 from app.core.policy.verbs import CHANGE, kind_of
-from app.core.shell.form import MARKS, Command, Touch
+from app.core.shell.form import MARKS, Command, Touch, as_glob
 from app.core.shell.places import absolute
 
 WRITE_TOOLS = frozenset(
@@ -373,7 +373,7 @@ def _known_enough(rule: Rule, command: Command) -> bool:
     if rule.unresolved == "refuse":
         return False
     open_words = sum(
-        1 for word in command.words if not word.isascii() and any(mark in word for mark in MARKS)
+        1 for word in command.words if not word.isascii() and any(mark in as_glob(word) for mark in MARKS)
     )
     settled = [t for t in command.touches if "unresolved" in t.where and t.where[0] in SETTLED]
     return len({t.path for t in settled}) >= open_words

@@ -51,6 +51,15 @@ class Form(NamedTuple):
     doubts: tuple[str, ...] = ()
 
 
+ANY: Final = BELOW + "*"
+"""In a listed path: any name, as a shell's glob says it. In code it is as unknown as any mark: a name may be code."""
+
+
+def as_glob(path: str) -> str:
+    """Return a path with what a listing named as a plain glob: that much of it is known."""
+    return path if path.isascii() else path.replace(ANY, "*")
+
+
 def marks_of(value: str) -> str:
     """Return the marks that `value` carries, each once."""
     return "".join([mark for mark in MARKS if mark in value]) if not value.isascii() else ""

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
-from app.core.shell.form import BELOW, UNKNOWN, marks_of
+from app.core.shell.form import ANY, BELOW, UNKNOWN, marks_of
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame
 from app.core.shell.searches import FOUND, OTHERS, name_found
 
 _IN_GIT_TEXT: Final = """
 HEAD ORIG_HEAD FETCH_HEAD index refs heads tags objects logs info packed-refs modules worktrees branches
+config hooks policies mnt current flags.toml
 """
 _IN_GIT: Final = frozenset(_IN_GIT_TEXT.split())
 _FOLLOWING: Final = frozenset(("-L", "-follow", "-files0-from"))
@@ -36,10 +37,10 @@ _NAMES_ALONE: Final = re.compile(r"-[1aAtrSUvXcuhd]+")
 _GLOB: Final = frozenset("*?[")
 _BELOW: Final = frozenset(("-name", "-iname", "-mindepth", "-path", "-regex"))
 """Tests which the folder that find begins in does not meet by the way."""
-_NAMED: Final = frozenset(("-name", "-iname", "-path", "-ipath", "-wholename", "-regex", "-iregex"))
+_NOT: Final = frozenset(("!", "-not"))
 _NAMES_FILES: Final = re.compile(r"-[a-zA-Z]*[lL][a-zA-Z]*|--files-with(?:out)?-match(?:es)?")
 _NARROWS: Final = re.compile(r"--files-with(?:out)?-match(?:es)?|--(?:include|exclude|exclude-dir)=.*")
-_PATHS: Final = frozenset((BELOW, "*"))
+_PATHS: Final = frozenset((BELOW,))
 _KEEPS_LINES: Final = re.compile(r"-[viEFPwxzea]+")
 _SPELLED: Final = frozenset(":-/~.")
 """What a pathspec of git begins with where it is more than a name."""
@@ -56,20 +57,18 @@ def paths_found(words: list[str], start: str, frame: Frame) -> str:
     if name:
         place = classify(f"{start}/{name}", frame.scope.cwd, frame.scope.project)
         ordinary = place == ("project",) and name[0] != "." and name not in _IN_GIT
-        return f"{start.rstrip('/')}/{'*' if ordinary else BELOW}/{name}"
+        return f"{start.rstrip('/')}/{ANY if ordinary else BELOW}/{name}"
     globs = [following for word, following in pairwise(words) if word in FOUND]
     if len(globs) == 1 and OTHERS.isdisjoint(words) and names_files(globs[0], frame):
-        return f"{start.rstrip('/')}/{globs[0]}"
+        return f"{start.rstrip('/')}/{_listed(globs[0])}"
     path = below(start, frame)
-    return f"{path}/{BELOW}" if path.endswith(BELOW) and _tells(words) else path
+    return f"{path}/{BELOW}" if path.endswith(BELOW) and _tells(words, frame) else path
 
 
-def _tells(words: list[str]) -> bool:
-    """Tell whether a search is for names: what it finds is not everything."""
-    return any(
-        word in _NAMED and before not in OTHERS and following.strip("*./") and not _is_apart(following, _MADE_OF_OTHERS)
-        for before, word, following in zip(words, words[1:], words[2:], strict=False)
-    )
+def _tells(words: list[str], frame: Frame) -> bool:
+    """Tell whether a search is for names of ordinary files alone: what it finds is not everything."""
+    named = [two for two in zip(words, words[1:], words[2:], strict=False) if two[1] in FOUND and two[0] not in _NOT]
+    return bool(named) and all(names_files(glob, frame) for _, _, glob in named)
 
 
 def files_matching(words: list[str], frame: Frame) -> str | None:
@@ -84,7 +83,7 @@ def files_matching(words: list[str], frame: Frame) -> str | None:
         return None
     starts, everywhere = operands[1:] or ["."], everywhere or "r" in letters
     if len(starts) != 1 or "*" in starts[0]:
-        return starts[0] if len(starts) == 1 and names_files(starts[0], frame) else None
+        return _listed(starts[0]) if len(starts) == 1 and names_files(starts[0], frame) else None
     return below(starts[0], frame) if everywhere else None
 
 
@@ -92,7 +91,7 @@ def below(start: str, frame: Frame) -> str:
     """Return a path below a folder: of an ordinary one of the project that is not the whole, the glob for all of it."""
     ordinary = classify(start, frame.scope.cwd, frame.scope.project) == ("project",)
     if ordinary and not any(part.startswith(".") for part in start.removeprefix("./").split("/")):
-        return f"{start.rstrip('/')}/*"
+        return f"{start.rstrip('/')}/{ANY}"
     return f"{start.rstrip('/')}/{BELOW}"
 
 
@@ -101,6 +100,10 @@ def names_files(glob: str, frame: Frame) -> bool:
     if _ENDING.search(glob) is None or marks_of(glob) or _is_apart(glob, _APART):
         return False
     return classify(glob.rpartition("/")[2], frame.scope.cwd, frame.scope.project) == ("project",)
+
+
+def _listed(glob: str) -> str:
+    return glob.replace("*", ANY)
 
 
 def _is_apart(glob: str, endings: frozenset[str]) -> bool:
@@ -128,7 +131,7 @@ def _names_in(words: list[str], frame: Frame) -> str | None:
         return None
     start = starts[0] if starts else "."
     if names_files(start, frame):
-        return start
+        return _listed(start)
     if "d" not in "".join(options) and _GLOB.isdisjoint(start):
         return f"./{BELOW}"
     if "project-root" in classify(start, frame.scope.cwd, frame.scope.project):
@@ -151,7 +154,7 @@ def _tracked(words: list[str], frame: Frame) -> str | None:
     if any(word.startswith(_WRITES_ELSE) for word in words):
         return None
     if words[1:2] == ["ls-files"] and len(words) == 3 and words[2][:1] not in _SPELLED and names_files(words[2], frame):
-        return f"./{words[2]}"
+        return f"./{_listed(words[2])}"
     return f"./{BELOW}" if words[1:2] == ["ls-files"] or "--name-only" in words else None
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.core.shell.form import Touch
+from app.core.shell.form import Touch, as_glob
 from app.core.shell.places import classify
 from app.core.shell.reading import Frame
 
@@ -35,6 +35,7 @@ _VALUES: Final = {
 
 def touch(access: str, path: str, frame: Frame) -> Touch:
     """Return a touch with the classes of its path."""
+    path = as_glob(path)
     return Touch(access, path, classify(frame.scope.pointed(path), frame.scope.cwd, frame.scope.project))
 
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 from typing import Final
 
-from app.core.shell.form import BELOW, MARKS, NUMBER, marks_of
+from app.core.shell.form import BELOW, MARKS, NUMBER, as_glob, marks_of
 from app.core.shell.known_paths import (
     AGENT_PARTS,
     HARMLESS_ENDS,
@@ -92,6 +92,7 @@ def _is_plain(cwd: str, project: str) -> bool:
 @lru_cache(maxsize=8192)
 def classify_slowly(path: str, cwd: str, project: str) -> tuple[str, ...]:
     """Return the same as `classify`, of which it is the whole way."""
+    path = as_glob(path)
     full = absolute(path, cwd)
     if project and not _fit(project):
         project = ""

@@ -59,7 +59,6 @@ def test_a_credential_that_is_searched_for_by_its_name_is_not_shown(command: str
         "find . -type f -not -name '*.pem' | xargs wc -l",
         "find . -name .env -prune -o -name '*.py' -print | xargs grep foo",
         "find . -type d -name '.*' -prune -o -type f -print | xargs grep foo",
-        "find . -name '.git*' | xargs cat",
         "for f in $(find . -type f -not -name '.*'); do wc -l $f; done",
         "find . -name .env.example | xargs cat",
     ],
